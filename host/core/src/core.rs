@@ -1,0 +1,345 @@
+//! The core itself: its state, its three doors, and the list of all that can wake it. What it does when woken is in the
+//! files beside: `gateway` (slots and replies), `steps` (run queue and steps), `migrate` (placement and deliveries),
+//! `peers` (beacons, links, app table), `recall` (cluster memory).
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use izna_proto::{Digest, Load, Message, NodeId, Outcome, Process, SlotId};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+
+use crate::{
+    Config, Counters, HeldId, Input, Measurement, Note, Output, Time,
+    gateway::{Budget, Slot},
+    memory::{Part, Requests},
+    migrate::Recent,
+    table::Table,
+    view::View,
+};
+
+/// A node's decisions. See the crate's documentation for its contract.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) now: Time,
+    pub(crate) random: Xoshiro256PlusPlus,
+    outputs: VecDeque<Output>,
+    timers: BTreeSet<(Time, Timer)>,
+
+    pub(crate) table: Table,
+    pub(crate) view: View,
+    /// What this node holds or is getting.
+    pub(crate) components: BTreeMap<Digest, Component>,
+
+    pub(crate) held: BTreeMap<HeldId, Held>,
+    pub(crate) next_held: u64,
+    /// The run queue: oldest birth first.
+    pub(crate) queue: BTreeSet<(Time, HeldId)>,
+    /// Steps that run within a slot, and steps that run without.
+    pub(crate) running: usize,
+    pub(crate) sliced: usize,
+    /// The expected processor time of all that runs or is queued, in microseconds.
+    pub(crate) work_us: f64,
+
+    /// Deliveries on their way: to whom, and what.
+    pub(crate) deliveries: BTreeMap<u64, (NodeId, HeldId)>,
+    pub(crate) next_delivery: u64,
+    pub(crate) recent: Recent,
+
+    pub(crate) slots: BTreeMap<SlotId, Slot>,
+    pub(crate) budget: Budget,
+
+    pub(crate) part: Part,
+    pub(crate) requests: Requests,
+
+    pub(crate) measured: Measurement,
+    pub(crate) sequence: u64,
+    pub(crate) draining: bool,
+    drained: bool,
+    pub(crate) counters: Counters,
+}
+
+/// A process that this node holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) process: Process,
+    pub(crate) born: Time,
+    pub(crate) deadline: Time,
+    pub(crate) place: Place,
+    /// The expected processor time of its next step, in microseconds, as counted in the core's work.
+    pub(crate) demand_us: f64,
+    /// Nodes that did not take it since it was last placed.
+    pub(crate) tried: Vec<NodeId>,
+    /// Since when no node could be found for it.
+    pub(crate) homeless: Option<Time>,
+}
+
+/// Where a held process is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In the run queue.
+    Queued,
+    /// Its step runs.
+    Running {
+        /// It has given up its slot.
+        sliced: bool,
+    },
+    /// On its way to another node, which has not answered.
+    Leaving,
+    /// No node takes it now; a timer tries again.
+    Homeless,
+    /// It has ended, and its gateway has not acknowledged that.
+    Finishing(Outcome),
+}
+
+/// A component that this node holds or is getting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Component {
+    pub(crate) state: ComponentState,
+    /// The processor time of one step here, smoothed, in microseconds.
+    pub(crate) demand_us: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ComponentState {
+    Asked,
+    Failed,
+    Ready,
+}
+
+/// Every reason to wake up though nothing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Send a beacon, look after the view, offer queued processes to others.
+    Beacon,
+    /// Tell gateways what is held here; look for lost processes.
+    Holding,
+    /// The deadline of a held process.
+    Expire(HeldId),
+    /// Try again to place a process, or to deliver its end.
+    Retry(HeldId),
+    /// A delivery without an answer.
+    Acknowledge(u64),
+    /// The deadline of a client.
+    Slot(SlotId),
+    /// A request to another node's part of cluster memory.
+    Memory(u64),
+    /// Ask again for a component.
+    Component(Digest),
+}
+
+/// What a step of an unknown component is taken to need.
+pub(crate) const DEMAND_US_FIRST: f64 = 500.0;
+/// Shares of memory at which a node looks loaded, and at which it takes nothing new, in thousandths.
+const MEMORY_TIGHT: u16 = 800;
+const MEMORY_FULL: u16 = 950;
+
+impl Core {
+    /// A core at `now`. It sends its first beacon at once.
+    pub fn new(config: Config, now: Time) -> Self {
+        let measured = Measurement {
+            capacity_milli: config.capacity_milli,
+            cpu_permille: 0,
+            memory_permille: 0,
+            network_permille: 0,
+        };
+        Self {
+            now,
+            random: Xoshiro256PlusPlus::seed_from_u64(config.seed),
+            outputs: VecDeque::new(),
+            timers: BTreeSet::from([(now, Timer::Beacon), (now, Timer::Holding)]),
+            table: Table::default(),
+            view: View::default(),
+            components: BTreeMap::new(),
+            held: BTreeMap::new(),
+            next_held: 0,
+            queue: BTreeSet::new(),
+            running: 0,
+            sliced: 0,
+            work_us: 0.0,
+            deliveries: BTreeMap::new(),
+            next_delivery: 0,
+            recent: Recent::new(config.recent_max),
+            slots: BTreeMap::new(),
+            budget: Budget::new(now),
+            part: Part::new(config.memory_bytes_max, config.memory_value_bytes_max),
+            requests: Requests::default(),
+            measured,
+            sequence: 0,
+            draining: false,
+            drained: false,
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Take in what happened at `now`, and do what is due by then. Time must not go back.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Submit(submission) => self.submit(submission),
+            Input::Abandon(slot) => self.abandon(slot),
+            Input::Stepped { held, end, used } => self.stepped(held, end, used),
+            Input::Sliced(held) => self.step_sliced(held),
+            Input::Heard(beacon) => self.heard(&beacon),
+            Input::LinkUp { peer, incarnation, name } => self.link_up(peer, incarnation, name),
+            Input::LinkDown(peer) => self.link_down(peer),
+            Input::Received { peer, message } => self.received(peer, message),
+            Input::Measured(measured) => self.measured = measured,
+            Input::Deploy(app) => self.deploy(app.name.clone(), Some(app)),
+            Input::Undeploy(name) => self.deploy(name, None),
+            Input::Restore(entries) => self.restore(entries),
+            Input::Ready(digest) => self.ready(digest),
+            Input::NotReady(digest, why) => self.not_ready(digest, why),
+            Input::Memory { request, app, key, operation } => {
+                self.recall(request, &app, &key, operation);
+            }
+            Input::Drain => self.drain(),
+        }
+        self.settle();
+    }
+
+    /// Do what is due by `now`, though nothing happened. Call when [`Core::deadline`] has come.
+    pub fn tick(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.wake();
+        self.pump();
+        if self.draining && !self.drained && self.held.is_empty() && self.slots.is_empty() {
+            self.drained = true;
+            self.put(Output::Drained);
+        }
+    }
+
+    /// The next thing to do. Worth calling after each [`Core::handle`] or [`Core::tick`], until none.
+    #[must_use]
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Core::tick`] is to be called if nothing happens before.
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    fn received(&mut self, peer: NodeId, message: Message) {
+        self.view.spoke(self.now, peer);
+        match message {
+            Message::Deliver(delivery) => self.delivered(peer, delivery),
+            Message::Finish(finish) => self.finished(peer, finish),
+            Message::Accepted { delivery, load } => self.accepted(peer, delivery, load),
+            Message::Refused { delivery, load, refusal } => {
+                self.refused(peer, delivery, load, refusal);
+            }
+            Message::Holding(held) => self.holding(&held),
+            Message::AskInventory => self.send_inventory(peer),
+            Message::Inventory(digests) => self.view.told_inventory(peer, digests),
+            Message::TableSummary(summary) => self.table_summary(peer, &summary),
+            Message::TableEntries(entries) => self.merge(entries),
+            Message::Memory { request, key, operation } => {
+                let answer = self.part.apply(key, operation);
+                self.send(peer, Message::MemoryAnswer { request, answer });
+            }
+            Message::MemoryAnswer { request, answer } => {
+                if let Some(request) = self.requests.answered(peer, request) {
+                    self.put(Output::MemoryAnswer { request, answer });
+                }
+            }
+            Message::Probe { load } => {
+                self.view.told_load(peer, load);
+                let load = self.load();
+                self.send(peer, Message::Alive { load });
+            }
+            Message::Alive { load } => self.view.told_load(peer, load),
+            // The shell's own: it should not have come here.
+            Message::Hello(_)
+            | Message::AskArtifact { .. }
+            | Message::Artifact { .. }
+            | Message::Peers(_) => {}
+        }
+    }
+
+    /// Do all that is due.
+    fn wake(&mut self) {
+        while let Some(&(at, timer)) = self.timers.first() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Beacon => self.beacon(),
+                Timer::Holding => self.tell_holding(),
+                Timer::Expire(held) => self.expire(held),
+                Timer::Retry(held) => self.retry(held),
+                Timer::Acknowledge(delivery) => self.unanswered(delivery),
+                Timer::Slot(slot) => self.slot_deadline(slot),
+                Timer::Memory(request) => self.recall_late(request),
+                Timer::Component(digest) => self.ask_again(digest),
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn send(&mut self, peer: NodeId, message: Message) {
+        self.put(Output::Send { peer, message });
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.put(Output::Note(note));
+    }
+
+    pub(crate) fn arm(&mut self, at: Time, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    pub(crate) fn disarm(&mut self, at: Time, timer: Timer) {
+        self.timers.remove(&(at, timer));
+    }
+
+    /// This node's load now.
+    pub fn load(&self) -> Load {
+        let cores = usize::from(self.config.cores.max(1));
+        let busy = self.running + self.sliced + self.queue.len();
+        let mean_us = if busy == 0 { 0.0 } else { self.work_us / busy as f64 };
+        let mut wait_us = 0.0;
+        if busy >= cores {
+            wait_us = (busy - cores + 1) as f64 * mean_us / cores as f64;
+        }
+        let memory = self.measured.memory_permille;
+        if memory > MEMORY_TIGHT {
+            let tight = f64::from(memory - MEMORY_TIGHT);
+            let left = f64::from(MEMORY_FULL.saturating_sub(memory).max(1));
+            wait_us += DEMAND_US_FIRST.max(mean_us) * tight / left;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        Load {
+            wait_us: wait_us as u32,
+            idle: u16::try_from(cores.saturating_sub(busy)).unwrap_or(u16::MAX),
+            capacity_milli: self.measured.capacity_milli,
+            queued: u32::try_from(busy).unwrap_or(u32::MAX),
+            cpu_permille: self.measured.cpu_permille,
+            memory_permille: memory,
+            network_permille: self.measured.network_permille,
+            accepting: !self.draining && memory < MEMORY_FULL,
+        }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether a deliberate defect is on. Always false in a shipped binary.
+    #[cfg(feature = "sabotage")]
+    pub(crate) fn sabotaged(&self, sabotage: crate::Sabotage) -> bool {
+        self.config.sabotage == Some(sabotage)
+    }
+}

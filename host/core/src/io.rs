@@ -1,0 +1,214 @@
+//! What goes into a core and what comes out: the whole of what the shell must do.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use bytes::Bytes;
+use izna_proto::{
+    App, Beacon, Digest, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome, ProcessId,
+    Run, SlotId, StepEnd, TableEntry,
+};
+
+use crate::{Duration, HeldId};
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A client's request. Answered by exactly one [`Output::Reply`] for its slot.
+    Submit(Submission),
+    /// The client of this slot is gone: no reply is wanted.
+    Abandon(SlotId),
+    /// A step has ended. Answers one [`Output::Run`].
+    Stepped {
+        /// Which process.
+        held: HeldId,
+        /// What it ended with.
+        end: StepEnd,
+        /// The processor time it used.
+        used: Duration,
+    },
+    /// A running step has used up its slice or waits for the host: its slot is free. At most once a step.
+    Sliced(HeldId),
+    /// A beacon that is authentic.
+    Heard(Beacon),
+    /// The own link to a node is up, and the node has proved its name.
+    LinkUp {
+        /// Which node.
+        peer: NodeId,
+        /// Its count of restarts.
+        incarnation: u64,
+        /// Its name, for messages.
+        name: Arc<str>,
+    },
+    /// The own link to a node is down, or could not be made.
+    LinkDown(NodeId),
+    /// A message from a node, over its link. Links deliver in order and not twice; messages on a link that went down may
+    /// be lost.
+    Received {
+        /// From whom.
+        peer: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// What the node measured of itself.
+    Measured(Measurement),
+    /// Someone deploys a new revision of an app here.
+    Deploy(App),
+    /// Someone undeploys an app here.
+    Undeploy(Arc<str>),
+    /// Lines of the app table as they were on disk, at the start.
+    Restore(Vec<TableEntry>),
+    /// A component is compiled and ready to run.
+    Ready(Digest),
+    /// A component could not be had: why. It is tried again later.
+    NotReady(Digest, String),
+    /// A step asks for cluster memory. Answered by exactly one [`Output::MemoryAnswer`].
+    Memory {
+        /// To tell the answer; unique among the local requests.
+        request: u64,
+        /// The app.
+        app: Arc<str>,
+        /// The key.
+        key: String,
+        /// What to do.
+        operation: MemoryOperation,
+    },
+    /// Take nothing new, hand over what is here, then say [`Output::Drained`].
+    Drain,
+}
+
+/// A client's request.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Where the client waits; never used again in this incarnation.
+    pub slot: SlotId,
+    /// The process that it becomes.
+    pub id: ProcessId,
+    /// The app.
+    pub app: Arc<str>,
+    /// The component, by its name in the app.
+    pub component: Arc<str>,
+    /// The function.
+    pub function: Arc<str>,
+    /// A CBOR array of arguments.
+    pub input: Bytes,
+    /// Whether it may run again when its process is lost.
+    pub idempotent: bool,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// The W3C trace context.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// What a node measures of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measurement {
+    /// Usable cores times speed, in thousandths: a quota counts.
+    pub capacity_milli: u32,
+    /// Busy share of them, in thousandths.
+    pub cpu_permille: u16,
+    /// Used share of memory, in thousandths.
+    pub memory_permille: u16,
+    /// Used share of the network, in thousandths.
+    pub network_permille: u16,
+}
+
+/// Something to do. The list is closed: a shell that does these is a node.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Run this step, then [`Input::Stepped`].
+    Run(Step),
+    /// Say this to a node over the own link to it. Dropped if the link is down.
+    Send {
+        /// To whom.
+        peer: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Make a link to this node, of which a beacon was heard, then [`Input::LinkUp`] or [`Input::LinkDown`].
+    Connect(NodeId),
+    /// Close the link to this node, then [`Input::LinkDown`].
+    Disconnect(NodeId),
+    /// Tell everyone.
+    Beacon(Beacon),
+    /// Give this to the client.
+    Reply(Reply),
+    /// Get and compile this component, from the own store or else from one of these nodes, then [`Input::Ready`] or
+    /// [`Input::NotReady`].
+    Hold {
+        /// Which.
+        digest: Digest,
+        /// Who has it, best first.
+        holders: Vec<NodeId>,
+    },
+    /// Nothing needs this component any more.
+    Release(Digest),
+    /// Keep this line of the app table on disk, in place of the app's older ones. Routes may have changed.
+    Store(TableEntry),
+    /// What came of a step's request to cluster memory.
+    MemoryAnswer {
+        /// Which request.
+        request: u64,
+        /// What came of it.
+        answer: MemoryAnswer,
+    },
+    /// Nothing is left here after [`Input::Drain`].
+    Drained,
+    /// Something an operator should read.
+    Note(Note),
+}
+
+/// A step to run.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Which held process; comes back with [`Input::Stepped`].
+    pub held: HeldId,
+    /// The process, for logs and traces.
+    pub process: ProcessId,
+    /// The app, whose part of cluster memory the step sees.
+    pub app: Arc<str>,
+    /// The component's name, for logs.
+    pub component: Arc<str>,
+    /// Its code.
+    pub digest: Digest,
+    /// The function.
+    pub function: Arc<str>,
+    /// What it is given.
+    pub run: Run,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// The end of a process, for its client.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Where the client waits.
+    pub slot: SlotId,
+    /// The process.
+    pub process: ProcessId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The nodes of its steps, in order.
+    pub trail: Vec<NodeId>,
+}
+
+/// Something an operator should read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A node is in the view and linked.
+    Joined(NodeId),
+    /// A node is dead, or its link broke.
+    Left(NodeId),
+    /// A node of the same name started again.
+    Restarted(NodeId),
+    /// Two nodes claim one name.
+    Twin(NodeId),
+    /// Processes of this gateway were lost and, if they may, started again.
+    Lost {
+        /// How many were started again.
+        again: usize,
+        /// How many were answered with "outcome unknown".
+        unknown: usize,
+    },
+    /// A component cannot be had.
+    NotReady(Digest, String),
+}

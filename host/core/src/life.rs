@@ -1,0 +1,263 @@
+//! The life of a process between two steps: what its entries become when a step has ended. No node, time or load here.
+
+use alloc::{format, string::String, vec::Vec};
+
+use izna_proto::{
+    App, Call, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome, Process, Run, State,
+    StepEnd,
+};
+
+/// What a process is after a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Its active entry can run.
+    Ready,
+    /// Its first entry has ended.
+    Ended(Outcome),
+}
+
+/// Let the active entry end its step with `end`. `app` is the revision that the process began with.
+pub(crate) fn advance(process: &mut Process, end: StepEnd, app: &App) -> Next {
+    match end {
+        StepEnd::Done(result) => finish(process, Ok(result)),
+        StepEnd::Failed(failure) => finish(process, Err(failure)),
+        StepEnd::Suspend { call, continuation } => {
+            let caller = process.active;
+            let callee = resolve(process, app, call, Some(caller));
+            let Some(entry) = process.entries.get_mut(usize::from(caller)) else {
+                return corrupt();
+            };
+            match callee {
+                Ok(callee) => {
+                    entry.state = State::Waiting { continuation };
+                    process.active = u16::try_from(process.entries.len()).unwrap_or(u16::MAX);
+                    process.entries.push(callee);
+                }
+                // The caller learns that its call failed; it may know what to do.
+                Err(failure) => {
+                    entry.state = State::Resume { continuation, outcome: Err(failure) };
+                }
+            }
+            Next::Ready
+        }
+        StepEnd::Forward(call) => {
+            let caller = process.entry().and_then(|entry| entry.caller);
+            match resolve(process, app, call, caller) {
+                Ok(callee) => {
+                    let active = usize::from(process.active);
+                    let Some(entry) = process.entries.get_mut(active) else { return corrupt() };
+                    *entry = callee;
+                    Next::Ready
+                }
+                Err(failure) => finish(process, Err(failure)),
+            }
+        }
+    }
+}
+
+/// The active entry has ended: give the outcome to its caller and drop it.
+pub(crate) fn finish(process: &mut Process, outcome: Outcome) -> Next {
+    let active = usize::from(process.active);
+    if active >= process.entries.len() {
+        return corrupt();
+    }
+    let Some(caller) = process.entries.swap_remove(active).caller else {
+        return Next::Ended(outcome);
+    };
+    process.entries.truncate(active);
+    process.active = caller;
+    let Some(entry) = process.entries.get_mut(usize::from(caller)) else { return corrupt() };
+    match &mut entry.state {
+        State::Waiting { continuation } => {
+            let continuation = core::mem::take(continuation);
+            entry.state = State::Resume { continuation, outcome };
+            Next::Ready
+        }
+        _ => corrupt(),
+    }
+}
+
+/// What the active entry's next step is given. The payloads stay in the process too: they are shared, not copied.
+pub(crate) fn run(entry: &Entry) -> Option<Run> {
+    match &entry.state {
+        State::Start { input } => Some(Run::Start { input: input.clone() }),
+        State::Resume { continuation, outcome } => {
+            Some(Run::Resume { continuation: continuation.clone(), outcome: outcome.clone() })
+        }
+        State::Waiting { .. } => None,
+    }
+}
+
+/// A process whose entries do not fit together: nothing that a node makes, but what it could be sent.
+fn corrupt() -> Next {
+    let failure = Failure::new(FailureKind::Other, "the entries of the process do not fit together");
+    Next::Ended(Err(failure))
+}
+
+fn resolve(
+    process: &Process,
+    app: &App,
+    call: Call,
+    caller: Option<u16>,
+) -> Result<Entry, Failure> {
+    if process.entries.len() >= ENTRIES_MAX {
+        let message = format!("a chain of calls deeper than {ENTRIES_MAX}");
+        return Err(Failure::new(FailureKind::Limit, message));
+    }
+    let active = process.entry().map(|entry| &*entry.component).unwrap_or_default();
+    let spec = app.component(active).ok_or_else(|| unknown_component(app, active))?;
+    let target = spec.link(&call.component).ok_or_else(|| unlinked(spec, &call))?;
+    let target = app.component(target).ok_or_else(|| unknown_component(app, target))?;
+    Ok(Entry {
+        component: target.name.clone(),
+        digest: target.digest,
+        function: call.function,
+        caller,
+        state: State::Start { input: call.input },
+    })
+}
+
+fn unlinked(spec: &ComponentSpec, call: &Call) -> Failure {
+    let names: Vec<&str> = spec.links.iter().map(|(name, _)| &**name).collect();
+    let has = if names.is_empty() { String::from("none") } else { names.join(", ") };
+    let message = format!(
+        "component {} has no link named {:?} to call {}; its links: {has}",
+        spec.name, call.component, call.function
+    );
+    Failure::new(FailureKind::NotFound, message)
+}
+
+pub(crate) fn unknown_component(app: &App, name: &str) -> Failure {
+    let names: Vec<&str> = app.components.iter().map(|component| &*component.name).collect();
+    let message =
+        format!("app {} has no component {name:?}; its components: {}", app.name, names.join(", "));
+    Failure::new(FailureKind::NotFound, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{sync::Arc, vec};
+
+    use bytes::Bytes;
+    use izna_proto::{Digest, Home, Limits, NodeId, ProcessId, SlotId, Spread};
+
+    use super::*;
+
+    fn component(name: &str, links: &[&str]) -> ComponentSpec {
+        ComponentSpec {
+            name: Arc::from(name),
+            digest: Digest([u8::try_from(name.len()).unwrap(); 32]),
+            links: links.iter().map(|link| (Arc::from(*link), Arc::from(*link))).collect(),
+            limits: Limits::default(),
+            spread: Spread::All,
+        }
+    }
+
+    fn app() -> App {
+        let components = vec![component("a", &["bb"]), component("bb", &["bb", "ghost"])];
+        App { name: Arc::from("app"), components, routes: vec![] }
+    }
+
+    fn process() -> Process {
+        let entry = Entry {
+            component: Arc::from("a"),
+            digest: Digest([1; 32]),
+            function: Arc::from("f"),
+            caller: None,
+            state: State::Start { input: Bytes::from_static(b"in") },
+        };
+        Process {
+            id: ProcessId(1),
+            app: Arc::from("app"),
+            revision: 1,
+            attempt: 0,
+            hops: 0,
+            steps: 0,
+            age_us: 0,
+            budget_us: 0,
+            home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
+            traceparent: None,
+            trail: vec![],
+            entries: vec![entry],
+            left: vec![],
+            active: 0,
+        }
+    }
+
+    fn call(component: &str) -> Call {
+        let (component, function) = (Arc::from(component), Arc::from("g"));
+        Call { component, function, input: Bytes::from_static(b"arg") }
+    }
+
+    fn suspend(component: &str) -> StepEnd {
+        StepEnd::Suspend { call: call(component), continuation: Bytes::from_static(b"k") }
+    }
+
+    /// The entries as a line of text: what the tests compare.
+    fn show(process: &Process) -> String {
+        let entries: Vec<String> = (0u16..)
+            .zip(&process.entries)
+            .map(|(index, entry)| {
+                let mark = if index == process.active { "*" } else { "" };
+                let state = match &entry.state {
+                    State::Start { .. } => String::from("start"),
+                    State::Waiting { .. } => String::from("waiting"),
+                    State::Resume { outcome: Ok(value), .. } => format!("resume({value:?})"),
+                    State::Resume { outcome: Err(failure), .. } => format!("resume({})", failure.kind),
+                };
+                format!("{mark}{}:{state}", entry.component)
+            })
+            .collect();
+        entries.join(" ")
+    }
+
+    /// If this fails, calls and returns do not nest: the heart of the platform.
+    #[test]
+    fn call_and_return() {
+        let (app, mut process) = (app(), process());
+        assert_eq!(advance(&mut process, suspend("bb"), &app), Next::Ready);
+        assert_eq!(show(&process), "a:waiting *bb:start");
+        assert_eq!(advance(&mut process, suspend("bb"), &app), Next::Ready);
+        assert_eq!(show(&process), "a:waiting bb:waiting *bb:start");
+        let done = StepEnd::Done(Bytes::from_static(b"x"));
+        assert_eq!(advance(&mut process, done, &app), Next::Ready);
+        assert_eq!(show(&process), "a:waiting *bb:resume(b\"x\")");
+        let failed = StepEnd::Failed(Failure::new(FailureKind::Failed, "no"));
+        assert_eq!(advance(&mut process, failed, &app), Next::Ready);
+        assert_eq!(show(&process), "*a:resume(failed)");
+        let done = StepEnd::Done(Bytes::from_static(b"y"));
+        assert_eq!(advance(&mut process, done, &app), Next::Ended(Ok(Bytes::from_static(b"y"))));
+    }
+
+    /// If this fails, a tail call keeps its caller's entry, and a chain of them grows without end.
+    #[test]
+    fn forward_takes_the_place() {
+        let (app, mut process) = (app(), process());
+        for _ in 0..1000 {
+            assert_eq!(advance(&mut process, StepEnd::Forward(call("bb")), &app), Next::Ready);
+            assert_eq!(show(&process), "*bb:start");
+        }
+    }
+
+    /// If this fails, a call that cannot be made ends the process instead of telling the caller.
+    #[test]
+    fn bad_calls_come_back_as_failures() {
+        let (app, mut process) = (app(), process());
+        assert_eq!(advance(&mut process, suspend("nobody"), &app), Next::Ready);
+        assert_eq!(show(&process), "*a:resume(not-found)");
+        advance(&mut process, suspend("bb"), &app);
+        assert_eq!(advance(&mut process, suspend("ghost"), &app), Next::Ready);
+        assert_eq!(show(&process), "a:waiting *bb:resume(not-found)");
+    }
+
+    /// If this fails, endless recursion grows a process without limit.
+    #[test]
+    fn depth_is_limited() {
+        let (app, mut process) = (app(), process());
+        for _ in 0..ENTRIES_MAX {
+            advance(&mut process, suspend("bb"), &app);
+        }
+        assert_eq!(process.entries.len(), ENTRIES_MAX);
+        assert!(show(&process).ends_with("*bb:resume(limit)"));
+    }
+}

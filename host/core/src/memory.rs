@@ -1,0 +1,200 @@
+//! Cluster memory: each key is kept by one node, chosen by rendezvous hashing over the nodes that are there. Bounded and
+//! volatile: a cache.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use bytes::Bytes;
+use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, NodeId};
+use lru::LruCache;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+
+
+/// The longest key with its app's name, in bytes.
+const KEY_BYTES_MAX: usize = 1024;
+/// What keeping a value costs beside its bytes.
+const OVERHEAD_BYTES: usize = 128;
+
+/// The node among `nodes` that keeps `key`. When one node comes or goes, only its own keys move.
+pub(crate) fn keeper(key: &[u8], nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+    nodes.max_by_key(|node| (xxh3_64_with_seed(key, node.0), *node))
+}
+
+/// The key of an app's `key`: no app can name another's.
+pub(crate) fn scoped(app: &str, key: &str) -> Result<Bytes, MemoryError> {
+    if app.len() + key.len() + 1 > KEY_BYTES_MAX {
+        return Err(MemoryError::TooLarge { max: KEY_BYTES_MAX as u64 });
+    }
+    // A name of an app has no zero byte, so the first one ends it.
+    let mut scoped = Vec::with_capacity(app.len() + 1 + key.len());
+    scoped.extend_from_slice(app.as_bytes());
+    scoped.push(0);
+    scoped.extend_from_slice(key.as_bytes());
+    Ok(Bytes::from(scoped))
+}
+
+/// The part of cluster memory that this node keeps.
+#[derive(Debug)]
+pub(crate) struct Part {
+    values: LruCache<Bytes, Bytes>,
+    bytes: usize,
+    bytes_max: usize,
+    value_bytes_max: usize,
+}
+
+impl Part {
+    pub(crate) fn new(bytes_max: usize, value_bytes_max: usize) -> Self {
+        Self { values: LruCache::unbounded(), bytes: 0, bytes_max, value_bytes_max }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn apply(&mut self, key: Bytes, operation: MemoryOperation) -> MemoryAnswer {
+        match operation {
+            MemoryOperation::Get => Ok(self.values.get(&key).cloned()),
+            MemoryOperation::Remove => {
+                self.remove(&key);
+                Ok(None)
+            }
+            MemoryOperation::Put(value) => {
+                let cost = cost(&key, &value);
+                let max = self.value_bytes_max.min(self.bytes_max);
+                if value.len() > self.value_bytes_max || cost > self.bytes_max {
+                    return Err(MemoryError::TooLarge { max: max as u64 });
+                }
+                self.remove(&key);
+                while self.bytes + cost > self.bytes_max {
+                    let Some((key, value)) = self.values.pop_lru() else { break };
+                    self.bytes -= self::cost(&key, &value);
+                }
+                self.bytes += cost;
+                // A value is often a slice of a larger frame: keep the value, not the frame.
+                self.values.put(key, Bytes::copy_from_slice(&value));
+                Ok(None)
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &Bytes) {
+        if let Some(value) = self.values.pop(key) {
+            self.bytes -= cost(key, &value);
+        }
+    }
+}
+
+fn cost(key: &Bytes, value: &Bytes) -> usize {
+    key.len() + value.len() + OVERHEAD_BYTES
+}
+
+/// Requests of local steps that other nodes are to answer.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    waiting: BTreeMap<u64, (u64, NodeId)>,
+    next: u64,
+}
+
+impl Requests {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Note a request of a local step to `keeper`; gives the number for the wire.
+    pub(crate) fn ask(&mut self, local: u64, keeper: NodeId) -> u64 {
+        self.next += 1;
+        self.waiting.insert(self.next, (local, keeper));
+        self.next
+    }
+
+    /// The local request that `peer` answers, once.
+    pub(crate) fn answered(&mut self, peer: NodeId, request: u64) -> Option<u64> {
+        match self.waiting.get(&request) {
+            Some((_, keeper)) if *keeper == peer => {
+                self.waiting.remove(&request).map(|(local, _)| local)
+            }
+            _ => None,
+        }
+    }
+
+    /// The local request that waited too long, if it still waits.
+    pub(crate) fn late(&mut self, request: u64) -> Option<u64> {
+        self.waiting.remove(&request).map(|(local, _)| local)
+    }
+
+    /// The local requests that a node will not answer any more.
+    pub(crate) fn lost(&mut self, peer: NodeId) -> Vec<u64> {
+        let lost: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, (_, keeper))| *keeper == peer)
+            .map(|(request, _)| *request)
+            .collect();
+        lost.into_iter().filter_map(|request| self.late(request)).collect()
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(part: &mut Part, key: &'static str, bytes: usize) -> MemoryAnswer {
+        let value = Bytes::from(alloc::vec![1; bytes]);
+        part.apply(Bytes::from_static(key.as_bytes()), MemoryOperation::Put(value))
+    }
+
+    fn has(part: &mut Part, key: &'static str) -> bool {
+        let key = Bytes::from_static(key.as_bytes());
+        part.apply(key, MemoryOperation::Get).unwrap().is_some()
+    }
+
+    /// If this fails, cluster memory grows over its limit, or drops the wrong values.
+    #[test]
+    fn least_recently_used_goes_first() {
+        let mut part = Part::new(3 * (OVERHEAD_BYTES + 101), 1000);
+        for key in ["a", "b", "c"] {
+            put(&mut part, key, 100).unwrap();
+        }
+        assert!(has(&mut part, "a"));
+        put(&mut part, "d", 100).unwrap();
+        assert!(has(&mut part, "a") && !has(&mut part, "b") && has(&mut part, "c"));
+        assert!(part.bytes() <= 3 * (OVERHEAD_BYTES + 101));
+    }
+
+    /// If this fails, the count of bytes drifts until nothing or everything fits.
+    #[test]
+    fn bytes_are_counted_right() {
+        let mut part = Part::new(100_000, 1000);
+        for round in 0..100 {
+            put(&mut part, "a", round * 10).unwrap();
+            put(&mut part, "b", 7).unwrap();
+            part.apply(Bytes::from_static(b"b"), MemoryOperation::Remove).unwrap();
+        }
+        part.apply(Bytes::from_static(b"a"), MemoryOperation::Remove).unwrap();
+        assert_eq!(part.bytes(), 0);
+    }
+
+    /// If this fails, one value can push out everything else.
+    #[test]
+    fn values_are_limited() {
+        let mut part = Part::new(100_000, 1000);
+        assert_eq!(put(&mut part, "a", 1001), Err(MemoryError::TooLarge { max: 1000 }));
+        assert!(put(&mut part, "a", 1000).is_ok());
+        assert!(scoped("app", &"k".repeat(KEY_BYTES_MAX)).is_err());
+    }
+
+    /// If this fails, a node that comes or goes moves keys that are not its own.
+    #[test]
+    fn rendezvous_moves_few_keys() {
+        let nodes = |count: u64| (0..count).map(NodeId);
+        let mut moved = 0;
+        for key in 0u32..1000 {
+            let key = key.to_be_bytes();
+            let (four, five) = (keeper(&key, nodes(4)), keeper(&key, nodes(5)));
+            assert!(four == five || five == Some(NodeId(4)));
+            moved += usize::from(four != five);
+        }
+        assert!((120..280).contains(&moved), "{moved} of 1000 moved");
+    }
+}

@@ -1,0 +1,399 @@
+//! Migration: placing a process, delivering it, and taking one in. A source keeps a process until the target has
+//! accepted it; whatever else happens, it is drawn again.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    format,
+    vec::Vec,
+};
+
+use izna_proto::{
+    Delivery, DeliveryId, Digest, Failure, FailureKind, Finish, LEFT_MAX, Load, Message, NodeId,
+    Process, ProcessId, Refusal,
+};
+use rand::RngExt;
+
+use crate::{
+    Core, Duration, HeldId, Output,
+    core::{ComponentState, DEMAND_US_FIRST, Held, Place, Timer},
+    placement::{self, Candidates, Costs},
+};
+
+/// A process leaves a node that could run it at most this often between two steps.
+const CHOICES_MAX: usize = 2;
+/// The longest time that a process is taken to have left.
+const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Deliveries that were accepted lately, to tell a repeated one.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    seen: BTreeSet<(ProcessId, u32, u32)>,
+    order: VecDeque<(ProcessId, u32, u32)>,
+    max: usize,
+}
+
+impl Recent {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { seen: BTreeSet::new(), order: VecDeque::new(), max }
+    }
+
+    fn contains(&self, process: &Process) -> bool {
+        self.seen.contains(&(process.id, process.attempt, process.hops))
+    }
+
+    fn add(&mut self, process: &Process) {
+        let key = (process.id, process.attempt, process.hops);
+        if self.seen.insert(key) {
+            self.order.push_back(key);
+        }
+        if self.order.len() > self.max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+    }
+}
+
+impl Core {
+    fn is_ready(&self, digest: &Digest) -> bool {
+        self.components.get(digest).is_some_and(|c| c.state == ComponentState::Ready)
+    }
+
+    /// Decide where a process goes next, and send it there.
+    pub(crate) fn place(&mut self, id: HeldId) {
+        let Some(held) = self.held.get(&id) else { return };
+        if self.now >= held.deadline {
+            return self.expire(id);
+        }
+        let Some(entry) = held.process.entry() else { return };
+        let digest = entry.digest;
+        let here = self.is_ready(&digest);
+        let load = self.load();
+        let fresh = self.is_fresh(&held.process);
+        // An idle core here beats all that others can offer.
+        if here && !self.draining && load.wait_us == 0 && !(fresh && self.is_full(&load)) {
+            return self.enqueue(id);
+        }
+        let costs = self.costs(&digest);
+        let candidates = self.candidates(held, &digest, &costs, fresh);
+        let best = placement::best_us(&candidates.estimates);
+        if here {
+            let own = placement::here(&load, &costs);
+            let stays = best.is_none_or(|best| placement::stays(&own, best, &costs));
+            let may_leave = held.process.left.len() < CHOICES_MAX
+                && held.process.hops < self.config.hops_max;
+            let takes = !self.draining && !(fresh && self.is_full(&load));
+            if takes && (stays || !may_leave) {
+                return self.enqueue(id);
+            }
+        }
+        if held.process.hops >= self.config.hops_max && !here {
+            let message = format!("the process has moved {} times", held.process.hops);
+            return self.end(id, Err(Failure::new(FailureKind::Limit, message)));
+        }
+        let unit = self.random.random::<f64>();
+        let drawn = placement::draw(&candidates.estimates, &costs, unit);
+        match drawn.and_then(|index| candidates.targets.get(index)) {
+            Some(target) => self.deliver(id, *target),
+            None => self.without_target(id, here, fresh),
+        }
+    }
+
+    /// No other node takes a process now.
+    fn without_target(&mut self, id: HeldId, here: bool, fresh: bool) {
+        let load = self.load();
+        if here && !(fresh && self.is_full(&load)) {
+            return self.enqueue(id);
+        }
+        let Some(held) = self.held.get(&id) else { return };
+        let Some(entry) = held.process.entry() else { return };
+        let anyone = here || !self.view.holders(&entry.digest).is_empty();
+        if fresh && anyone {
+            let message = "every node that could run it is full";
+            return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
+        }
+        let since = held.homeless.unwrap_or(self.now);
+        if !anyone && self.now.since(since) >= self.config.homeless_after {
+            let message = format!(
+                "no live node holds component {} of app {}", entry.component, held.process.app
+            );
+            return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
+        }
+        let at = self.now + self.config.retry_interval;
+        if let Some(held) = self.held.get_mut(&id) {
+            held.place = Place::Homeless;
+            held.homeless = Some(since);
+            held.tried.clear();
+            held.process.left.clear();
+        }
+        self.arm(at, Timer::Retry(id));
+    }
+
+    pub(crate) fn retry(&mut self, id: HeldId) {
+        match self.held.get(&id).map(|held| &held.place) {
+            Some(Place::Homeless) => self.place(id),
+            Some(Place::Finishing(_)) => self.send_finish(id),
+            _ => {}
+        }
+    }
+
+    /// Whether a process of which nothing has run is not taken any more.
+    fn is_full(&self, load: &Load) -> bool {
+        let wait_max = self.config.admit_wait_max.as_micros();
+        self.held.len() > self.config.admit_max || u128::from(load.wait_us) > wait_max
+    }
+
+    fn costs(&self, digest: &Digest) -> Costs {
+        let demand = self.components.get(digest).map(|component| component.demand_us);
+        Costs {
+            hop_us: self.config.hop_cost.as_secs_f64() * 1e6,
+            move_us: self.config.move_cost.as_secs_f64() * 1e6,
+            demand_us: demand.unwrap_or(DEMAND_US_FIRST),
+        }
+    }
+
+    fn candidates(
+        &self,
+        held: &Held,
+        digest: &Digest,
+        costs: &Costs,
+        fresh: bool,
+    ) -> Candidates<NodeId> {
+        let mut candidates = Candidates::new();
+        let wait_max = self.config.admit_wait_max.as_micros();
+        for peer in self.view.candidates(self.now, digest, &self.config) {
+            let been = held.process.left.contains(&peer.node) || held.tried.contains(&peer.node);
+            let full = fresh && u128::from(peer.load.wait_us) > wait_max;
+            if !been && !full {
+                candidates.push(peer.node, placement::there(&peer.load, peer.uncovered(), costs));
+            }
+        }
+        candidates
+    }
+
+    /// Offer queued processes to less loaded nodes, newest birth first: those would wait here the longest.
+    pub(crate) fn offer_queued(&mut self) {
+        let count = placement::selection_max(self.queue.len());
+        let newest: Vec<HeldId> = self.queue.iter().rev().take(count).map(|(_, id)| *id).collect();
+        for id in newest {
+            self.dequeue(id);
+            self.place(id);
+            if matches!(self.held.get(&id).map(|held| &held.place), Some(Place::Queued)) {
+                break;
+            }
+        }
+    }
+
+    fn next_delivery(&mut self, id: HeldId, peer: NodeId) -> DeliveryId {
+        self.next_delivery += 1;
+        let delivery = self.next_delivery;
+        self.deliveries.insert(delivery, (peer, id));
+        self.view.delivering(self.now, peer, delivery);
+        self.arm(self.now + self.config.acknowledge_timeout, Timer::Acknowledge(delivery));
+        DeliveryId(delivery)
+    }
+
+    fn deliver(&mut self, id: HeldId, target: NodeId) {
+        let delivery = self.next_delivery(id, target);
+        let (now, node) = (self.now, self.config.node);
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.place = Place::Leaving;
+        held.homeless = None;
+        let mut process = held.process.clone();
+        process.hops = process.hops.saturating_add(1);
+        if process.left.len() < LEFT_MAX {
+            process.left.push(node);
+        }
+        process.age_us = micros(now.since(held.born));
+        process.budget_us = micros(held.deadline.since(now));
+        self.counters.deliveries += 1;
+        let load = self.load();
+        self.send(target, Message::Deliver(Delivery { id: delivery, load, process }));
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::ForgetBeforeAccepted) {
+            self.release(id);
+        }
+    }
+
+    /// Tell the gateway's node that a process has ended, until it acknowledges.
+    pub(crate) fn send_finish(&mut self, id: HeldId) {
+        let Some(held) = self.held.get(&id) else { return };
+        let Place::Finishing(outcome) = &held.place else { return };
+        let home = held.process.home;
+        let peer = self.view.peer(home.node);
+        if peer.is_some_and(|peer| peer.incarnation > home.incarnation) {
+            // The gateway restarted: nobody waits any more.
+            self.counters.orphans += 1;
+            self.release(id);
+            return;
+        }
+        if !peer.is_some_and(|peer| peer.linked) {
+            if self.view.connecting(self.now, home.node, self.config.peers_max) {
+                self.put(Output::Connect(home.node));
+            }
+            self.arm(self.now + self.config.retry_interval, Timer::Retry(id));
+            return;
+        }
+        let (process, trail, outcome) =
+            (held.process.id, held.process.trail.clone(), outcome.clone());
+        let delivery = self.next_delivery(id, home.node);
+        let load = self.load();
+        let finish = Finish { id: delivery, load, process, home, outcome, trail };
+        self.send(home.node, Message::Finish(finish));
+    }
+
+    pub(crate) fn accepted(&mut self, peer: NodeId, delivery: DeliveryId, load: Load) {
+        self.view.told_load(peer, load);
+        let Some(id) = self.take_delivery(peer, delivery) else { return };
+        match self.held.get(&id).map(|held| &held.place) {
+            Some(Place::Leaving) => {
+                self.counters.migrations += 1;
+                self.release(id);
+            }
+            Some(Place::Finishing(_)) => {
+                self.release(id);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn refused(
+        &mut self,
+        peer: NodeId,
+        delivery: DeliveryId,
+        load: Load,
+        refusal: Refusal,
+    ) {
+        self.view.told_load(peer, load);
+        let Some(id) = self.take_delivery(peer, delivery) else { return };
+        self.counters.refused_there += 1;
+        if let Some(held) = self.held.get(&id) {
+            let entry = self.table.entry(&held.process.app);
+            match (refusal, held.process.entry(), entry) {
+                (Refusal::Component, Some(entry), _) => {
+                    let digest = entry.digest;
+                    self.view.does_not_hold(peer, &digest);
+                }
+                (Refusal::Revision, _, Some(line)) => {
+                    let line = line.clone();
+                    self.send(peer, Message::TableEntries(Vec::from([line])));
+                }
+                _ => {}
+            }
+        }
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::DropRefused) {
+            self.release(id);
+            return;
+        }
+        self.again(id, peer);
+    }
+
+    /// A delivery that was not answered in time.
+    pub(crate) fn unanswered(&mut self, delivery: u64) {
+        if let Some((peer, id)) = self.deliveries.remove(&delivery) {
+            self.counters.unclear += 1;
+            self.again(id, peer);
+        }
+    }
+
+    /// Deliveries that the broken link may or may not have carried.
+    pub(crate) fn unclear(&mut self, peer: NodeId, deliveries: Vec<u64>) {
+        for delivery in deliveries {
+            if let Some((_, id)) = self.deliveries.remove(&delivery) {
+                self.counters.unclear += 1;
+                self.again(id, peer);
+            }
+        }
+    }
+
+    fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<HeldId> {
+        self.view.answered(peer, delivery.0);
+        match self.deliveries.get(&delivery.0) {
+            Some((target, _)) if *target == peer => {
+                self.deliveries.remove(&delivery.0).map(|(_, id)| id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Draw again for a process that `peer` did not, or may not have, taken.
+    fn again(&mut self, id: HeldId, peer: NodeId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        match held.place {
+            Place::Leaving => {
+                held.place = Place::Homeless;
+                held.tried.push(peer);
+                self.place(id);
+            }
+            Place::Finishing(_) => self.arm(self.now + self.config.retry_interval, Timer::Retry(id)),
+            _ => {}
+        }
+    }
+
+    /// A process comes from another node.
+    pub(crate) fn delivered(&mut self, peer: NodeId, delivery: Delivery) {
+        self.view.told_load(peer, delivery.load);
+        let process = delivery.process;
+        #[cfg(feature = "sabotage")]
+        let repeated = !self.sabotaged(crate::Sabotage::TakeTwice) && self.recent.contains(&process);
+        #[cfg(not(feature = "sabotage"))]
+        let repeated = self.recent.contains(&process);
+        if repeated {
+            self.counters.duplicates += 1;
+            return self.accept(peer, delivery.id);
+        }
+        if let Some(refusal) = self.refusal(&process) {
+            self.counters.refused_here += 1;
+            let load = self.load();
+            return self.send(peer, Message::Refused { delivery: delivery.id, load, refusal });
+        }
+        self.recent.add(&process);
+        self.counters.arrivals += 1;
+        let born = self.now - Duration::from_micros(process.age_us).min(BUDGET_MAX);
+        let deadline = self.now + Duration::from_micros(process.budget_us).min(BUDGET_MAX);
+        let id = self.hold(process, born, deadline);
+        // Placed before the answer goes out, so that the load in it counts the newcomer.
+        self.place(id);
+        self.accept(peer, delivery.id);
+    }
+
+    fn refusal(&self, process: &Process) -> Option<Refusal> {
+        let digest = process.entry().map(|entry| entry.digest);
+        // Of a process that has run nothing, refusing loses nothing: there is room kept for the others.
+        let fresh = process.steps == 0 && process.attempt == 0;
+        let held_max = if fresh { self.config.admit_max } else { self.config.held_max };
+        let waits = fresh && self.is_full(&self.load());
+        #[cfg(feature = "sabotage")]
+        let unbounded = self.sabotaged(crate::Sabotage::NoBounds);
+        #[cfg(not(feature = "sabotage"))]
+        let unbounded = false;
+        if self.draining {
+            Some(Refusal::Draining)
+        } else if process.hops > self.config.hops_max && !unbounded {
+            Some(Refusal::Hops)
+        } else if self.table.app(&process.app, process.revision).is_none() {
+            Some(Refusal::Revision)
+        } else if !digest.is_some_and(|digest| self.is_ready(&digest)) {
+            Some(Refusal::Component)
+        } else if (self.held.len() >= held_max || waits) && !unbounded {
+            Some(Refusal::Full)
+        } else {
+            None
+        }
+    }
+
+    /// Take nothing new, and hand over what waits.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        let queued: Vec<HeldId> = self.queue.iter().map(|(_, id)| *id).collect();
+        for id in queued {
+            self.dequeue(id);
+            self.place(id);
+        }
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,218 @@
+//! The others: beacons out and in, links, probes, and the app table spread by anti-entropy.
+
+use alloc::{
+    collections::BTreeMap,
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
+
+use izna_proto::{App, Beacon, Digest, Held as HeldProcess, Message, NodeId, Revision, TableEntry};
+use rand::RngExt;
+
+use crate::{
+    Core, Duration, Note, Output,
+    core::{Component, ComponentState, DEMAND_US_FIRST, Timer},
+    view::{Check, inventory_sum},
+};
+
+/// Between two askings for a component that could not be had.
+const COMPONENT_RETRY: Duration = Duration::from_millis(500);
+
+impl Core {
+    /// Send a beacon, and do what is done at its pace.
+    pub(crate) fn beacon(&mut self) {
+        self.sequence += 1;
+        let beacon = Beacon {
+            node: self.config.node,
+            incarnation: self.config.incarnation,
+            sequence: self.sequence,
+            peer_port: self.config.peer_port,
+            load: self.load(),
+            inventory: inventory_sum(self.holds()),
+            table: self.table.sum(),
+        };
+        self.put(Output::Beacon(beacon));
+        let jitter = self.random.random_range(0.9..1.1);
+        self.arm(self.now + self.config.beacon_interval.mul_f64(jitter), Timer::Beacon);
+        for check in self.view.check(self.now, &self.config) {
+            match check {
+                Check::Probe(peer) => {
+                    let load = self.load();
+                    self.send(peer, Message::Probe { load });
+                }
+                Check::Dead(peer) => self.put(Output::Disconnect(peer)),
+            }
+        }
+        self.offer_queued();
+    }
+
+    pub(crate) fn heard(&mut self, beacon: &Beacon) {
+        if beacon.node == self.config.node {
+            if beacon.incarnation != self.config.incarnation {
+                self.note(Note::Twin(beacon.node));
+            }
+            return;
+        }
+        let own_table = self.table.sum();
+        let Some(calls) = self.view.heard(self.now, beacon, own_table, &self.config) else {
+            self.counters.beacons_dropped += 1;
+            return;
+        };
+        self.counters.beacons += 1;
+        if calls.restarted {
+            self.note(Note::Restarted(beacon.node));
+            self.lose(beacon.node);
+        }
+        if calls.connect {
+            self.put(Output::Connect(beacon.node));
+        }
+        if calls.ask_inventory {
+            self.send(beacon.node, Message::AskInventory);
+        }
+        if calls.send_table {
+            let summary = self.table.summary();
+            self.send(beacon.node, Message::TableSummary(summary));
+        }
+    }
+
+    pub(crate) fn link_up(&mut self, peer: NodeId, incarnation: u64, name: Arc<str>) {
+        if self.view.link_up(self.now, peer, incarnation, name, self.config.peers_max) {
+            self.note(Note::Joined(peer));
+            self.send(peer, Message::AskInventory);
+            let summary = self.table.summary();
+            self.send(peer, Message::TableSummary(summary));
+        }
+    }
+
+    pub(crate) fn link_down(&mut self, peer: NodeId) {
+        if self.view.peer(peer).is_some_and(|peer| peer.linked) {
+            self.note(Note::Left(peer));
+        }
+        self.lose(peer);
+    }
+
+    /// What was on its way to a node, or asked of it, will not be answered.
+    fn lose(&mut self, peer: NodeId) {
+        let outstanding = self.view.link_down(peer);
+        self.unclear(peer, outstanding);
+        for request in self.requests.lost(peer) {
+            self.recall_failed(request);
+        }
+    }
+
+    /// The components that are ready here.
+    pub fn holds(&self) -> impl Iterator<Item = &Digest> {
+        let ready = |(_, component): &(&Digest, &Component)| component.state == ComponentState::Ready;
+        self.components.iter().filter(ready).map(|(digest, _)| digest)
+    }
+
+    pub(crate) fn send_inventory(&mut self, peer: NodeId) {
+        let digests = self.holds().copied().collect();
+        self.send(peer, Message::Inventory(digests));
+    }
+
+    /// Tell each gateway which of its processes are here, and look for lost ones of the own.
+    pub(crate) fn tell_holding(&mut self) {
+        let mut homes: BTreeMap<NodeId, Vec<HeldProcess>> = BTreeMap::new();
+        for held in self.held.values() {
+            let home = held.process.home;
+            let current = self.view.peer(home.node).is_some_and(|peer| {
+                peer.linked && peer.incarnation == home.incarnation
+            });
+            if current {
+                let process = held.process.id;
+                homes.entry(home.node).or_default().push(HeldProcess { slot: home.slot, process });
+            }
+        }
+        for (peer, held) in homes {
+            self.send(peer, Message::Holding(held));
+        }
+        self.find_lost();
+        self.table.expire(self.now, self.config.retain_revision);
+        self.reconcile();
+        self.arm(self.now + self.config.holding_interval, Timer::Holding);
+    }
+
+    /// A deploy or, without an app, an undeploy at this node.
+    pub(crate) fn deploy(&mut self, name: Arc<str>, app: Option<App>) {
+        let entry = self.table.next(name, app);
+        self.merge(Vec::from([entry.clone()]));
+        let peers: Vec<NodeId> = self.view.present(self.now, &self.config).collect();
+        for peer in peers {
+            self.send(peer, Message::TableEntries(Vec::from([entry.clone()])));
+        }
+    }
+
+    /// Lines of the table, from wherever they come.
+    pub(crate) fn merge(&mut self, entries: Vec<TableEntry>) {
+        for entry in entries {
+            if self.table.merge(self.now, entry.clone(), self.config.apps_max) {
+                self.put(Output::Store(entry));
+            }
+        }
+        self.reconcile();
+    }
+
+    pub(crate) fn restore(&mut self, entries: Vec<TableEntry>) {
+        for entry in entries {
+            self.table.merge(self.now, entry, self.config.apps_max);
+        }
+        self.reconcile();
+    }
+
+    pub(crate) fn table_summary(&mut self, peer: NodeId, summary: &[(Arc<str>, Revision)]) {
+        let (missing, news) = self.table.compare(summary);
+        if !missing.is_empty() {
+            self.send(peer, Message::TableEntries(missing));
+        }
+        if news {
+            let summary = self.table.summary();
+            self.send(peer, Message::TableSummary(summary));
+        }
+    }
+
+    /// Get the components that the table wants here, and give up those that nothing needs.
+    fn reconcile(&mut self) {
+        for digest in self.table.wanted(self.config.node) {
+            if !self.components.contains_key(&digest) {
+                let state = ComponentState::Asked;
+                let component = Component { state, demand_us: DEMAND_US_FIRST };
+                self.components.insert(digest, component);
+                let holders = self.view.holders(&digest);
+                self.put(Output::Hold { digest, holders });
+            }
+        }
+        let node = self.config.node;
+        let needed = |digest: &Digest| self.table.needs(node, digest);
+        let unneeded = self.components.keys().filter(|digest| !needed(digest));
+        let unneeded: Vec<Digest> = unneeded.copied().collect();
+        for digest in unneeded {
+            self.components.remove(&digest);
+            self.put(Output::Release(digest));
+        }
+    }
+
+    pub(crate) fn ready(&mut self, digest: Digest) {
+        if let Some(component) = self.components.get_mut(&digest) {
+            component.state = ComponentState::Ready;
+        }
+    }
+
+    pub(crate) fn not_ready(&mut self, digest: Digest, why: String) {
+        if let Some(component) = self.components.get_mut(&digest) {
+            component.state = ComponentState::Failed;
+            self.arm(self.now + COMPONENT_RETRY, Timer::Component(digest));
+            self.note(Note::NotReady(digest, why));
+        }
+    }
+
+    pub(crate) fn ask_again(&mut self, digest: Digest) {
+        let failed = |component: &&mut Component| component.state == ComponentState::Failed;
+        if let Some(component) = self.components.get_mut(&digest).filter(failed) {
+            component.state = ComponentState::Asked;
+            let holders = self.view.holders(&digest);
+            self.put(Output::Hold { digest, holders });
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What an operator may look at. Nothing here changes anything.
+
+use alloc::sync::Arc;
+
+use izna_proto::{Load, NodeId, ProcessId, TableEntry};
+
+use crate::{
+    Core, Duration,
+    core::{Held, Place},
+    view::{Peer, PeerState},
+};
+
+/// What happened so far at this node. Each only rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Requests of clients.
+    pub submitted: u64,
+    /// Requests refused at once: full, draining, or nothing of that name.
+    pub not_admitted: u64,
+    /// Results given to clients.
+    pub replied: u64,
+    /// Failures given to clients.
+    pub failed: u64,
+    /// Clients that went away.
+    pub abandoned: u64,
+    /// Lost processes that were started again.
+    pub started_again: u64,
+    /// Ends of processes that nobody waited for any more.
+    pub late_ends: u64,
+    /// Steps that ended.
+    pub steps: u64,
+    /// Deliveries sent.
+    pub deliveries: u64,
+    /// Deliveries that the target accepted.
+    pub migrations: u64,
+    /// Processes taken in from other nodes.
+    pub arrivals: u64,
+    /// Deliveries refused here.
+    pub refused_here: u64,
+    /// Deliveries that other nodes refused.
+    pub refused_there: u64,
+    /// Deliveries without an answer.
+    pub unclear: u64,
+    /// Deliveries that had been taken before.
+    pub duplicates: u64,
+    /// Processes dropped at their deadline.
+    pub expired: u64,
+    /// Ended processes whose gateway had restarted.
+    pub orphans: u64,
+    /// Beacons taken in.
+    pub beacons: u64,
+    /// Beacons that were old or repeated.
+    pub beacons_dropped: u64,
+    /// Requests to cluster memory that another node answers.
+    pub memory_requests: u64,
+}
+
+/// Another node as this one sees it.
+#[derive(Debug, Clone)]
+pub struct PeerStatus {
+    /// The node.
+    pub node: NodeId,
+    /// Its name; empty until a link was up.
+    pub name: Arc<str>,
+    /// Its count of restarts.
+    pub incarnation: u64,
+    /// How it stands.
+    pub state: PeerState,
+    /// Its load as last told.
+    pub load: Load,
+    /// How many components it holds.
+    pub holds: usize,
+    /// Since when nothing came from it.
+    pub silent: Duration,
+    /// Deliveries to it without an answer.
+    pub outstanding: usize,
+}
+
+/// A process held here.
+#[derive(Debug, Clone)]
+pub struct ProcessStatus {
+    /// The process.
+    pub id: ProcessId,
+    /// Its app.
+    pub app: Arc<str>,
+    /// The component whose step is next or runs.
+    pub component: Arc<str>,
+    /// The function.
+    pub function: Arc<str>,
+    /// Where it is.
+    pub state: ProcessState,
+    /// Time since its birth.
+    pub age: Duration,
+    /// Starts before this one.
+    pub attempt: u32,
+    /// Steps it ran.
+    pub steps: u32,
+    /// Migrations.
+    pub hops: u32,
+    /// Its calls.
+    pub entries: usize,
+    /// The gateway's node.
+    pub home: NodeId,
+}
+
+/// Where a held process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessState {
+    /// In the run queue.
+    Queued,
+    /// Its step runs.
+    Running,
+    /// On its way to another node.
+    Leaving,
+    /// No node takes it now.
+    Homeless,
+    /// It has ended, and its gateway is being told.
+    Finishing,
+}
+
+impl ProcessState {
+    /// The word for it in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Leaving => "leaving",
+            Self::Homeless => "homeless",
+            Self::Finishing => "finishing",
+        }
+    }
+}
+
+impl PeerState {
+    /// The word for it in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Avoided => "avoided",
+            Self::Closed => "closed",
+            Self::Unlinked => "unlinked",
+        }
+    }
+}
+
+impl Core {
+    /// The other nodes.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
+        self.view.peers().iter().map(|peer: &Peer| PeerStatus {
+            node: peer.node,
+            name: peer.name.clone(),
+            incarnation: peer.incarnation,
+            state: peer.state(self.now, &self.config),
+            load: peer.load,
+            holds: peer.holds_count(),
+            silent: self.now.since(peer.heard),
+            outstanding: peer.outstanding.len(),
+        })
+    }
+
+    /// The processes held here, in the order in which they came.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessStatus> {
+        self.held.values().map(|held| self.process_status(held))
+    }
+
+    fn process_status(&self, held: &Held) -> ProcessStatus {
+        let process = &held.process;
+        let unnamed = || Arc::from("");
+        ProcessStatus {
+            id: process.id,
+            app: process.app.clone(),
+            component: process.entry().map_or_else(unnamed, |entry| entry.component.clone()),
+            function: process.entry().map_or_else(unnamed, |entry| entry.function.clone()),
+            state: match held.place {
+                Place::Queued => ProcessState::Queued,
+                Place::Running { .. } => ProcessState::Running,
+                Place::Leaving => ProcessState::Leaving,
+                Place::Homeless => ProcessState::Homeless,
+                Place::Finishing(_) => ProcessState::Finishing,
+            },
+            age: self.now.since(held.born),
+            attempt: process.attempt,
+            steps: process.steps,
+            hops: process.hops,
+            entries: process.entries.len(),
+            home: process.home.node,
+        }
+    }
+
+    /// How many processes are held here, and how many clients wait at the gateway here.
+    pub fn held(&self) -> (usize, usize) {
+        (self.held.len(), self.slots.len())
+    }
+
+    /// The newest line of each app.
+    pub fn table(&self) -> impl Iterator<Item = &TableEntry> {
+        self.table.entries()
+    }
+
+    /// The bytes of cluster memory kept here.
+    pub fn memory_bytes(&self) -> usize {
+        self.part.bytes()
+    }
+
+    /// Whether the node takes nothing new.
+    pub fn draining(&self) -> bool {
+        self.draining
+    }
+}

@@ -1,0 +1,215 @@
+//! Steps: the run queue, handing out steps while slots are free, and what follows when one has ended.
+
+use alloc::{format, vec::Vec};
+
+use izna_proto::{
+    App, Failure, FailureKind, Limits, Outcome, Process, StepEnd, TRAIL_MAX,
+};
+
+use crate::{
+    Core, Duration, HeldId, Output, Step, Time,
+    core::{DEMAND_US_FIRST, Held, Place, Timer},
+    life::{self, Next},
+};
+
+/// How fast the demand of a component follows its latest steps.
+const DEMAND_SMOOTHING: f64 = 0.1;
+
+impl Core {
+    /// Take a process in. It has no place until it is placed or ended.
+    pub(crate) fn hold(&mut self, process: Process, born: Time, deadline: Time) -> HeldId {
+        self.next_held += 1;
+        let id = HeldId(self.next_held);
+        let (place, tried) = (Place::Homeless, Vec::new());
+        let held =
+            Held { process, born, deadline, place, demand_us: 0.0, tried, homeless: None };
+        self.held.insert(id, held);
+        self.arm(deadline, Timer::Expire(id));
+        id
+    }
+
+    /// Let a process go, without a word to anyone.
+    pub(crate) fn release(&mut self, id: HeldId) -> Option<Held> {
+        let held = self.held.remove(&id)?;
+        self.disarm(held.deadline, Timer::Expire(id));
+        if matches!(held.place, Place::Queued) {
+            self.queue.remove(&(held.born, id));
+            self.work_us -= held.demand_us;
+        }
+        Some(held)
+    }
+
+    /// Put a process into the run queue.
+    pub(crate) fn enqueue(&mut self, id: HeldId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let digest = held.process.entry().map(|entry| entry.digest);
+        let component = digest.and_then(|digest| self.components.get(&digest));
+        held.demand_us = component.map_or(DEMAND_US_FIRST, |component| component.demand_us);
+        held.place = Place::Queued;
+        held.homeless = None;
+        held.tried.clear();
+        self.work_us += held.demand_us;
+        self.queue.insert((held.born, id));
+    }
+
+    /// Take a process out of the run queue, to place it elsewhere.
+    pub(crate) fn dequeue(&mut self, id: HeldId) {
+        if let Some(held) = self.held.get_mut(&id)
+            && matches!(held.place, Place::Queued)
+        {
+            self.queue.remove(&(held.born, id));
+            self.work_us -= held.demand_us;
+            held.place = Place::Homeless;
+        }
+    }
+
+    /// Hand out steps while slots are free, oldest birth first.
+    pub(crate) fn pump(&mut self) {
+        while self.running < self.config.slots_max && self.sliced < self.config.sliced_max {
+            let Some((_, id)) = self.queue.pop_first() else { return };
+            match self.step(id) {
+                Ok(step) => {
+                    self.running += 1;
+                    self.put(Output::Run(step));
+                }
+                Err(failure) => {
+                    if let Some(held) = self.held.get_mut(&id) {
+                        self.work_us -= held.demand_us;
+                        held.place = Place::Homeless;
+                    }
+                    self.end(id, Err(failure));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, id: HeldId) -> Result<Step, Failure> {
+        let gone = || Failure::new(FailureKind::Other, "a process left the queue unseen");
+        let held = self.held.get_mut(&id).ok_or_else(gone)?;
+        let process = &held.process;
+        let entry = process.entry().ok_or_else(gone)?;
+        let app = self.table.app(&process.app, process.revision);
+        let app = app.ok_or_else(|| unknown_revision(process))?;
+        let step = Step {
+            held: id,
+            process: process.id,
+            app: process.app.clone(),
+            component: entry.component.clone(),
+            digest: entry.digest,
+            function: entry.function.clone(),
+            run: life::run(entry).ok_or_else(gone)?,
+            limits: limits(app, &entry.component),
+        };
+        held.place = Place::Running { sliced: false };
+        Ok(step)
+    }
+
+    /// A step has used up its slice or waits for the host.
+    pub(crate) fn step_sliced(&mut self, id: HeldId) {
+        if let Some(held) = self.held.get_mut(&id)
+            && let Place::Running { sliced } = &mut held.place
+            && !*sliced
+        {
+            *sliced = true;
+            self.running -= 1;
+            self.sliced += 1;
+        }
+    }
+
+    /// A step has ended.
+    pub(crate) fn stepped(&mut self, id: HeldId, end: StepEnd, used: Duration) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let Place::Running { sliced } = held.place else { return };
+        if sliced {
+            self.sliced -= 1;
+        } else {
+            self.running -= 1;
+        }
+        held.place = Place::Homeless;
+        self.work_us -= held.demand_us;
+        if self.running + self.sliced + self.queue.len() == 0 {
+            // Nothing is left, so neither is work: sums of floats drift.
+            self.work_us = 0.0;
+        }
+        self.counters.steps += 1;
+        let process = &mut held.process;
+        process.steps += 1;
+        process.left.clear();
+        held.tried.clear();
+        if process.trail.len() < TRAIL_MAX {
+            process.trail.push(self.config.node);
+        }
+        if let Some(entry) = process.entry()
+            && let Some(component) = self.components.get_mut(&entry.digest)
+        {
+            let used_us = used.as_secs_f64() * 1e6;
+            component.demand_us += DEMAND_SMOOTHING * (used_us - component.demand_us);
+        }
+        if self.now >= held.deadline {
+            return self.expire(id);
+        }
+        let Some(app) = self.table.app(&process.app, process.revision) else {
+            let failure = unknown_revision(process);
+            return self.end(id, Err(failure));
+        };
+        match life::advance(process, end, app) {
+            Next::Ended(outcome) => self.end(id, outcome),
+            Next::Ready => match self.over_limit(id) {
+                Some(failure) => self.end(id, Err(failure)),
+                None => self.place(id),
+            },
+        }
+    }
+
+    fn over_limit(&self, id: HeldId) -> Option<Failure> {
+        let process = &self.held.get(&id)?.process;
+        let (bytes, bytes_max) = (process.payload_bytes(), self.config.process_bytes_max);
+        let message = if process.steps >= self.config.steps_max {
+            format!("the process has run {} steps", process.steps)
+        } else if bytes > bytes_max {
+            format!("the process holds {bytes} bytes of payload, over the limit of {bytes_max}")
+        } else {
+            return None;
+        };
+        Some(Failure::new(FailureKind::Limit, message))
+    }
+
+    /// A process has ended: tell its gateway.
+    pub(crate) fn end(&mut self, id: HeldId, outcome: Outcome) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let home = held.process.home;
+        if home.node == self.config.node {
+            let trail = core::mem::take(&mut held.process.trail);
+            let current = home.incarnation == self.config.incarnation;
+            self.release(id);
+            if current {
+                self.reply(home.slot, outcome, trail);
+            }
+        } else {
+            held.place = Place::Finishing(outcome);
+            self.send_finish(id);
+        }
+    }
+
+    /// The deadline of a held process has come. Its client was told by the gateway.
+    pub(crate) fn expire(&mut self, id: HeldId) {
+        let Some(held) = self.held.get(&id) else { return };
+        // A running step comes back by its own limit, a delivery by its answer; both then find the deadline passed.
+        if matches!(held.place, Place::Running { .. } | Place::Leaving) {
+            return;
+        }
+        self.counters.expired += 1;
+        self.release(id);
+    }
+}
+
+fn limits(app: &App, component: &str) -> Limits {
+    app.component(component).map(|component| component.limits).unwrap_or_default()
+}
+
+pub(crate) fn unknown_revision(process: &Process) -> Failure {
+    let message = format!(
+        "revision {} of app {} is not known here any more", process.revision, process.app
+    );
+    Failure::new(FailureKind::Unavailable, message)
+}

@@ -1,0 +1,193 @@
+//! The app table: which apps, revisions and components there are. Every node has it; the highest revision of an app wins
+//! wherever two meet, so the order in which news arrives does not matter.
+
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+
+use bytes::Bytes;
+use izna_proto::{App, Digest, NodeId, Revision, TableEntry, Wire};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Duration, Time};
+
+/// Revisions of one app that are kept for the processes that began with them.
+const REVISIONS_MAX: usize = 8;
+
+/// The app table of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    apps: BTreeMap<Arc<str>, Line>,
+    /// A sum over names and revisions: equal tables have equal sums.
+    sum: u64,
+}
+
+#[derive(Debug)]
+struct Line {
+    newest: TableEntry,
+    /// Superseded revisions and since when, oldest first.
+    old: Vec<(Time, Revision, App)>,
+}
+
+impl Table {
+    /// Take in a line; false if it is no news.
+    pub(crate) fn merge(&mut self, now: Time, entry: TableEntry, apps_max: usize) -> bool {
+        let full = self.apps.len() >= apps_max;
+        match self.apps.get_mut(&entry.name) {
+            // Two deploys of one revision at two nodes: the greater bytes win everywhere alike.
+            Some(line) if !newer(&entry, &line.newest) => return false,
+            Some(line) => {
+                self.sum ^= line_sum(&line.newest) ^ line_sum(&entry);
+                let old = core::mem::replace(&mut line.newest, entry);
+                if let Some(app) = old.app {
+                    line.old.push((now, old.revision, app));
+                }
+                if line.old.len() > REVISIONS_MAX {
+                    line.old.remove(0);
+                }
+            }
+            None if full => return false,
+            None => {
+                self.sum ^= line_sum(&entry);
+                self.apps.insert(entry.name.clone(), Line { newest: entry, old: Vec::new() });
+            }
+        }
+        true
+    }
+
+    /// The line that a deploy or undeploy of `name` here makes.
+    pub(crate) fn next(&self, name: Arc<str>, app: Option<App>) -> TableEntry {
+        let revision = self.apps.get(&name).map_or(1, |line| line.newest.revision.saturating_add(1));
+        TableEntry { name, revision, app }
+    }
+
+    pub(crate) fn entry(&self, name: &str) -> Option<&TableEntry> {
+        self.apps.get(name).map(|line| &line.newest)
+    }
+
+    /// The app as of `revision`, if it is still known here.
+    pub(crate) fn app(&self, name: &str, revision: Revision) -> Option<&App> {
+        let line = self.apps.get(name)?;
+        if line.newest.revision == revision {
+            return line.newest.app.as_ref();
+        }
+        line.old.iter().find(|(_, old, _)| *old == revision).map(|(_, _, app)| app)
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &TableEntry> {
+        self.apps.values().map(|line| &line.newest)
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    pub(crate) fn summary(&self) -> Vec<(Arc<str>, Revision)> {
+        self.entries().map(|entry| (entry.name.clone(), entry.revision)).collect()
+    }
+
+    /// The lines that a node with this summary lacks, and whether it has lines that are news here.
+    pub(crate) fn compare(&self, summary: &[(Arc<str>, Revision)]) -> (Vec<TableEntry>, bool) {
+        let theirs: BTreeMap<_, _> = summary.iter().map(|(name, rev)| (name, *rev)).collect();
+        let lacks = |entry: &&TableEntry| {
+            // Equal revisions may still differ when two deployed at once: the bytes decide at the other side.
+            theirs.get(&entry.name).is_none_or(|revision| *revision <= entry.revision)
+        };
+        let missing = self.entries().filter(lacks).cloned().collect();
+        let news = summary
+            .iter()
+            .any(|(name, revision)| self.entry(name).is_none_or(|own| own.revision < *revision));
+        (missing, news)
+    }
+
+    /// Forget revisions that no process can still need.
+    pub(crate) fn expire(&mut self, now: Time, retain: Duration) {
+        for line in self.apps.values_mut() {
+            line.old.retain(|(since, _, _)| now.since(*since) < retain);
+        }
+    }
+
+    /// The components that `node` holds by the newest revisions.
+    pub(crate) fn wanted(&self, node: NodeId) -> Vec<Digest> {
+        let apps = self.entries().filter_map(|entry| entry.app.as_ref());
+        let components = apps.flat_map(|app| &app.components);
+        let here = components.filter(|component| component.spread.includes(node));
+        here.map(|component| component.digest).collect()
+    }
+
+    /// Whether `node` is to hold the component: by a newest revision, or for processes of an older one.
+    pub(crate) fn needs(&self, node: NodeId, digest: &Digest) -> bool {
+        let names = |app: &App| app.components.iter().any(|c| c.digest == *digest);
+        let old = self.apps.values().flat_map(|line| &line.old);
+        self.wanted(node).contains(digest) || old.into_iter().any(|(_, _, app)| names(app))
+    }
+}
+
+fn newer(entry: &TableEntry, than: &TableEntry) -> bool {
+    let bytes = |entry: &TableEntry| -> Bytes { entry.to_bytes() };
+    entry.revision > than.revision
+        || (entry.revision == than.revision && bytes(entry) > bytes(than))
+}
+
+fn line_sum(entry: &TableEntry) -> u64 {
+    xxh3_64(&entry.to_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn entry(name: &str, revision: Revision, deployed: bool) -> TableEntry {
+        let name: Arc<str> = Arc::from(name);
+        let app = App { name: name.clone(), components: vec![], routes: vec![] };
+        TableEntry { name, revision, app: deployed.then_some(app) }
+    }
+
+    /// If this fails, nodes that hear of deploys in another order end with other tables.
+    #[test]
+    fn order_does_not_matter() {
+        let lines =
+            [entry("a", 1, true), entry("a", 2, false), entry("b", 1, true), entry("a", 2, true)];
+        let mut sums = Vec::new();
+        for shift in 0..lines.len() {
+            let mut table = Table::default();
+            for line in lines.iter().cycle().skip(shift).take(lines.len()) {
+                table.merge(Time::default(), line.clone(), 10);
+            }
+            sums.push(table.sum());
+        }
+        assert!(sums.iter().all(|sum| *sum == sums[0]), "{sums:?}");
+    }
+
+    /// If this fails, anti-entropy does not bring two tables together.
+    #[test]
+    fn compare_finds_what_each_lacks() {
+        let mut table = Table::default();
+        table.merge(Time::default(), entry("a", 2, true), 10);
+        table.merge(Time::default(), entry("b", 1, true), 10);
+        let (missing, news) = table.compare(&[(Arc::from("a"), 1), (Arc::from("c"), 1)]);
+        let names: Vec<&str> = missing.iter().map(|entry| &*entry.name).collect();
+        assert_eq!((names, news), (vec!["a", "b"], true));
+        assert!(!table.compare(&table.summary()).1);
+    }
+
+    /// If this fails, the table grows without limit, or a full one takes no redeploys.
+    #[test]
+    fn apps_are_limited() {
+        let mut table = Table::default();
+        assert!(table.merge(Time::default(), entry("a", 1, true), 1));
+        assert!(!table.merge(Time::default(), entry("b", 1, true), 1));
+        assert!(table.merge(Time::default(), entry("a", 2, true), 1));
+    }
+
+    /// If this fails, a process that began with an old revision cannot go on, or old code is kept for ever.
+    #[test]
+    fn old_revisions_are_kept_for_a_while() {
+        let mut table = Table::default();
+        table.merge(Time::default(), entry("a", 1, true), 10);
+        table.merge(Time::default(), entry("a", 2, true), 10);
+        assert!(table.app("a", 1).is_some());
+        table.expire(Time::from_micros(1_000_000), Duration::from_secs(1));
+        assert!(table.app("a", 1).is_none());
+    }
+}

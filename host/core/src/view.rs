@@ -1,0 +1,437 @@
+//! The view: what this node believes of the others. It hears beacons, loads that ride on messages, links going up and
+//! down; from these it tells who may be given a process, and whom to probe.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+
+use izna_proto::{Beacon, Digest, Load, NodeId};
+
+use crate::{Config, Duration, Time};
+
+/// One other node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) name: Arc<str>,
+    pub(crate) incarnation: u64,
+    sequence: u64,
+    pub(crate) load: Load,
+    /// When a beacon or any message last came from it.
+    pub(crate) heard: Time,
+    /// The own link is up, to the incarnation that is believed in.
+    pub(crate) linked: bool,
+    connecting: bool,
+    /// What it holds, and the sum that its beacons had when that was learned.
+    holds: BTreeSet<Digest>,
+    inventory: u64,
+    asked_inventory: Option<(u64, Time)>,
+    asked_table: Option<(u64, Time)>,
+    /// Deliveries to it that it has not answered, oldest first.
+    pub(crate) outstanding: BTreeMap<u64, Time>,
+    probed: Option<Time>,
+}
+
+/// What a beacon calls for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) connect: bool,
+    pub(crate) ask_inventory: bool,
+    pub(crate) send_table: bool,
+    pub(crate) restarted: bool,
+}
+
+/// What the passing of time calls for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    Probe(NodeId),
+    Dead(NodeId),
+}
+
+/// How a node stands in the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerState {
+    /// It may be given processes.
+    Live,
+    /// Linked, but silent, or late to answer a delivery: left out until it is heard again.
+    Avoided,
+    /// It takes nothing new: it drains, or is out of memory.
+    Closed,
+    /// Heard, but without a link.
+    Unlinked,
+}
+
+/// Between two askings of one node for the same thing.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    peers: Vec<Peer>,
+    index: BTreeMap<NodeId, usize>,
+    holders: BTreeMap<Digest, Vec<usize>>,
+}
+
+impl View {
+    pub(crate) fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    pub(crate) fn peer(&self, node: NodeId) -> Option<&Peer> {
+        self.peers.get(*self.index.get(&node)?)
+    }
+
+    fn peer_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.peers.get_mut(*self.index.get(&node)?)
+    }
+
+    fn add(&mut self, now: Time, node: NodeId, peers_max: usize) -> Option<&mut Peer> {
+        if !self.index.contains_key(&node) {
+            if self.peers.len() >= peers_max {
+                return None;
+            }
+            self.index.insert(node, self.peers.len());
+            self.peers.push(Peer {
+                node,
+                name: Arc::from(""),
+                incarnation: 0,
+                sequence: 0,
+                load: Load::default(),
+                heard: now,
+                linked: false,
+                connecting: false,
+                holds: BTreeSet::new(),
+                inventory: 0,
+                asked_inventory: None,
+                asked_table: None,
+                outstanding: BTreeMap::new(),
+                probed: None,
+            });
+        }
+        self.peer_mut(node)
+    }
+
+    /// Take in a beacon; none if it is old, repeated, or of one node too many.
+    pub(crate) fn heard(
+        &mut self,
+        now: Time,
+        beacon: &Beacon,
+        own_table: u64,
+        config: &Config,
+    ) -> Option<Calls> {
+        let peer = self.add(now, beacon.node, config.peers_max)?;
+        if (beacon.incarnation, beacon.sequence) <= (peer.incarnation, peer.sequence) {
+            return None;
+        }
+        let restarted = peer.incarnation != 0 && beacon.incarnation > peer.incarnation;
+        if beacon.incarnation > peer.incarnation {
+            peer.incarnation = beacon.incarnation;
+            peer.linked &= !restarted;
+            peer.inventory = 0;
+        }
+        peer.sequence = beacon.sequence;
+        peer.heard = now;
+        peer.probed = None;
+        peer.load = beacon.load;
+        let connect = !peer.linked && !peer.connecting;
+        peer.connecting |= connect;
+        let due = |asked: &mut Option<(u64, Time)>, sum: u64| {
+            let again = asked.is_none_or(|(old, at)| old != sum || now.since(at) > ASK_INTERVAL);
+            if again {
+                *asked = Some((sum, now));
+            }
+            again
+        };
+        let linked = peer.linked;
+        let ask_inventory = linked
+            && peer.inventory != beacon.inventory
+            && due(&mut peer.asked_inventory, beacon.inventory);
+        let send_table =
+            linked && own_table != beacon.table && due(&mut peer.asked_table, beacon.table ^ own_table);
+        Some(Calls { connect, ask_inventory, send_table, restarted })
+    }
+
+    /// The own link to a node is up; false if the view is full.
+    pub(crate) fn link_up(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        incarnation: u64,
+        name: Arc<str>,
+        peers_max: usize,
+    ) -> bool {
+        let Some(peer) = self.add(now, node, peers_max) else { return false };
+        if incarnation > peer.incarnation {
+            (peer.incarnation, peer.sequence) = (incarnation, 0);
+        }
+        peer.name = name;
+        peer.linked = incarnation == peer.incarnation;
+        peer.connecting = false;
+        peer.heard = now;
+        peer.probed = None;
+        peer.inventory = 0;
+        (peer.asked_inventory, peer.asked_table) = (None, None);
+        true
+    }
+
+    /// The own link to a node is down; gives the deliveries that it had not answered.
+    pub(crate) fn link_down(&mut self, node: NodeId) -> Vec<u64> {
+        let Some(peer) = self.peer_mut(node) else { return Vec::new() };
+        (peer.linked, peer.connecting) = (false, false);
+        core::mem::take(&mut peer.outstanding).into_keys().collect()
+    }
+
+    /// A message came: the node lives.
+    pub(crate) fn spoke(&mut self, now: Time, node: NodeId) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.heard = now;
+            peer.probed = None;
+        }
+    }
+
+    /// A load that came with a message: newer than any beacon's.
+    pub(crate) fn told_load(&mut self, node: NodeId, load: Load) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.load = load;
+        }
+    }
+
+    pub(crate) fn connecting(&mut self, now: Time, node: NodeId, peers_max: usize) -> bool {
+        let Some(peer) = self.add(now, node, peers_max) else { return false };
+        let connect = !peer.linked && !peer.connecting;
+        peer.connecting |= connect;
+        connect
+    }
+
+    pub(crate) fn delivering(&mut self, now: Time, node: NodeId, delivery: u64) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.outstanding.insert(delivery, now);
+        }
+    }
+
+    pub(crate) fn answered(&mut self, node: NodeId, delivery: u64) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.outstanding.remove(&delivery);
+        }
+    }
+
+    /// Replace what a node holds.
+    pub(crate) fn told_inventory(&mut self, node: NodeId, digests: Vec<Digest>) {
+        let Some(&index) = self.index.get(&node) else { return };
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let new: BTreeSet<Digest> = digests.into_iter().collect();
+        for gone in peer.holds.difference(&new) {
+            if let Some(holders) = self.holders.get_mut(gone) {
+                holders.retain(|holder| *holder != index);
+                if holders.is_empty() {
+                    self.holders.remove(gone);
+                }
+            }
+        }
+        for added in new.difference(&peer.holds) {
+            self.holders.entry(*added).or_default().push(index);
+        }
+        peer.inventory = inventory_sum(new.iter());
+        peer.holds = new;
+        peer.asked_inventory = None;
+    }
+
+    /// A node said that it does not hold a component after all.
+    pub(crate) fn does_not_hold(&mut self, node: NodeId, digest: &Digest) {
+        let Some(peer) = self.peer_mut(node) else { return };
+        let mut holds: Vec<Digest> = peer.holds.iter().copied().collect();
+        holds.retain(|held| held != digest);
+        self.told_inventory(node, holds);
+    }
+
+    /// The nodes that hold a component and may be given a process.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        now: Time,
+        digest: &Digest,
+        config: &'a Config,
+    ) -> impl Iterator<Item = &'a Peer> {
+        let holders = self.holders.get(digest).map(Vec::as_slice).unwrap_or_default();
+        let peers = holders.iter().filter_map(|index| self.peers.get(*index));
+        peers.filter(move |peer| peer.state(now, config) == PeerState::Live)
+    }
+
+    /// The linked nodes that hold a component, whatever their load: where its artifact can be had.
+    pub(crate) fn holders(&self, digest: &Digest) -> Vec<NodeId> {
+        let holders = self.holders.get(digest).map(Vec::as_slice).unwrap_or_default();
+        let peers = holders.iter().filter_map(|index| self.peers.get(*index));
+        peers.filter(|peer| peer.linked).map(|peer| peer.node).collect()
+    }
+
+    /// The nodes that are there as far as is known: cluster memory is spread over these.
+    pub(crate) fn present(&self, now: Time, config: &Config) -> impl Iterator<Item = NodeId> {
+        let present = move |peer: &&Peer| peer.linked && now.since(peer.heard) < config.silent_after;
+        self.peers.iter().filter(present).map(|peer| peer.node)
+    }
+
+    /// Whom to probe and who is dead; nodes that were gone for long are forgotten.
+    pub(crate) fn check(&mut self, now: Time, config: &Config) -> Vec<Check> {
+        let mut checks = Vec::new();
+        for peer in &mut self.peers {
+            let silent = now.since(peer.heard);
+            if !peer.linked || silent < config.probe_after {
+                continue;
+            }
+            match peer.probed {
+                None => {
+                    peer.probed = Some(now);
+                    checks.push(Check::Probe(peer.node));
+                }
+                Some(at) if now.since(at) >= config.dead_after => checks.push(Check::Dead(peer.node)),
+                Some(_) => {}
+            }
+        }
+        let stale = |peer: &Peer| !peer.linked && now.since(peer.heard) > config.forget_after;
+        if self.peers.iter().any(stale) {
+            self.peers.retain(|peer| !stale(peer));
+            self.reindex();
+        }
+        checks
+    }
+
+    fn reindex(&mut self) {
+        self.index.clear();
+        self.holders.clear();
+        for (index, peer) in self.peers.iter().enumerate() {
+            self.index.insert(peer.node, index);
+            for digest in &peer.holds {
+                self.holders.entry(*digest).or_default().push(index);
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// How it stands now.
+    pub(crate) fn state(&self, now: Time, config: &Config) -> PeerState {
+        if !self.linked {
+            return PeerState::Unlinked;
+        }
+        let late = self.outstanding.values().next();
+        let late = late.is_some_and(|sent| now.since(*sent) > config.suspect_after);
+        if late || now.since(self.heard) > config.silent_after {
+            return PeerState::Avoided;
+        }
+        if self.load.accepting { PeerState::Live } else { PeerState::Closed }
+    }
+
+    pub(crate) fn holds_count(&self) -> usize {
+        self.holds.len()
+    }
+
+    /// Deliveries that its last told load cannot cover.
+    pub(crate) fn uncovered(&self) -> u32 {
+        u32::try_from(self.outstanding.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A sum over components, for beacons: equal sets have equal sums.
+pub(crate) fn inventory_sum<'a>(digests: impl Iterator<Item = &'a Digest>) -> u64 {
+    digests.fold(1, |sum, digest| sum ^ digest.short())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(NodeId(1), 1, 2)
+    }
+
+    fn at(millis: i64) -> Time {
+        Time::from_micros(millis * 1000)
+    }
+
+    fn beacon(incarnation: u64, sequence: u64) -> Beacon {
+        let load = Load { accepting: true, capacity_milli: 2000, ..Load::default() };
+        let node = NodeId(7);
+        Beacon { node, incarnation, sequence, peer_port: 1, load, inventory: 0, table: 0 }
+    }
+
+    fn linked() -> View {
+        let mut view = View::default();
+        view.heard(at(0), &beacon(1, 1), 0, &config()).unwrap();
+        assert!(view.link_up(at(0), NodeId(7), 1, Arc::from("seven"), 10));
+        view.told_inventory(NodeId(7), vec![Digest([3; 32])]);
+        view
+    }
+
+    fn live(view: &View, now: Time) -> usize {
+        view.candidates(now, &Digest([3; 32]), &config()).count()
+    }
+
+    /// If this fails, a captured beacon can be sent again to bring a dead node back or to undo its news.
+    #[test]
+    fn repeated_and_old_beacons_are_dropped() {
+        let (mut view, config) = (View::default(), config());
+        assert!(view.heard(at(0), &beacon(2, 5), 0, &config).is_some());
+        assert!(view.heard(at(0), &beacon(2, 5), 0, &config).is_none());
+        assert!(view.heard(at(0), &beacon(2, 4), 0, &config).is_none());
+        assert!(view.heard(at(0), &beacon(1, 9), 0, &config).is_none());
+        let calls = view.heard(at(0), &beacon(3, 1), 0, &config).unwrap();
+        assert!(calls.restarted);
+    }
+
+    /// If this fails, a silent node is given processes, or one that is heard again is not.
+    #[test]
+    fn silent_nodes_are_avoided_and_come_back() {
+        let mut view = linked();
+        assert_eq!(live(&view, at(300)), 1);
+        assert_eq!(live(&view, at(400)), 0);
+        view.heard(at(500), &beacon(1, 2), 0, &config());
+        assert_eq!(live(&view, at(500)), 1);
+    }
+
+    /// If this fails, a node that does not answer deliveries goes on to get them.
+    #[test]
+    fn an_unanswered_delivery_makes_suspect() {
+        let mut view = linked();
+        view.delivering(at(0), NodeId(7), 1);
+        assert_eq!(live(&view, at(10)), 1);
+        assert_eq!(live(&view, at(30)), 0);
+        view.answered(NodeId(7), 1);
+        assert_eq!(live(&view, at(30)), 1);
+    }
+
+    /// If this fails, a node is called dead for lost beacons alone, or never.
+    #[test]
+    fn dead_only_after_a_probe() {
+        let (mut view, config) = (linked(), config());
+        assert_eq!(view.check(at(900), &config), vec![]);
+        assert_eq!(view.check(at(1100), &config), vec![Check::Probe(NodeId(7))]);
+        assert_eq!(view.check(at(1200), &config), vec![]);
+        assert_eq!(view.check(at(2200), &config), vec![Check::Dead(NodeId(7))]);
+        view.spoke(at(2300), NodeId(7));
+        assert_eq!(view.check(at(2400), &config), vec![]);
+    }
+
+    /// If this fails, forged or plentiful names fill memory.
+    #[test]
+    fn peers_are_limited() {
+        let (mut view, mut config) = (linked(), config());
+        config.peers_max = 1;
+        let other = Beacon { node: NodeId(8), ..beacon(1, 1) };
+        assert!(view.heard(at(0), &other, 0, &config).is_none());
+    }
+
+    /// If this fails, the holders of a component are wrong after a node was forgotten.
+    #[test]
+    fn forgetting_keeps_the_holders_right() {
+        let (mut view, config) = (linked(), config());
+        let other = Beacon { node: NodeId(8), ..beacon(1, 1) };
+        view.heard(at(0), &other, 0, &config);
+        view.link_up(at(3_700_000), NodeId(8), 1, Arc::from("eight"), 10);
+        view.told_inventory(NodeId(8), vec![Digest([3; 32])]);
+        view.link_down(NodeId(7));
+        view.check(at(3_700_000), &config);
+        assert_eq!(view.holders(&Digest([3; 32])), vec![NodeId(8)]);
+    }
+}

@@ -1,0 +1,205 @@
+//! Apps as the cluster knows them: what a deploy leaves in the app table of every node.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use crate::{Digest, Error, NodeId, Reader, Wire, Writer, process::read_name};
+
+/// Which deploy of an app: rises with each, so that the newest wins wherever two meet.
+pub type Revision = u64;
+
+/// The most components or routes of one app.
+const PARTS_MAX: usize = 256;
+/// The longest path of a route, in bytes.
+const PATH_BYTES_MAX: usize = 2048;
+
+/// One revision of an app, with everything resolved: what runs, who may call whom, which paths lead
+/// in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its components, by name.
+    pub components: Vec<ComponentSpec>,
+    /// Its routes.
+    pub routes: Vec<Route>,
+}
+
+/// A component of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentSpec {
+    /// Its name in the app.
+    pub name: Arc<str>,
+    /// Its code.
+    pub digest: Digest,
+    /// Whom it may call: the name it uses, and the component's name in the app.
+    pub links: Vec<(Arc<str>, Arc<str>)>,
+    /// What one step of it may use.
+    pub limits: Limits,
+    /// Which nodes hold it.
+    pub spread: Spread,
+}
+
+/// What one step may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, in bytes.
+    pub memory_bytes_max: u64,
+    /// CPU time, in milliseconds.
+    pub cpu_ms_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes_max: 64 << 20, cpu_ms_max: 1000 }
+    }
+}
+
+/// Which nodes hold a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spread {
+    /// Every node.
+    All,
+    /// These nodes only.
+    Nodes(Vec<NodeId>),
+}
+
+/// A path that leads to a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// A path; `{name}` takes one segment, `{*name}` the rest.
+    pub path: String,
+    /// The component.
+    pub component: Arc<str>,
+    /// The function, called with the HTTP request as its one argument.
+    pub function: Arc<str>,
+    /// How long a request may take, in milliseconds.
+    pub deadline_ms: u32,
+    /// Whether any request of it may be run again when its process is lost; otherwise only those of
+    /// idempotent methods.
+    pub idempotent: bool,
+}
+
+/// One line of the app table: an app's newest revision, or that it was undeployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEntry {
+    /// The app.
+    pub name: Arc<str>,
+    /// Which deploy, or undeploy, this is.
+    pub revision: Revision,
+    /// The app, or none once it was undeployed.
+    pub app: Option<App>,
+}
+
+impl App {
+    /// The component of that name.
+    pub fn component(&self, name: &str) -> Option<&ComponentSpec> {
+        self.components.iter().find(|component| &*component.name == name)
+    }
+}
+
+impl ComponentSpec {
+    /// The component that it reaches under `name`.
+    pub fn link(&self, name: &str) -> Option<&Arc<str>> {
+        self.links.iter().find(|(own, _)| &**own == name).map(|(_, target)| target)
+    }
+}
+
+impl Spread {
+    /// Whether `node` holds the component.
+    pub fn includes(&self, node: NodeId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nodes(nodes) => nodes.contains(&node),
+        }
+    }
+}
+
+impl Wire for TableEntry {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(3);
+        writer.text(&self.name);
+        writer.unsigned(self.revision);
+        writer.option(self.app.as_ref(), |app, writer| {
+            writer.array(2);
+            writer.list(&app.components);
+            writer.list(&app.routes);
+        });
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(3, |r| {
+            let name = read_name(r)?;
+            let revision = r.unsigned()?;
+            let app = r.option(|r| {
+                r.tuple(2, |r| {
+                    let components = r.list(PARTS_MAX)?;
+                    Ok(App { name: name.clone(), components, routes: r.list(PARTS_MAX)? })
+                })
+            })?;
+            Ok(Self { name, revision, app })
+        })
+    }
+}
+
+impl Wire for ComponentSpec {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(6);
+        writer.text(&self.name);
+        self.digest.write(writer);
+        writer.array(self.links.len() * 2);
+        for (name, target) in &self.links {
+            writer.text(name);
+            writer.text(target);
+        }
+        writer.unsigned(self.limits.memory_bytes_max);
+        writer.unsigned(self.limits.cpu_ms_max);
+        let nodes = match &self.spread {
+            Spread::All => None,
+            Spread::Nodes(nodes) => Some(nodes),
+        };
+        writer.option(nodes, |nodes, writer| writer.list(nodes));
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(6, |r| {
+            let name = read_name(r)?;
+            let digest = Digest::read(r)?;
+            let length = r.enter(PARTS_MAX * 2)?;
+            let mut links = Vec::new();
+            for _ in 0..length / 2 {
+                links.push((read_name(r)?, read_name(r)?));
+            }
+            if length % 2 == 1 {
+                return Err(Error::Shape { at: r.offset(), expected: "links in pairs" });
+            }
+            r.leave();
+            let limits = Limits { memory_bytes_max: r.unsigned()?, cpu_ms_max: r.narrow()? };
+            let nodes = r.option(|r| r.list(PARTS_MAX))?;
+            let spread = nodes.map_or(Spread::All, Spread::Nodes);
+            Ok(Self { name, digest, links, limits, spread })
+        })
+    }
+}
+
+impl Wire for Route {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(5);
+        writer.text(&self.path);
+        writer.text(&self.component);
+        writer.text(&self.function);
+        writer.unsigned(self.deadline_ms);
+        writer.boolean(self.idempotent);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(5, |r| {
+            Ok(Self {
+                path: r.text(PATH_BYTES_MAX)?,
+                component: read_name(r)?,
+                function: read_name(r)?,
+                deadline_ms: r.narrow()?,
+                idempotent: r.boolean()?,
+            })
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! The vocabulary of Izna and its wire format: what a process is, what nodes say to each other, and
+//! how both look as bytes. It knows no clock, socket, file or thread.
+//!
+//! Everything that crosses a wire is deterministic CBOR (RFC 8949 section 4.2) made of arrays of
+//! fixed shape, so that equal values have equal bytes. [`Reader`] refuses anything else: longer
+//! heads than needed, indefinite lengths, deep nesting, trailing bytes. `docs/protocol.md` has the
+//! CDDL.
+//!
+//! ```
+//! use izna_proto::{Failure, FailureKind, Outcome, Wire};
+//!
+//! let outcome: Outcome = Err(Failure::new(FailureKind::Deadline, "after 5000 ms"));
+//! let bytes = outcome.to_bytes();
+//! assert_eq!(Outcome::from_bytes(bytes).unwrap(), outcome);
+//! ```
+#![no_std]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod app;
+mod beacon;
+pub mod cbor;
+mod codec;
+mod id;
+mod load;
+mod message;
+mod process;
+
+pub use app::{App, ComponentSpec, Limits, Revision, Route, Spread, TableEntry};
+pub use beacon::{BEACON_HEADER_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon};
+pub use codec::{Error, Reader, Wire, Writer};
+pub use id::{ClusterId, DeliveryId, Digest, NodeId, ProcessId, SlotId};
+pub use load::Load;
+pub use message::{
+    Delivery, Finish, Held, Hello, MemoryAnswer, MemoryError, MemoryOperation, Message, PROTOCOL,
+    PeerAddress, Refusal,
+};
+pub use process::{
+    Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
+    StepEnd, TRAIL_MAX,
+};

@@ -1,0 +1,542 @@
+//! What nodes say to each other on their links. A link carries messages one way; answers come on
+//! the other's link.
+
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::{
+    ClusterId, DeliveryId, Digest, Error, Home, Load, NodeId, Outcome, Process, ProcessId, Reader,
+    SlotId, TableEntry, Wire, Writer,
+    process::{PAYLOAD_BYTES_MAX, TRAIL_MAX, read_name},
+};
+
+/// The version of the messages. Nodes of other versions are told so and not talked to.
+pub const PROTOCOL: u16 = 1;
+
+/// The most components, apps or processes that one message lists.
+const LIST_MAX: usize = 65_536;
+/// The longest key of cluster memory with its app's name, in bytes.
+const KEY_BYTES_MAX: usize = 2048;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first on every link: who speaks.
+    Hello(Hello),
+    /// A process for the other to hold.
+    Deliver(Delivery),
+    /// The end of a process, for the gateway where its client waits.
+    Finish(Finish),
+    /// The other holds now what was delivered, or has given the outcome to the client.
+    Accepted {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// The other's load with it.
+        load: Load,
+    },
+    /// The other does not hold what was delivered.
+    Refused {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// The other's load.
+        load: Load,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The speaker still holds these processes of the other's gateway.
+    Holding(Vec<Held>),
+    /// "Which components do you hold?"
+    AskInventory,
+    /// The components that the speaker holds.
+    Inventory(Vec<Digest>),
+    /// The speaker's app table as names and revisions.
+    TableSummary(Vec<(Arc<str>, u64)>),
+    /// Lines of the app table that the other lacks.
+    TableEntries(Vec<TableEntry>),
+    /// "Send me a piece of this artifact."
+    AskArtifact {
+        /// Which.
+        digest: Digest,
+        /// From which byte.
+        offset: u64,
+    },
+    /// A piece of an artifact.
+    Artifact {
+        /// Which.
+        digest: Digest,
+        /// From which byte.
+        offset: u64,
+        /// Its whole length in bytes; 0 when the speaker does not hold it.
+        length: u64,
+        /// The piece.
+        piece: Bytes,
+    },
+    /// "Do this in the part of cluster memory that you keep."
+    Memory {
+        /// To tell the answer.
+        request: u64,
+        /// The key, with the app's name before it.
+        key: Bytes,
+        /// What to do.
+        operation: MemoryOperation,
+    },
+    /// What came of it.
+    MemoryAnswer {
+        /// Which request.
+        request: u64,
+        /// What came of it.
+        answer: MemoryAnswer,
+    },
+    /// "Are you there?"
+    Probe {
+        /// The speaker's load.
+        load: Load,
+    },
+    /// "I am."
+    Alive {
+        /// The speaker's load.
+        load: Load,
+    },
+    /// Where the speaker hears nodes by unicast: how nodes find each other without multicast.
+    Peers(Vec<PeerAddress>),
+}
+
+/// Who speaks on a link. What the certificate says is what counts; this must agree with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The version of the messages, [`PROTOCOL`].
+    pub protocol: u16,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+    /// Its count of restarts.
+    pub incarnation: u64,
+    /// Its name.
+    pub name: String,
+    /// The port of its own peer links.
+    pub peer_port: u16,
+}
+
+/// Where a node takes beacons by unicast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// The node.
+    pub node: NodeId,
+    /// Its UDP address.
+    pub address: SocketAddr,
+}
+
+/// A process on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// The source's load without it.
+    pub load: Load,
+    /// The process.
+    pub process: Process,
+}
+
+/// The end of a process on its way to the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// The source's load.
+    pub load: Load,
+    /// Which process.
+    pub process: ProcessId,
+    /// Where the client waits.
+    pub home: Home,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The nodes of its steps.
+    pub trail: Vec<NodeId>,
+}
+
+/// One process that a node holds, told to its gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Where its client waits.
+    pub slot: SlotId,
+    /// Which process.
+    pub process: ProcessId,
+}
+
+/// Why a node does not take a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Its run queue is full.
+    Full,
+    /// It does not hold the component.
+    Component,
+    /// It drains.
+    Draining,
+    /// The process has moved too often.
+    Hops,
+    /// It does not know the app's revision yet.
+    Revision,
+}
+
+/// What to do in cluster memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryOperation {
+    /// Give the value.
+    Get,
+    /// Keep a value.
+    Put(Bytes),
+    /// Forget it.
+    Remove,
+}
+
+/// What came of an operation: the value if there is one, or an error.
+pub type MemoryAnswer = Result<Option<Bytes>, MemoryError>;
+
+/// Why an operation on cluster memory failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum MemoryError {
+    /// Key or value over the limit.
+    #[error("key or value over the limit of {max} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        max: u64,
+    },
+    /// The node that keeps the key did not answer in time.
+    #[error("the node that keeps the key did not answer in time")]
+    Unavailable,
+}
+
+impl Refusal {
+    const ALL: [Self; 5] =
+        [Self::Full, Self::Component, Self::Draining, Self::Hops, Self::Revision];
+
+    fn number(self) -> u64 {
+        (0..).zip(Self::ALL).find(|(_, refusal)| *refusal == self).map_or(0, |(number, _)| number)
+    }
+}
+
+fn write_answer(answer: &MemoryAnswer, w: &mut Writer) {
+    match answer {
+        Ok(value) => {
+            w.array(2);
+            w.unsigned(0u8);
+            w.option(value.as_ref(), |value, w| w.bytes(value));
+        }
+        Err(MemoryError::TooLarge { max }) => {
+            w.array(2);
+            w.unsigned(1u8);
+            w.unsigned(*max);
+        }
+        Err(MemoryError::Unavailable) => {
+            w.array(2);
+            w.unsigned(2u8);
+            w.unsigned(0u8);
+        }
+    }
+}
+
+fn read_answer(reader: &mut Reader) -> Result<MemoryAnswer, Error> {
+    reader.tuple(2, |r| {
+        let at = r.offset();
+        match r.unsigned()? {
+            0 => Ok(Ok(r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?)),
+            1 => Ok(Err(MemoryError::TooLarge { max: r.unsigned()? })),
+            2 if r.unsigned()? == 0 => Ok(Err(MemoryError::Unavailable)),
+            _ => Err(Error::Shape { at, expected: "an answer of cluster memory" }),
+        }
+    })
+}
+
+/// The first value of a message's array: what sort it is.
+mod sort {
+    pub(super) const HELLO: u8 = 0;
+    pub(super) const DELIVER: u8 = 1;
+    pub(super) const FINISH: u8 = 2;
+    pub(super) const ACCEPTED: u8 = 3;
+    pub(super) const REFUSED: u8 = 4;
+    pub(super) const HOLDING: u8 = 5;
+    pub(super) const ASK_INVENTORY: u8 = 6;
+    pub(super) const INVENTORY: u8 = 7;
+    pub(super) const TABLE_SUMMARY: u8 = 8;
+    pub(super) const TABLE_ENTRIES: u8 = 9;
+    pub(super) const ASK_ARTIFACT: u8 = 10;
+    pub(super) const ARTIFACT: u8 = 11;
+    pub(super) const MEMORY: u8 = 12;
+    pub(super) const MEMORY_ANSWER: u8 = 13;
+    pub(super) const PROBE: u8 = 14;
+    pub(super) const ALIVE: u8 = 15;
+    pub(super) const PEERS: u8 = 16;
+}
+
+/// Begin a message: its sort, then `values` values.
+fn begin(w: &mut Writer, sort: u8, values: usize) {
+    w.array(values + 1);
+    w.unsigned(sort);
+}
+
+impl Wire for Message {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Hello(hello) => {
+                begin(w, sort::HELLO, 1);
+                hello.write(w);
+            }
+            Self::Deliver(delivery) => {
+                begin(w, sort::DELIVER, 3);
+                delivery.id.write(w);
+                delivery.load.write(w);
+                delivery.process.write(w);
+            }
+            Self::Finish(finish) => {
+                begin(w, sort::FINISH, 1);
+                finish.write(w);
+            }
+            Self::Accepted { delivery, load } => {
+                begin(w, sort::ACCEPTED, 2);
+                delivery.write(w);
+                load.write(w);
+            }
+            Self::Refused { delivery, load, refusal } => {
+                begin(w, sort::REFUSED, 3);
+                delivery.write(w);
+                load.write(w);
+                w.unsigned(refusal.number());
+            }
+            Self::Holding(held) => {
+                begin(w, sort::HOLDING, 1);
+                w.list(held);
+            }
+            Self::AskInventory => begin(w, sort::ASK_INVENTORY, 0),
+            Self::Inventory(digests) => {
+                begin(w, sort::INVENTORY, 1);
+                w.list(digests);
+            }
+            Self::TableSummary(lines) => {
+                begin(w, sort::TABLE_SUMMARY, 1);
+                w.array(lines.len());
+                for (name, revision) in lines {
+                    w.array(2);
+                    w.text(name);
+                    w.unsigned(*revision);
+                }
+            }
+            Self::TableEntries(entries) => {
+                begin(w, sort::TABLE_ENTRIES, 1);
+                w.list(entries);
+            }
+            Self::AskArtifact { digest, offset } => {
+                begin(w, sort::ASK_ARTIFACT, 2);
+                digest.write(w);
+                w.unsigned(*offset);
+            }
+            Self::Artifact { digest, offset, length, piece } => {
+                begin(w, sort::ARTIFACT, 4);
+                digest.write(w);
+                w.unsigned(*offset);
+                w.unsigned(*length);
+                w.bytes(piece);
+            }
+            Self::Memory { request, key, operation } => {
+                let (kind, value) = match operation {
+                    MemoryOperation::Get => (0u8, None),
+                    MemoryOperation::Put(value) => (1, Some(value)),
+                    MemoryOperation::Remove => (2, None),
+                };
+                begin(w, sort::MEMORY, 4);
+                w.unsigned(*request);
+                w.bytes(key);
+                w.unsigned(kind);
+                w.option(value, |value, w| w.bytes(value));
+            }
+            Self::MemoryAnswer { request, answer } => {
+                begin(w, sort::MEMORY_ANSWER, 2);
+                w.unsigned(*request);
+                write_answer(answer, w);
+            }
+            Self::Probe { load } => {
+                begin(w, sort::PROBE, 1);
+                load.write(w);
+            }
+            Self::Alive { load } => {
+                begin(w, sort::ALIVE, 1);
+                load.write(w);
+            }
+            Self::Peers(peers) => {
+                begin(w, sort::PEERS, 1);
+                w.list(peers);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        let at = r.offset();
+        let Some(values) = r.enter(8)?.checked_sub(1) else {
+            return Err(Error::Shape { at, expected: "the sort of a message" });
+        };
+        let sort = r.narrow::<u8>()?;
+        let message = match (sort, values) {
+            (sort::HELLO, 1) => Self::Hello(Hello::read(r)?),
+            (sort::DELIVER, 3) => Self::Deliver(Delivery {
+                id: DeliveryId::read(r)?,
+                load: Load::read(r)?,
+                process: Process::read(r)?,
+            }),
+            (sort::FINISH, 1) => Self::Finish(Finish::read(r)?),
+            (sort::ACCEPTED, 2) => {
+                Self::Accepted { delivery: DeliveryId::read(r)?, load: Load::read(r)? }
+            }
+            (sort::REFUSED, 3) => Self::Refused {
+                delivery: DeliveryId::read(r)?,
+                load: Load::read(r)?,
+                // A refusal of a newer node is one for a reason unknown here: as good as full.
+                refusal: Refusal::ALL
+                    .get(usize::from(r.narrow::<u16>()?))
+                    .copied()
+                    .unwrap_or(Refusal::Full),
+            },
+            (sort::HOLDING, 1) => Self::Holding(r.list(LIST_MAX)?),
+            (sort::ASK_INVENTORY, 0) => Self::AskInventory,
+            (sort::INVENTORY, 1) => Self::Inventory(r.list(LIST_MAX)?),
+            (sort::TABLE_SUMMARY, 1) => {
+                let lines: Vec<Line> = r.list(LIST_MAX)?;
+                Self::TableSummary(lines.into_iter().map(|Line(name, rev)| (name, rev)).collect())
+            }
+            (sort::TABLE_ENTRIES, 1) => Self::TableEntries(r.list(LIST_MAX)?),
+            (sort::ASK_ARTIFACT, 2) => {
+                Self::AskArtifact { digest: Digest::read(r)?, offset: r.unsigned()? }
+            }
+            (sort::ARTIFACT, 4) => Self::Artifact {
+                digest: Digest::read(r)?,
+                offset: r.unsigned()?,
+                length: r.unsigned()?,
+                piece: r.bytes(PAYLOAD_BYTES_MAX)?,
+            },
+            (sort::MEMORY, 4) => {
+                let (request, key) = (r.unsigned()?, r.bytes(KEY_BYTES_MAX)?);
+                let operation = match (r.unsigned()?, r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?) {
+                    (0, None) => MemoryOperation::Get,
+                    (1, Some(value)) => MemoryOperation::Put(value),
+                    (2, None) => MemoryOperation::Remove,
+                    _ => {
+                        let expected = "an operation of cluster memory";
+                        return Err(Error::Shape { at: r.offset(), expected });
+                    }
+                };
+                Self::Memory { request, key, operation }
+            }
+            (sort::MEMORY_ANSWER, 2) => {
+                Self::MemoryAnswer { request: r.unsigned()?, answer: read_answer(r)? }
+            }
+            (sort::PROBE, 1) => Self::Probe { load: Load::read(r)? },
+            (sort::ALIVE, 1) => Self::Alive { load: Load::read(r)? },
+            (sort::PEERS, 1) => Self::Peers(r.list(LIST_MAX)?),
+            _ => return Err(Error::Shape { at, expected: "a message of this protocol" }),
+        };
+        r.leave();
+        Ok(message)
+    }
+}
+
+/// One line of a table summary.
+struct Line(Arc<str>, u64);
+
+impl Wire for Line {
+    fn write(&self, w: &mut Writer) {
+        w.array(2);
+        w.text(&self.0);
+        w.unsigned(self.1);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(2, |r| Ok(Self(read_name(r)?, r.unsigned()?)))
+    }
+}
+
+impl Wire for Hello {
+    fn write(&self, w: &mut Writer) {
+        w.array(6);
+        w.unsigned(self.protocol);
+        self.cluster.write(w);
+        self.node.write(w);
+        w.unsigned(self.incarnation);
+        w.text(&self.name);
+        w.unsigned(self.peer_port);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(6, |r| {
+            Ok(Self {
+                protocol: r.narrow()?,
+                cluster: ClusterId::read(r)?,
+                node: NodeId::read(r)?,
+                incarnation: r.unsigned()?,
+                name: r.text(64)?,
+                peer_port: r.narrow()?,
+            })
+        })
+    }
+}
+
+impl Wire for Finish {
+    fn write(&self, w: &mut Writer) {
+        w.array(6);
+        self.id.write(w);
+        self.load.write(w);
+        self.process.write(w);
+        self.home.write(w);
+        self.outcome.write(w);
+        w.list(&self.trail);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(6, |r| {
+            Ok(Self {
+                id: DeliveryId::read(r)?,
+                load: Load::read(r)?,
+                process: ProcessId::read(r)?,
+                home: Home::read(r)?,
+                outcome: Outcome::read(r)?,
+                trail: r.list(TRAIL_MAX)?,
+            })
+        })
+    }
+}
+
+impl Wire for Held {
+    fn write(&self, w: &mut Writer) {
+        w.array(2);
+        self.slot.write(w);
+        self.process.write(w);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(2, |r| Ok(Self { slot: SlotId::read(r)?, process: ProcessId::read(r)? }))
+    }
+}
+
+impl Wire for PeerAddress {
+    fn write(&self, w: &mut Writer) {
+        w.array(2);
+        self.node.write(w);
+        w.text(&self.address.to_string());
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(2, |r| {
+            let node = NodeId::read(r)?;
+            let at = r.offset();
+            let text = r.text(64)?;
+            let parsed =
+                text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
+            let address = parsed.ok_or(Error::Shape { at, expected: "a socket address" })?;
+            Ok(Self { node, address })
+        })
+    }
+}

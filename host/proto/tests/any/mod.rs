@@ -1,0 +1,305 @@
+//! Strategies for every type on the wire: any value that its decoder should take.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use izna_proto::{
+    App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
+    FailureKind, Finish, Held, Hello, Home, LEFT_MAX, Limits, Load, MemoryAnswer, MemoryError,
+    MemoryOperation, Message, NodeId, Outcome, PeerAddress, Process, ProcessId, Refusal, Route,
+    SlotId, Spread, State, TableEntry,
+};
+use proptest::{collection::vec, option, prelude::*};
+
+fn name() -> impl Strategy<Value = Arc<str>> {
+    "\\PC{0,12}".prop_map(Arc::from)
+}
+
+fn payload() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        8 => vec(any::<u8>(), 0..40).prop_map(Bytes::from),
+        1 => vec(any::<u8>(), 200..300).prop_map(Bytes::from),
+        1 => Just(Bytes::from(vec![7; 70_000])),
+    ]
+}
+
+fn node() -> impl Strategy<Value = NodeId> {
+    any::<u64>().prop_map(NodeId)
+}
+
+fn process_id() -> impl Strategy<Value = ProcessId> {
+    any::<u128>().prop_map(ProcessId)
+}
+
+fn delivery_id() -> impl Strategy<Value = DeliveryId> {
+    any::<u64>().prop_map(DeliveryId)
+}
+
+pub(crate) fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+pub(crate) fn load() -> impl Strategy<Value = Load> {
+    let small = (any::<u16>(), any::<u16>(), any::<u16>(), any::<u16>(), any::<bool>());
+    (any::<u32>(), any::<u32>(), any::<u32>(), small).prop_map(
+        |(wait_us, capacity_milli, queued, (idle, cpu, memory, network, accepting))| Load {
+            wait_us,
+            idle,
+            capacity_milli,
+            queued,
+            cpu_permille: cpu,
+            memory_permille: memory,
+            network_permille: network,
+            accepting,
+        },
+    )
+}
+
+pub(crate) fn beacon() -> impl Strategy<Value = Beacon> {
+    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    (node(), counts, any::<u16>(), load()).prop_map(
+        |(node, (incarnation, sequence, inventory, table), peer_port, load)| Beacon {
+            node,
+            incarnation,
+            sequence,
+            peer_port,
+            load,
+            inventory,
+            table,
+        },
+    )
+}
+
+fn failure_kind() -> impl Strategy<Value = FailureKind> {
+    prop_oneof![
+        Just(FailureKind::Failed),
+        Just(FailureKind::Trapped),
+        Just(FailureKind::Limit),
+        Just(FailureKind::NotFound),
+        Just(FailureKind::Deadline),
+        Just(FailureKind::Unavailable),
+        Just(FailureKind::Busy),
+        Just(FailureKind::Other),
+    ]
+}
+
+pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        payload().prop_map(Ok),
+        (failure_kind(), "\\PC{0,40}").prop_map(|(kind, text)| Err(Failure::new(kind, text))),
+    ]
+}
+
+pub(crate) fn state() -> impl Strategy<Value = State> {
+    prop_oneof![
+        payload().prop_map(|input| State::Start { input }),
+        payload().prop_map(|continuation| State::Waiting { continuation }),
+        (payload(), outcome())
+            .prop_map(|(continuation, outcome)| State::Resume { continuation, outcome }),
+    ]
+}
+
+pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+    (name(), digest(), name(), option::of(any::<u16>()), state()).prop_map(
+        |(component, digest, function, caller, state)| Entry {
+            component,
+            digest,
+            function,
+            caller,
+            state,
+        },
+    )
+}
+
+pub(crate) fn home() -> impl Strategy<Value = Home> {
+    (node(), any::<u64>(), any::<u64>()).prop_map(|(node, incarnation, slot)| Home {
+        node,
+        incarnation,
+        slot: SlotId(slot),
+    })
+}
+
+/// A process that keeps the rules among its entries: callers first, the active one can run.
+pub(crate) fn process() -> impl Strategy<Value = Process> {
+    let counts = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
+    let rest = (
+        any::<u64>(),
+        any::<u64>(),
+        option::of(name()),
+        vec(node(), 0..=64),
+        vec(node(), 0..=LEFT_MAX),
+    );
+    let entries = prop_oneof![9 => vec(entry(), 1..6), 1 => vec(entry(), 64)];
+    (process_id(), name(), home(), counts, rest, entries, any::<u16>()).prop_map(
+        |(id, app, home, (revision, attempt, hops, steps), rest, mut entries, active)| {
+            let (age_us, budget_us, traceparent, trail, left) = rest;
+            for (index, entry) in (0u16..).zip(&mut entries) {
+                entry.caller = (index > 0).then(|| entry.caller.unwrap_or(0) % index.max(1));
+            }
+            let active = usize::from(active) % entries.len();
+            if let Some(entry) = entries.get_mut(active)
+                && let State::Waiting { continuation } = &entry.state
+            {
+                entry.state = State::Start { input: continuation.clone() };
+            }
+            let active = u16::try_from(active).unwrap_or(0);
+            Process {
+                id,
+                app,
+                revision,
+                attempt,
+                hops,
+                steps,
+                age_us,
+                budget_us,
+                home,
+                traceparent,
+                trail,
+                entries,
+                left,
+                active,
+            }
+        },
+    )
+}
+
+pub(crate) fn component() -> impl Strategy<Value = ComponentSpec> {
+    let limits = (any::<u64>(), any::<u32>());
+    let spread = prop_oneof![Just(Spread::All), vec(node(), 0..4).prop_map(Spread::Nodes)];
+    (name(), digest(), vec((name(), name()), 0..4), limits, spread).prop_map(
+        |(name, digest, links, (memory_bytes_max, cpu_ms_max), spread)| ComponentSpec {
+            name,
+            digest,
+            links,
+            limits: Limits { memory_bytes_max, cpu_ms_max },
+            spread,
+        },
+    )
+}
+
+pub(crate) fn route() -> impl Strategy<Value = Route> {
+    ("\\PC{0,30}", name(), name(), any::<u32>(), any::<bool>()).prop_map(
+        |(path, component, function, deadline_ms, idempotent)| Route {
+            path,
+            component,
+            function,
+            deadline_ms,
+            idempotent,
+        },
+    )
+}
+
+pub(crate) fn table_entry() -> impl Strategy<Value = TableEntry> {
+    let app = option::of((vec(component(), 0..4), vec(route(), 0..4)));
+    (name(), any::<u64>(), app).prop_map(|(name, revision, app)| TableEntry {
+        app: app.map(|(components, routes)| App { name: name.clone(), components, routes }),
+        name,
+        revision,
+    })
+}
+
+pub(crate) fn hello() -> impl Strategy<Value = Hello> {
+    (any::<u16>(), any::<u64>(), node(), any::<u64>(), "[a-z0-9-]{0,64}", any::<u16>()).prop_map(
+        |(protocol, cluster, node, incarnation, name, peer_port)| Hello {
+            protocol,
+            cluster: ClusterId(cluster),
+            node,
+            incarnation,
+            name,
+            peer_port,
+        },
+    )
+}
+
+pub(crate) fn finish() -> impl Strategy<Value = Finish> {
+    (delivery_id(), load(), process_id(), home(), outcome(), vec(node(), 0..=64)).prop_map(
+        |(id, load, process, home, outcome, trail)| Finish {
+            id,
+            load,
+            process,
+            home,
+            outcome,
+            trail,
+        },
+    )
+}
+
+pub(crate) fn held() -> impl Strategy<Value = Held> {
+    (any::<u64>(), process_id()).prop_map(|(slot, process)| Held { slot: SlotId(slot), process })
+}
+
+pub(crate) fn peer_address() -> impl Strategy<Value = PeerAddress> {
+    (node(), any::<(IpAddr, u16)>())
+        .prop_map(|(node, address)| PeerAddress { node, address: SocketAddr::from(address) })
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        Just(Refusal::Full),
+        Just(Refusal::Component),
+        Just(Refusal::Draining),
+        Just(Refusal::Hops),
+        Just(Refusal::Revision),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = MemoryOperation> {
+    prop_oneof![
+        Just(MemoryOperation::Get),
+        payload().prop_map(MemoryOperation::Put),
+        Just(MemoryOperation::Remove),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = MemoryAnswer> {
+    prop_oneof![
+        option::of(payload()).prop_map(Ok),
+        any::<u64>().prop_map(|max| Err(MemoryError::TooLarge { max })),
+        Just(Err(MemoryError::Unavailable)),
+    ]
+}
+
+/// A message of any sort.
+pub(crate) fn message() -> impl Strategy<Value = Message> {
+    let links =
+        prop_oneof![
+            hello().prop_map(Message::Hello),
+            (delivery_id(), load(), process())
+                .prop_map(|(id, load, process)| Message::Deliver(Delivery { id, load, process })),
+            finish().prop_map(Message::Finish),
+            (delivery_id(), load())
+                .prop_map(|(delivery, load)| Message::Accepted { delivery, load }),
+            (delivery_id(), load(), refusal())
+                .prop_map(|(delivery, load, refusal)| Message::Refused { delivery, load, refusal }),
+            load().prop_map(|load| Message::Probe { load }),
+            load().prop_map(|load| Message::Alive { load }),
+            vec(held(), 0..20).prop_map(Message::Holding),
+            vec(peer_address(), 0..20).prop_map(Message::Peers),
+        ];
+    let tables = prop_oneof![
+        Just(Message::AskInventory),
+        vec(digest(), 0..20).prop_map(Message::Inventory),
+        vec((name(), any::<u64>()), 0..20).prop_map(Message::TableSummary),
+        vec(table_entry(), 0..4).prop_map(Message::TableEntries),
+        (digest(), any::<u64>())
+            .prop_map(|(digest, offset)| Message::AskArtifact { digest, offset }),
+        (digest(), any::<u64>(), any::<u64>(), payload()).prop_map(
+            |(digest, offset, length, piece)| Message::Artifact { digest, offset, length, piece }
+        ),
+    ];
+    let memory = prop_oneof![
+        (any::<u64>(), vec(any::<u8>(), 0..60), operation()).prop_map(
+            |(request, key, operation)| Message::Memory {
+                request,
+                key: Bytes::from(key),
+                operation
+            }
+        ),
+        (any::<u64>(), answer())
+            .prop_map(|(request, answer)| Message::MemoryAnswer { request, answer }),
+    ];
+    prop_oneof![8 => links, 6 => tables, 2 => memory]
+}
