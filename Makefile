@@ -1,0 +1,53 @@
+# The commands of the README. Each says what it does; `make` alone lists them.
+CARGO ?= cargo
+IZNA  := target/release/izna
+
+.PHONY: help demo demo-stop test guests build bench bench-peers fuzz sim clean
+
+help:
+	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
+	@echo "make demo-stop    end the demo's nodes"
+	@echo "make test         everything that CI checks: format, lints, tidy, tests"
+	@echo "make bench        the benchmarks, about eight minutes"
+	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
+	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
+	@echo "make fuzz         each decoder's fuzz target for a minute (needs cargo-fuzz and a nightly)"
+	@echo "make build        the izna binary, in $(IZNA)"
+	@echo "make guests       the WebAssembly components, in target/guests"
+
+build:
+	@echo "building $(IZNA) (the first time takes some minutes: it holds a compiler)"
+	$(CARGO) build --release --package izna
+
+guests:
+	@guest-sdk/build.sh
+
+demo: build guests
+	@components/tex/demo.sh start
+
+demo-stop:
+	@components/tex/demo.sh stop
+
+test: guests
+	@$(CARGO) xtask ci
+
+bench: build guests
+	@$(CARGO) bench --package izna-bench
+	@$(CARGO) run --release --package izna-bench --bin cluster
+
+bench-peers: build guests
+	@$(CARGO) run --release --package izna-bench --bin peers
+
+sim:
+	@$(CARGO) run --release --package izna-sim -- run --seeds $(or $(SEEDS),1000)
+
+fuzz:
+	@for target in $$(cd tests/fuzz && cargo +nightly fuzz list); do \
+		echo "fuzzing $$target for 60 s"; \
+		(cd tests/fuzz && cargo +nightly fuzz run $$target -- -max_total_time=60) || exit 1; \
+	done
+
+clean:
+	@components/tex/demo.sh stop 2>/dev/null || true
+	$(CARGO) clean
+	rm -rf components/target
