@@ -42,9 +42,10 @@ sim:
 	@$(CARGO) run --release --package izna-sim -- run --seeds $(or $(SEEDS),1000)
 
 fuzz:
-	@for target in $$(cd tests/fuzz && cargo +nightly fuzz list); do \
-		echo "fuzzing $$target for 60 s"; \
-		(cd tests/fuzz && cargo +nightly fuzz run $$target -- -max_total_time=60) || exit 1; \
+	@cd tests/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \
+		echo "fuzzing $$target for 60 s"; mkdir -p corpus/$$target; \
+		cargo +nightly fuzz run --fuzz-dir . $$target corpus/$$target ../conformance/vectors \
+			-- -max_total_time=60 || exit 1; \
 	done
 
 clean:

@@ -222,6 +222,25 @@ impl Refusal {
     }
 }
 
+fn write_operation(operation: &MemoryOperation, w: &mut Writer) {
+    let (kind, value) = match operation {
+        MemoryOperation::Get => (0u8, None),
+        MemoryOperation::Put(value) => (1, Some(value)),
+        MemoryOperation::Remove => (2, None),
+    };
+    w.unsigned(kind);
+    w.option(value, |value, w| w.bytes(value));
+}
+
+fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
+    w.array(lines.len());
+    for (name, revision) in lines {
+        w.array(2);
+        w.text(name);
+        w.unsigned(*revision);
+    }
+}
+
 fn write_answer(answer: &MemoryAnswer, w: &mut Writer) {
     match answer {
         Ok(value) => {
@@ -281,6 +300,12 @@ fn begin(w: &mut Writer, sort: u8, values: usize) {
     w.unsigned(sort);
 }
 
+/// A message that is a list.
+fn write_list<T: Wire>(w: &mut Writer, sort: u8, values: &[T]) {
+    begin(w, sort, 1);
+    w.list(values);
+}
+
 impl Wire for Message {
     fn write(&self, w: &mut Writer) {
         match self {
@@ -309,28 +334,14 @@ impl Wire for Message {
                 load.write(w);
                 w.unsigned(refusal.number());
             }
-            Self::Holding(held) => {
-                begin(w, sort::HOLDING, 1);
-                w.list(held);
-            }
+            Self::Holding(held) => write_list(w, sort::HOLDING, held),
             Self::AskInventory => begin(w, sort::ASK_INVENTORY, 0),
-            Self::Inventory(digests) => {
-                begin(w, sort::INVENTORY, 1);
-                w.list(digests);
-            }
+            Self::Inventory(digests) => write_list(w, sort::INVENTORY, digests),
             Self::TableSummary(lines) => {
                 begin(w, sort::TABLE_SUMMARY, 1);
-                w.array(lines.len());
-                for (name, revision) in lines {
-                    w.array(2);
-                    w.text(name);
-                    w.unsigned(*revision);
-                }
+                write_summary(lines, w);
             }
-            Self::TableEntries(entries) => {
-                begin(w, sort::TABLE_ENTRIES, 1);
-                w.list(entries);
-            }
+            Self::TableEntries(entries) => write_list(w, sort::TABLE_ENTRIES, entries),
             Self::AskArtifact { digest, offset } => {
                 begin(w, sort::ASK_ARTIFACT, 2);
                 digest.write(w);
@@ -344,16 +355,10 @@ impl Wire for Message {
                 w.bytes(piece);
             }
             Self::Memory { request, key, operation } => {
-                let (kind, value) = match operation {
-                    MemoryOperation::Get => (0u8, None),
-                    MemoryOperation::Put(value) => (1, Some(value)),
-                    MemoryOperation::Remove => (2, None),
-                };
                 begin(w, sort::MEMORY, 4);
                 w.unsigned(*request);
                 w.bytes(key);
-                w.unsigned(kind);
-                w.option(value, |value, w| w.bytes(value));
+                write_operation(operation, w);
             }
             Self::MemoryAnswer { request, answer } => {
                 begin(w, sort::MEMORY_ANSWER, 2);
@@ -368,10 +373,7 @@ impl Wire for Message {
                 begin(w, sort::ALIVE, 1);
                 load.write(w);
             }
-            Self::Peers(peers) => {
-                begin(w, sort::PEERS, 1);
-                w.list(peers);
-            }
+            Self::Peers(peers) => write_list(w, sort::PEERS, peers),
         }
     }
 

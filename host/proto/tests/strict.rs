@@ -1,4 +1,5 @@
 //! Every rule that a reader enforces is reached here, by name: what is refused, where, and why.
+#![expect(clippy::expect_used, reason = "a test may panic where it fails")]
 
 use bytes::Bytes;
 use izna_proto::{

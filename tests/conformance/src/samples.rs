@@ -1,0 +1,340 @@
+//! One value for every shape that crosses a wire.
+
+use bytes::Bytes;
+use izna_proto::{
+    App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
+    FailureKind, Finish, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
+    MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal,
+    Route, SlotId, Spread, State, TableEntry, Wire,
+};
+
+/// A value with its name and the rule of `docs/protocol.md` that describes it.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The name of its files under `vectors`.
+    pub name: String,
+    /// The CDDL rule that it matches.
+    pub rule: &'static str,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// One value for every shape that crosses a wire.
+pub fn samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    add(&mut samples, "message", links());
+    add(&mut samples, "message", tables());
+    add(&mut samples, "message", memory());
+    add(&mut samples, "process", processes());
+    add(&mut samples, "outcome", outcomes());
+    add(&mut samples, "beacon", beacons());
+    samples
+}
+
+fn add<T: Wire>(samples: &mut Vec<Sample>, rule: &'static str, values: Vec<(&str, T)>) {
+    samples.extend(values.into_iter().map(|(name, value)| Sample {
+        name: format!("{rule}-{name}"),
+        rule,
+        bytes: value.to_bytes(),
+    }));
+}
+
+fn links() -> Vec<(&'static str, Message)> {
+    let (delivery, load) = (DeliveryId(300), busy());
+    let refused = |refusal| Message::Refused { delivery, load, refusal };
+    let deliver = |process| Message::Deliver(Delivery { id: delivery, load, process });
+    let held = |slot, process| Held { slot: SlotId(slot), process: ProcessId(process) };
+    let peer = |node, address: &str| {
+        let address = address.parse().ok();
+        address.map(|address| PeerAddress { node: NodeId(node), address })
+    };
+    let peers =
+        [peer(1, "10.0.0.1:7400"), peer(2, "[2001:db8::1]:7400")].into_iter().flatten().collect();
+    vec![
+        ("hello", Message::Hello(hello())),
+        ("deliver", deliver(started())),
+        ("deliver-after-a-call", deliver(resumed(Ok(value())))),
+        ("finish-result", finish(Ok(value()))),
+        ("finish-failure", finish(Err(failure(FailureKind::Trapped)))),
+        ("accepted", Message::Accepted { delivery, load }),
+        ("accepted-idle", Message::Accepted { delivery: DeliveryId(0), load: Load::default() }),
+        ("refused-full", refused(Refusal::Full)),
+        ("refused-component", refused(Refusal::Component)),
+        ("refused-draining", refused(Refusal::Draining)),
+        ("refused-hops", refused(Refusal::Hops)),
+        ("refused-revision", refused(Refusal::Revision)),
+        ("holding-none", Message::Holding(Vec::new())),
+        ("holding", Message::Holding(vec![held(7, PROCESS), held(u64::MAX, u128::MAX)])),
+        ("probe", Message::Probe { load }),
+        ("alive", Message::Alive { load }),
+        ("peers", Message::Peers(peers)),
+    ]
+}
+
+fn tables() -> Vec<(&'static str, Message)> {
+    let digest = digest(1);
+    let undeployed = TableEntry { name: "gone".into(), revision: 9, app: None };
+    let artifact = |offset, length, piece: &'static [u8]| Message::Artifact {
+        digest,
+        offset,
+        length,
+        piece: Bytes::from_static(piece),
+    };
+    vec![
+        ("ask-inventory", Message::AskInventory),
+        ("inventory-empty", Message::Inventory(Vec::new())),
+        ("inventory", Message::Inventory(vec![digest, self::digest(2)])),
+        ("table-summary", Message::TableSummary(vec![("hello".into(), 3), ("gone".into(), 9)])),
+        ("table-entries", Message::TableEntries(vec![deployed(), undeployed])),
+        ("ask-artifact", Message::AskArtifact { digest, offset: 1 << 20 }),
+        ("artifact", artifact(1 << 20, (1 << 20) + 4, b"\0asm")),
+        ("artifact-not-held", artifact(0, 0, b"")),
+    ]
+}
+
+fn memory() -> Vec<(&'static str, Message)> {
+    let key = Bytes::from_static(b"hello\0visits");
+    let ask = |operation| Message::Memory { request: 5, key: key.clone(), operation };
+    let answer = |answer: MemoryAnswer| Message::MemoryAnswer { request: 5, answer };
+    vec![
+        ("memory-get", ask(MemoryOperation::Get)),
+        ("memory-put", ask(MemoryOperation::Put(value()))),
+        ("memory-remove", ask(MemoryOperation::Remove)),
+        ("memory-answer-value", answer(Ok(Some(value())))),
+        ("memory-answer-none", answer(Ok(None))),
+        ("memory-answer-too-large", answer(Err(MemoryError::TooLarge { max: 65_536 }))),
+        ("memory-answer-unavailable", answer(Err(MemoryError::Unavailable))),
+    ]
+}
+
+fn processes() -> Vec<(&'static str, Process)> {
+    let mut deep = started();
+    deep.entries = (0..24).map(|index| waiting(u16::checked_sub(index, 1))).collect();
+    deep.entries.push(entry("leaf", Some(23), State::Start { input: arguments() }));
+    deep.active = 24;
+    let bare = Process {
+        id: ProcessId(0),
+        app: "".into(),
+        revision: 0,
+        attempt: 0,
+        hops: 0,
+        steps: 0,
+        age_us: 0,
+        budget_us: 0,
+        home: Home { node: NodeId(0), incarnation: 0, slot: SlotId(0) },
+        traceparent: None,
+        trail: Vec::new(),
+        entries: vec![Entry {
+            component: "".into(),
+            digest: Digest([0; 32]),
+            function: "".into(),
+            caller: None,
+            state: State::Start { input: Bytes::new() },
+        }],
+        left: Vec::new(),
+        active: 0,
+    };
+    vec![
+        ("bare", bare),
+        ("start", started()),
+        ("waiting", called()),
+        ("resume", resumed(Ok(value()))),
+        ("resume-after-a-failure", resumed(Err(failure(FailureKind::Deadline)))),
+        ("deep", deep),
+    ]
+}
+
+fn outcomes() -> Vec<(&'static str, Outcome)> {
+    let failed = |kind| Err(failure(kind));
+    vec![
+        ("result", Ok(value())),
+        ("failed", failed(FailureKind::Failed)),
+        ("trapped", failed(FailureKind::Trapped)),
+        ("limit", failed(FailureKind::Limit)),
+        ("not-found", failed(FailureKind::NotFound)),
+        ("deadline", failed(FailureKind::Deadline)),
+        ("unavailable", failed(FailureKind::Unavailable)),
+        ("busy", failed(FailureKind::Busy)),
+        ("other", failed(FailureKind::Other)),
+    ]
+}
+
+fn beacons() -> Vec<(&'static str, Beacon)> {
+    let beacon = |node, count, peer_port, load| Beacon {
+        node: NodeId(node),
+        incarnation: count,
+        sequence: count,
+        peer_port,
+        load,
+        inventory: node,
+        table: node,
+    };
+    vec![
+        ("first", beacon(0x0102_0304_0506_0708, 1, 7401, busy())),
+        ("least", beacon(0, 0, 0, Load::default())),
+        ("most", beacon(u64::MAX, u64::MAX, u16::MAX, most())),
+    ]
+}
+
+const PROCESS: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0001;
+
+fn digest(first: u8) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.iter_mut().zip(first..).for_each(|(byte, value)| *byte = value);
+    Digest(bytes)
+}
+
+fn busy() -> Load {
+    Load {
+        wait_us: 1500,
+        idle: 0,
+        capacity_milli: 4000,
+        queued: 12,
+        cpu_permille: 930,
+        memory_permille: 410,
+        network_permille: 20,
+        accepting: true,
+    }
+}
+
+fn most() -> Load {
+    Load {
+        wait_us: u32::MAX,
+        idle: u16::MAX,
+        capacity_milli: u32::MAX,
+        queued: u32::MAX,
+        cpu_permille: u16::MAX,
+        memory_permille: u16::MAX,
+        network_permille: u16::MAX,
+        accepting: false,
+    }
+}
+
+fn home() -> Home {
+    Home { node: NodeId(0xa1), incarnation: 4, slot: SlotId(77) }
+}
+
+/// The CBOR of `["Ada"]`.
+fn arguments() -> Bytes {
+    Bytes::from_static(b"\x81\x63Ada")
+}
+
+/// The CBOR of `"Hello, Ada"`.
+fn value() -> Bytes {
+    Bytes::from_static(b"\x6aHello, Ada")
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, "greeter: no greeting for “Ada”")
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        cluster: ClusterId(0xc1),
+        node: NodeId(0xa1),
+        incarnation: 4,
+        name: "node-1".into(),
+        peer_port: 7401,
+    }
+}
+
+fn entry(component: &str, caller: Option<u16>, state: State) -> Entry {
+    Entry {
+        component: component.into(),
+        digest: digest(1),
+        function: "greet".into(),
+        caller,
+        state,
+    }
+}
+
+fn waiting(caller: Option<u16>) -> Entry {
+    entry("front", caller, State::Waiting { continuation: Bytes::from_static(&[0x01]) })
+}
+
+fn started() -> Process {
+    Process {
+        id: ProcessId(PROCESS),
+        app: "hello".into(),
+        revision: 3,
+        attempt: 0,
+        hops: 1,
+        steps: 0,
+        age_us: 250,
+        budget_us: 5_000_000,
+        home: home(),
+        traceparent: None,
+        trail: Vec::new(),
+        entries: vec![entry("greeter", None, State::Start { input: arguments() })],
+        left: vec![NodeId(0xa1)],
+        active: 0,
+    }
+}
+
+/// A process whose first entry waits for its second.
+fn called() -> Process {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    Process {
+        steps: 1,
+        hops: 2,
+        traceparent: Some(trace.into()),
+        trail: vec![NodeId(0xa1)],
+        entries: vec![
+            waiting(None),
+            entry("greeter", Some(0), State::Start { input: arguments() }),
+        ],
+        left: Vec::new(),
+        active: 1,
+        ..started()
+    }
+}
+
+fn resumed(outcome: Outcome) -> Process {
+    let continuation = Bytes::from_static(&[0x01]);
+    Process {
+        steps: 2,
+        trail: vec![NodeId(0xa1), NodeId(0xa2)],
+        entries: vec![entry("front", None, State::Resume { continuation, outcome })],
+        active: 0,
+        ..called()
+    }
+}
+
+fn finish(outcome: Outcome) -> Message {
+    Message::Finish(Finish {
+        id: DeliveryId(301),
+        load: busy(),
+        process: ProcessId(PROCESS),
+        home: home(),
+        outcome,
+        trail: vec![NodeId(0xa1), NodeId(0xa2)],
+    })
+}
+
+fn deployed() -> TableEntry {
+    let component = |name: &str, links, spread| ComponentSpec {
+        name: name.into(),
+        digest: digest(1),
+        links,
+        limits: Limits::default(),
+        spread,
+    };
+    let link = ("greeter".into(), "greeter-in-german".into());
+    let nodes = Spread::Nodes(vec![NodeId(0xa1), NodeId(0xa2)]);
+    let app = App {
+        name: "hello".into(),
+        components: vec![
+            component("front", vec![link], Spread::All),
+            component("greeter-in-german", Vec::new(), nodes),
+        ],
+        routes: vec![Route {
+            path: "/hello/{name}".into(),
+            component: "front".into(),
+            function: "handle".into(),
+            deadline_ms: 5000,
+            idempotent: true,
+        }],
+    };
+    TableEntry { name: "hello".into(), revision: 3, app: Some(app) }
+}

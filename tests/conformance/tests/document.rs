@@ -1,0 +1,103 @@
+//! What `docs/protocol.md` says is what the code does: its CDDL matches every vector and nothing
+//! that the decoders refuse for its shape, and its datagram can be checked with its key.
+#![expect(clippy::expect_used, reason = "a test may panic where it fails")]
+
+use bytes::Bytes;
+use izna_conformance::{
+    diagnostic,
+    mutation::{Random, mutate},
+    samples,
+};
+use izna_proto::{
+    BEACON_HEADER_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, Message, Wire,
+    cbor::{Form, Limits, check},
+};
+use ring::hmac;
+use serde::Deserialize;
+
+const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
+
+/// All CDDL of the document, beginning with `rule`.
+fn cddl(rule: &str) -> String {
+    let blocks = DOCUMENT.split("```cddl\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("an end of the block"));
+    format!("start = {rule}\n{}", blocks.collect::<String>())
+}
+
+fn matches(rule: &str, bytes: &[u8]) -> Result<(), String> {
+    cddl::validate_cbor_from_slice(&cddl(rule), bytes, None).map_err(|error| error.to_string())
+}
+
+/// If this fails, who follows the document cannot read what nodes send.
+#[test]
+fn every_vector_matches_its_rule() {
+    for sample in samples() {
+        let shown = diagnostic::compact(&sample.bytes).unwrap_or_default();
+        let verdict = matches(sample.rule, &sample.bytes);
+        assert_eq!(verdict, Ok(()), "{} is not a {}: {shown}", sample.name, sample.rule);
+    }
+}
+
+/// If this fails, who follows the document sends what nodes refuse, or the document forbids what
+/// they send.
+#[test]
+fn what_matches_is_what_is_taken() {
+    let samples: Vec<_> = samples().into_iter().filter(|sample| sample.rule == "message").collect();
+    let (mut random, mut both, mut neither) = (Random::new(6), 0, 0);
+    while both + neither < 150 {
+        let base = &samples[random.below(samples.len())];
+        let mut bytes = base.bytes.to_vec();
+        mutate(&mut bytes, &base.bytes, &mut random);
+        if check(&bytes, Form::Deterministic, &Limits::default()).is_err() {
+            continue;
+        }
+        // What the document says in words, about bytes and about the order of entries, is not for
+        // CDDL to know.
+        let taken = match Message::from_bytes(Bytes::from(bytes.clone())) {
+            Ok(_) => true,
+            Err(izna_proto::Error::Shape { expected, .. }) => {
+                if ["callers", "active", "address"].iter().any(|word| expected.contains(word)) {
+                    continue;
+                }
+                false
+            }
+            Err(izna_proto::Error::Limit { .. }) => false,
+            Err(_) => continue,
+        };
+        let shown = diagnostic::compact(&bytes).unwrap_or_default();
+        assert_eq!(matches("message", &bytes).is_ok(), taken, "{shown}");
+        both += usize::from(taken);
+        neither += usize::from(!taken);
+    }
+    assert!(both > 20 && neither > 20, "{both} taken and {neither} not");
+}
+
+/// A datagram and what is needed to check it.
+#[derive(Deserialize)]
+struct Datagram {
+    key: String,
+    cluster: u64,
+    datagram: String,
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("ASCII"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex digits")).collect()
+}
+
+/// If this fails, nodes of another implementation and ours do not hear each other.
+#[test]
+fn the_datagram_has_its_layout() {
+    let text = include_str!("../vectors/datagram.json");
+    let vector: Datagram = serde_json::from_str(text).expect("the vector to be good");
+    let datagram = bytes(&vector.datagram);
+    let (signed, tag) = datagram.split_at(datagram.len() - BEACON_TAG_BYTES);
+    let (header, beacon) = signed.split_at(BEACON_HEADER_BYTES);
+    assert_eq!(header[..4], BEACON_MAGIC);
+    assert_eq!(header[4..], vector.cluster.to_be_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes(&vector.key));
+    assert_eq!(&hmac::sign(&key, signed).as_ref()[..BEACON_TAG_BYTES], tag);
+    let first = samples().into_iter().find(|sample| sample.name == "beacon-first");
+    assert_eq!(Some(beacon), first.as_ref().map(|sample| &sample.bytes[..]));
+    assert!(Beacon::from_bytes(Bytes::copy_from_slice(beacon)).is_ok());
+}

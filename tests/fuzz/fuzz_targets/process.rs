@@ -1,0 +1,8 @@
+//! Any bytes into the oracle of `process`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    izna_conformance::oracle::process(bytes);
+});

@@ -1,0 +1,110 @@
+//! The phases of CI, the same on every machine. All run, so that one look shows all that is wrong.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::tidy;
+
+/// A phase: its name, what it tells while it runs, and the check.
+type Phase = (&'static str, &'static str, fn(&Path) -> anyhow::Result<()>);
+
+/// The tests come last: what they print closes the run.
+const PHASES: [Phase; 7] = [
+    ("fmt", "every file is formatted", fmt),
+    ("tidy", "the house style, where a machine can check it", house_style),
+    ("no-std", "core and proto take nothing from std, nor do their dependencies", no_std),
+    ("clippy", "no lint warns, in any target", clippy),
+    ("doc", "the documentation builds without a warning", doc),
+    ("doctest", "the examples in the documentation run", doctest),
+    ("test", "all tests", test),
+];
+
+/// Run all phases; whether each has passed.
+pub(crate) fn run(root: &Path) -> anyhow::Result<bool> {
+    let mut results = Vec::new();
+    for (name, about, phase) in PHASES {
+        println!("== {name}: {about}");
+        let start = Instant::now();
+        let result = phase(root);
+        if let Err(error) = &result {
+            println!("== {name} failed: {error:#}");
+        }
+        results.push((name, start.elapsed(), result.is_ok()));
+    }
+    println!("== summary");
+    for (name, took, passed) in &results {
+        let word = if *passed { "passed" } else { "FAILED" };
+        println!("{name:>8}  {word}  {:>6.1} s", took.as_secs_f64());
+    }
+    let total: Duration = results.iter().map(|(_, took, _)| took).sum();
+    println!("{:>8}  {:>14.1} s", "all", total.as_secs_f64());
+    Ok(results.iter().all(|(_, _, passed)| *passed))
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).stdin(Stdio::null());
+    command
+}
+
+fn must(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
+
+fn fmt(root: &Path) -> anyhow::Result<()> {
+    must(cargo(root).args(["fmt", "--all", "--check"]))
+}
+
+fn house_style(root: &Path) -> anyhow::Result<()> {
+    ensure!(tidy::run(root)?, "the house style is not kept");
+    Ok(())
+}
+
+/// No target without std is installed with a toolchain, so a build cannot show it; that no
+/// dependency is built with its feature `std` can be asked.
+fn no_std(root: &Path) -> anyhow::Result<()> {
+    for package in tidy::NO_STD_PACKAGES {
+        let edges = ["--edges", "normal,features,no-proc-macro", "--prefix", "none"];
+        let mut tree = cargo(root);
+        tree.args(["tree", "--quiet", "--package", package]).args(edges);
+        let output = tree.stderr(Stdio::inherit()).output().context("running cargo tree")?;
+        ensure!(output.status.success(), "{tree:?} ended with {}", output.status);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let std: Vec<&str> = text.lines().filter(|l| l.contains("feature \"std\"")).collect();
+        ensure!(std.is_empty(), "{package} is built with {}", std.join(", "));
+    }
+    Ok(())
+}
+
+fn clippy(root: &Path) -> anyhow::Result<()> {
+    let targets = ["clippy", "--quiet", "--workspace", "--all-targets"];
+    must(cargo(root).args(targets).args(["--", "--deny", "warnings"]))
+}
+
+fn doc(root: &Path) -> anyhow::Result<()> {
+    let command = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
+    must(cargo(root).args(command).env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+fn doctest(root: &Path) -> anyhow::Result<()> {
+    must(cargo(root).args(["test", "--quiet", "--workspace", "--doc"]))
+}
+
+/// Nextest runs each test as a process of its own, and the programs side by side; without it, cargo
+/// does.
+fn test(root: &Path) -> anyhow::Result<()> {
+    let nextest = cargo(root).args(["nextest", "--version"]).output();
+    if nextest.is_ok_and(|output| output.status.success()) {
+        return must(cargo(root).args(["nextest", "run", "--workspace", "--no-fail-fast"]));
+    }
+    let targets = ["--lib", "--bins", "--tests"];
+    must(cargo(root).args(["test", "--workspace", "--no-fail-fast"]).args(targets))
+}
