@@ -1,7 +1,7 @@
 //! Gives back what it gets, in every way that a step can end. For measurements and tests, and an example of each way.
 
 use izna_sdk::http::{Request, Response};
-use izna_sdk::{Failure, Outcome, Result, Step, Value, call, done, forward};
+use izna_sdk::{Bytes, Failure, Outcome, Result, Step, Value, call, done, forward};
 
 izna_sdk::component! {
     echo,
@@ -39,9 +39,10 @@ fn forward_value(argument: Value) -> Result<Step> {
     forward("echo", "value", (argument,))
 }
 
-/// `count`, after as many calls of [`value`], one after another: two steps each, at a depth of one.
-fn hops(count: u64) -> Result<Step<Hops>> {
-    hop(Hops { count, made: 0 })
+/// `count`, after as many calls of [`value`], one after another: two steps each, at a depth of one. The process carries
+/// `bytes` with it all the way.
+fn hops(count: u64, bytes: Option<usize>) -> Result<Step<Hops>> {
+    hop(Hops { count, made: 0, carried: Bytes::from(vec![7; bytes.unwrap_or(0)]) })
 }
 
 fn hopped(hops: Hops, made: Outcome<u64>) -> Result<Step<Hops>> {
@@ -60,10 +61,11 @@ fn hop(hops: Hops) -> Result<Step<Hops>> {
 }
 
 /// How far [`hops`] has come.
-#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Hops {
     count: u64,
     made: u64,
+    carried: Bytes,
 }
 
 /// `depth`, by as many calls of itself, one inside another.
@@ -93,7 +95,7 @@ mod tests {
     /// A cluster test that counts hops would count something else.
     #[test]
     fn hops_makes_as_many_calls() {
-        let mut step = hops(3).unwrap();
+        let mut step = hops(3, None).unwrap();
         let mut calls = 0;
         while let Step::Suspend(call, continuation) = step {
             let (argument,) = call.arguments::<(u64,)>().unwrap();
@@ -106,6 +108,6 @@ mod tests {
     /// A lost or repeated result would go unseen.
     #[test]
     fn hops_checks_what_comes_back() {
-        assert!(hopped(Hops { count: 3, made: 1 }, Ok(1)).is_err());
+        assert!(hopped(Hops { count: 3, made: 1, carried: Bytes::default() }, Ok(1)).is_err());
     }
 }

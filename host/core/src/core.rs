@@ -50,6 +50,8 @@ pub struct Core {
 
     pub(crate) slots: BTreeMap<SlotId, Slot>,
     pub(crate) budget: Budget,
+    /// When lost processes were last looked for.
+    pub(crate) looked: Time,
 
     pub(crate) part: Part,
     pub(crate) requests: Requests,
@@ -74,6 +76,8 @@ pub(crate) struct Held {
     pub(crate) tried: Vec<NodeId>,
     /// Since when no node could be found for it.
     pub(crate) homeless: Option<Time>,
+    /// A delivery of it was not answered: another node may have it too, and may have run it.
+    pub(crate) copied: bool,
 }
 
 /// Where a held process is.
@@ -136,6 +140,12 @@ pub(crate) const DEMAND_US_FIRST: f64 = 500.0;
 const MEMORY_TIGHT: u16 = 800;
 const MEMORY_FULL: u16 = 950;
 
+/// Numbers on the wire begin elsewhere in each incarnation, so that an answer to an earlier one is told from an answer
+/// to this one.
+fn first_number(incarnation: u64) -> u64 {
+    (incarnation & 0xff_ffff) << 40
+}
+
 impl Core {
     /// A core at `now`. It sends its first beacon at once.
     pub fn new(config: Config, now: Time) -> Self {
@@ -160,12 +170,13 @@ impl Core {
             sliced: 0,
             work_us: 0.0,
             deliveries: BTreeMap::new(),
-            next_delivery: 0,
+            next_delivery: first_number(config.incarnation),
             recent: Recent::new(config.recent_max),
             slots: BTreeMap::new(),
             budget: Budget::new(now),
+            looked: now,
             part: Part::new(config.memory_bytes_max, config.memory_value_bytes_max),
-            requests: Requests::default(),
+            requests: Requests::new(first_number(config.incarnation)),
             measured,
             sequence: 0,
             draining: false,

@@ -9,7 +9,9 @@ use izna_proto::{
 };
 
 use crate::{
-    Core, Note, Output, Reply, Submission, Time, core::Timer, life::unknown_component,
+    Core, Note, Output, Reply, Submission, Time,
+    core::{Held, Timer},
+    life::{payload_over, unknown_component},
 };
 
 /// A client that waits.
@@ -65,7 +67,12 @@ impl Core {
         let (slot, id) = (submission.slot, submission.id);
         let refuse = |core: &mut Self, failure: Failure| {
             core.counters.not_admitted += 1;
-            core.put(Output::Reply(Reply { slot, process: id, outcome: Err(failure), trail: vec![] }));
+            core.put(Output::Reply(Reply {
+                slot,
+                process: id,
+                outcome: Err(failure),
+                trail: vec![],
+            }));
         };
         if self.draining {
             return refuse(self, Failure::new(FailureKind::Busy, "this node drains"));
@@ -73,6 +80,14 @@ impl Core {
         if self.slots.len() >= self.config.waiting_max {
             let message = format!("{} clients wait at this gateway", self.slots.len());
             return refuse(self, Failure::new(FailureKind::Busy, message));
+        }
+        if self.held.len() >= self.config.held_max {
+            let message = format!("this node holds {} processes", self.held.len());
+            return refuse(self, Failure::new(FailureKind::Busy, message));
+        }
+        let (bytes, bytes_max) = (submission.input.len(), self.config.payload_bytes_max);
+        if bytes > bytes_max {
+            return refuse(self, payload_over(bytes, bytes_max));
         }
         let entry = self.table.entry(&submission.app).filter(|entry| entry.app.is_some());
         let Some((revision, app)) = entry.and_then(|e| Some((e.revision, e.app.as_ref()?))) else {
@@ -115,11 +130,7 @@ impl Core {
             steps: 0,
             age_us: 0,
             budget_us: 0,
-            home: Home {
-                node: self.config.node,
-                incarnation: self.config.incarnation,
-                slot,
-            },
+            home: Home { node: self.config.node, incarnation: self.config.incarnation, slot },
             traceparent: submission.traceparent.clone(),
             trail: vec![],
             entries: vec![entry],
@@ -131,9 +142,11 @@ impl Core {
         self.place(held);
     }
 
-    /// Whether this process waits here for its first step, so that refusing it loses nothing.
-    pub(crate) fn is_fresh(&self, process: &Process) -> bool {
-        process.steps == 0 && process.hops == 0 && process.attempt == 0 && self.is_home(&process.home)
+    /// Whether this process waits here for its first step and is nowhere else, so that refusing it loses nothing.
+    pub(crate) fn is_fresh(&self, held: &Held) -> bool {
+        let process = &held.process;
+        let new = process.steps == 0 && process.hops == 0 && process.attempt == 0;
+        new && !held.copied && self.is_home(&process.home)
     }
 
     pub(crate) fn is_home(&self, home: &Home) -> bool {
@@ -209,6 +222,12 @@ impl Core {
 
     /// Look for processes that nobody holds any more.
     pub(crate) fn find_lost(&mut self) {
+        let away = self.now.since(self.looked);
+        self.looked = self.now;
+        if away > self.config.lost_after / 2 {
+            // This node was stopped for a while: what the others told it is yet to be read.
+            self.slots.values_mut().for_each(|slot| slot.heard = self.now);
+        }
         for held in self.held.values() {
             if self.is_home(&held.process.home)
                 && let Some(waiting) = self.slots.get_mut(&held.process.home.slot)
@@ -221,6 +240,10 @@ impl Core {
         let lost: Vec<SlotId> = lost.map(|(slot, _)| *slot).collect();
         let (mut again, mut unknown) = (0, 0);
         for slot in lost {
+            if self.held.len() >= self.config.held_max {
+                // There is no room to start it again: later.
+                break;
+            }
             if self.may_repeat(slot) {
                 again += 1;
                 self.counters.started_again += 1;

@@ -4,8 +4,8 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Digest, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome, ProcessId,
-    Run, SlotId, StepEnd, TableEntry,
+    App, Beacon, Digest, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome,
+    ProcessId, Run, SlotId, StepEnd, TableEntry,
 };
 
 use crate::{Duration, HeldId};
@@ -124,7 +124,8 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// Make a link to this node, of which a beacon was heard, then [`Input::LinkUp`] or [`Input::LinkDown`].
+    /// Make a link to this node, of which a beacon was heard, then [`Input::LinkUp`] or [`Input::LinkDown`]. It takes the
+    /// place of one that is there, of which nothing more is told.
     Connect(NodeId),
     /// Close the link to this node, then [`Input::LinkDown`].
     Disconnect(NodeId),
@@ -137,7 +138,7 @@ pub enum Output {
     Hold {
         /// Which.
         digest: Digest,
-        /// Who has it, best first.
+        /// Who may have it, best first.
         holders: Vec<NodeId>,
     },
     /// Nothing needs this component any more.
@@ -209,6 +210,8 @@ pub enum Note {
         /// How many were answered with "outcome unknown".
         unknown: usize,
     },
+    /// A deploy was refused: the app table has no room for one more app.
+    TableFull(Arc<str>),
     /// A component cannot be had.
     NotReady(Digest, String),
 }

@@ -31,12 +31,12 @@ mod table;
 mod time;
 mod view;
 
-pub use config::Config;
 pub use self::core::Core;
+pub use config::Config;
 pub use io::{Input, Measurement, Note, Output, Reply, Step, Submission};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
-pub use status::{Counters, PeerStatus, ProcessState, ProcessStatus};
+pub use status::{Counters, Fill, PeerStatus, ProcessState, ProcessStatus};
 pub use time::{Duration, Time};
 pub use view::PeerState;
 

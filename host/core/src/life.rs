@@ -3,8 +3,8 @@
 use alloc::{format, string::String, vec::Vec};
 
 use izna_proto::{
-    App, Call, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome, Process, Run, State,
-    StepEnd,
+    App, Call, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome, Process, Run,
+    State, StepEnd,
 };
 
 /// What a process is after a step.
@@ -55,6 +55,22 @@ pub(crate) fn advance(process: &mut Process, end: StepEnd, app: &App) -> Next {
     }
 }
 
+/// The same end if no payload in it is over the limit, else the entry's failure.
+pub(crate) fn within(end: StepEnd, bytes_max: usize) -> StepEnd {
+    let bytes = match &end {
+        StepEnd::Done(result) => result.len(),
+        StepEnd::Failed(_) => 0,
+        StepEnd::Suspend { call, continuation } => call.input.len().max(continuation.len()),
+        StepEnd::Forward(call) => call.input.len(),
+    };
+    if bytes > bytes_max { StepEnd::Failed(payload_over(bytes, bytes_max)) } else { end }
+}
+
+pub(crate) fn payload_over(bytes: usize, bytes_max: usize) -> Failure {
+    let message = format!("a payload of {bytes} bytes, over the limit of {bytes_max}");
+    Failure::new(FailureKind::Limit, message)
+}
+
 /// The active entry has ended: give the outcome to its caller and drop it.
 pub(crate) fn finish(process: &mut Process, outcome: Outcome) -> Next {
     let active = usize::from(process.active);
@@ -90,7 +106,8 @@ pub(crate) fn run(entry: &Entry) -> Option<Run> {
 
 /// A process whose entries do not fit together: nothing that a node makes, but what it could be sent.
 fn corrupt() -> Next {
-    let failure = Failure::new(FailureKind::Other, "the entries of the process do not fit together");
+    let failure =
+        Failure::new(FailureKind::Other, "the entries of the process do not fit together");
     Next::Ended(Err(failure))
 }
 
@@ -203,7 +220,9 @@ mod tests {
                     State::Start { .. } => String::from("start"),
                     State::Waiting { .. } => String::from("waiting"),
                     State::Resume { outcome: Ok(value), .. } => format!("resume({value:?})"),
-                    State::Resume { outcome: Err(failure), .. } => format!("resume({})", failure.kind),
+                    State::Resume { outcome: Err(failure), .. } => {
+                        format!("resume({})", failure.kind)
+                    }
                 };
                 format!("{mark}{}:{state}", entry.component)
             })

@@ -8,8 +8,6 @@ use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, NodeId};
 use lru::LruCache;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-
-
 /// The longest key with its app's name, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// What keeping a value costs beside its bytes.
@@ -89,13 +87,18 @@ fn cost(key: &Bytes, value: &Bytes) -> usize {
 }
 
 /// Requests of local steps that other nodes are to answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Requests {
     waiting: BTreeMap<u64, (u64, NodeId)>,
     next: u64,
 }
 
 impl Requests {
+    /// Requests whose numbers come after `first`.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { waiting: BTreeMap::new(), next: first }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -133,7 +136,6 @@ impl Requests {
         lost.into_iter().filter_map(|request| self.late(request)).collect()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

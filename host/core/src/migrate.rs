@@ -21,6 +21,8 @@ use crate::{
 
 /// A process leaves a node that could run it at most this often between two steps.
 const CHOICES_MAX: usize = 2;
+/// A process that this many nodes did not take waits a while before it is offered again.
+const TRIED_MAX: usize = 8;
 /// The longest time that a process is taken to have left.
 const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,6 +37,10 @@ pub(crate) struct Recent {
 impl Recent {
     pub(crate) fn new(max: usize) -> Self {
         Self { seen: BTreeSet::new(), order: VecDeque::new(), max }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
     }
 
     fn contains(&self, process: &Process) -> bool {
@@ -55,7 +61,7 @@ impl Recent {
 }
 
 impl Core {
-    fn is_ready(&self, digest: &Digest) -> bool {
+    pub(crate) fn is_ready(&self, digest: &Digest) -> bool {
         self.components.get(digest).is_some_and(|c| c.state == ComponentState::Ready)
     }
 
@@ -69,10 +75,13 @@ impl Core {
         let digest = entry.digest;
         let here = self.is_ready(&digest);
         let load = self.load();
-        let fresh = self.is_fresh(&held.process);
+        let fresh = self.is_fresh(held);
         // An idle core here beats all that others can offer.
         if here && !self.draining && load.wait_us == 0 && !(fresh && self.is_full(&load)) {
             return self.enqueue(id);
+        }
+        if held.process.hops >= self.config.hops_max {
+            return self.moved_enough(id, here, fresh);
         }
         let costs = self.costs(&digest);
         let candidates = self.candidates(held, &digest, &costs, fresh);
@@ -80,16 +89,11 @@ impl Core {
         if here {
             let own = placement::here(&load, &costs);
             let stays = best.is_none_or(|best| placement::stays(&own, best, &costs));
-            let may_leave = held.process.left.len() < CHOICES_MAX
-                && held.process.hops < self.config.hops_max;
+            let may_leave = held.process.left.len() < CHOICES_MAX;
             let takes = !self.draining && !(fresh && self.is_full(&load));
             if takes && (stays || !may_leave) {
                 return self.enqueue(id);
             }
-        }
-        if held.process.hops >= self.config.hops_max && !here {
-            let message = format!("the process has moved {} times", held.process.hops);
-            return self.end(id, Err(Failure::new(FailureKind::Limit, message)));
         }
         let unit = self.random.random::<f64>();
         let drawn = placement::draw(&candidates.estimates, &costs, unit);
@@ -97,6 +101,15 @@ impl Core {
             Some(target) => self.deliver(id, *target),
             None => self.without_target(id, here, fresh),
         }
+    }
+
+    /// A process may not move any more.
+    fn moved_enough(&mut self, id: HeldId, here: bool, fresh: bool) {
+        if here {
+            return self.without_target(id, here, fresh);
+        }
+        let message = format!("the process has moved {} times", self.config.hops_max);
+        self.end(id, Err(Failure::new(FailureKind::Limit, message)));
     }
 
     /// No other node takes a process now.
@@ -115,7 +128,8 @@ impl Core {
         let since = held.homeless.unwrap_or(self.now);
         if !anyone && self.now.since(since) >= self.config.homeless_after {
             let message = format!(
-                "no live node holds component {} of app {}", entry.component, held.process.app
+                "no live node holds component {} of app {}",
+                entry.component, held.process.app
             );
             return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
         }
@@ -160,6 +174,9 @@ impl Core {
         fresh: bool,
     ) -> Candidates<NodeId> {
         let mut candidates = Candidates::new();
+        if held.tried.len() >= TRIED_MAX {
+            return candidates;
+        }
         let wait_max = self.config.admit_wait_max.as_micros();
         for peer in self.view.candidates(self.now, digest, &self.config) {
             let been = held.process.left.contains(&peer.node) || held.tried.contains(&peer.node);
@@ -178,8 +195,10 @@ impl Core {
         for id in newest {
             self.dequeue(id);
             self.place(id);
-            if matches!(self.held.get(&id).map(|held| &held.place), Some(Place::Queued)) {
-                break;
+            match self.held.get(&id).map(|held| &held.place) {
+                Some(Place::Queued) => break,
+                Some(Place::Leaving) => self.counters.offered += 1,
+                _ => {}
             }
         }
     }
@@ -292,8 +311,8 @@ impl Core {
     /// A delivery that was not answered in time.
     pub(crate) fn unanswered(&mut self, delivery: u64) {
         if let Some((peer, id)) = self.deliveries.remove(&delivery) {
-            self.counters.unclear += 1;
-            self.again(id, peer);
+            self.view.unanswered(peer, delivery);
+            self.unclear_delivery(id, peer);
         }
     }
 
@@ -301,10 +320,18 @@ impl Core {
     pub(crate) fn unclear(&mut self, peer: NodeId, deliveries: Vec<u64>) {
         for delivery in deliveries {
             if let Some((_, id)) = self.deliveries.remove(&delivery) {
-                self.counters.unclear += 1;
-                self.again(id, peer);
+                self.unclear_delivery(id, peer);
             }
         }
+    }
+
+    /// The target may have taken it, and may not.
+    fn unclear_delivery(&mut self, id: HeldId, peer: NodeId) {
+        self.counters.unclear += 1;
+        if let Some(held) = self.held.get_mut(&id) {
+            held.copied = true;
+        }
+        self.again(id, peer);
     }
 
     fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<HeldId> {
@@ -326,7 +353,9 @@ impl Core {
                 held.tried.push(peer);
                 self.place(id);
             }
-            Place::Finishing(_) => self.arm(self.now + self.config.retry_interval, Timer::Retry(id)),
+            Place::Finishing(_) => {
+                self.arm(self.now + self.config.retry_interval, Timer::Retry(id))
+            }
             _ => {}
         }
     }
@@ -334,9 +363,15 @@ impl Core {
     /// A process comes from another node.
     pub(crate) fn delivered(&mut self, peer: NodeId, delivery: Delivery) {
         self.view.told_load(peer, delivery.load);
+        if !self.view.peer(peer).is_some_and(|peer| peer.linked) {
+            // There is no link to say yes or no on: taken, it would be here and there.
+            self.counters.unanswerable += 1;
+            return;
+        }
         let process = delivery.process;
         #[cfg(feature = "sabotage")]
-        let repeated = !self.sabotaged(crate::Sabotage::TakeTwice) && self.recent.contains(&process);
+        let repeated =
+            !self.sabotaged(crate::Sabotage::TakeTwice) && self.recent.contains(&process);
         #[cfg(not(feature = "sabotage"))]
         let repeated = self.recent.contains(&process);
         if repeated {
@@ -355,6 +390,9 @@ impl Core {
         let id = self.hold(process, born, deadline);
         // Placed before the answer goes out, so that the load in it counts the newcomer.
         self.place(id);
+        if matches!(self.held.get(&id).map(|held| &held.place), Some(Place::Leaving)) {
+            self.counters.bounced += 1;
+        }
         self.accept(peer, delivery.id);
     }
 

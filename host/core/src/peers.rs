@@ -1,11 +1,6 @@
 //! The others: beacons out and in, links, probes, and the app table spread by anti-entropy.
 
-use alloc::{
-    collections::BTreeMap,
-    string::String,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{App, Beacon, Digest, Held as HeldProcess, Message, NodeId, Revision, TableEntry};
 use rand::RngExt;
@@ -62,7 +57,7 @@ impl Core {
         self.counters.beacons += 1;
         if calls.restarted {
             self.note(Note::Restarted(beacon.node));
-            self.lose(beacon.node);
+            self.lose(beacon.node, calls.unclear);
         }
         if calls.connect {
             self.put(Output::Connect(beacon.node));
@@ -89,13 +84,13 @@ impl Core {
         if self.view.peer(peer).is_some_and(|peer| peer.linked) {
             self.note(Note::Left(peer));
         }
-        self.lose(peer);
+        let unclear = self.view.link_down(peer);
+        self.lose(peer, unclear);
     }
 
     /// What was on its way to a node, or asked of it, will not be answered.
-    fn lose(&mut self, peer: NodeId) {
-        let outstanding = self.view.link_down(peer);
-        self.unclear(peer, outstanding);
+    fn lose(&mut self, peer: NodeId, deliveries: Vec<u64>) {
+        self.unclear(peer, deliveries);
         for request in self.requests.lost(peer) {
             self.recall_failed(request);
         }
@@ -103,7 +98,8 @@ impl Core {
 
     /// The components that are ready here.
     pub fn holds(&self) -> impl Iterator<Item = &Digest> {
-        let ready = |(_, component): &(&Digest, &Component)| component.state == ComponentState::Ready;
+        let ready =
+            |(_, component): &(&Digest, &Component)| component.state == ComponentState::Ready;
         self.components.iter().filter(ready).map(|(digest, _)| digest)
     }
 
@@ -117,9 +113,10 @@ impl Core {
         let mut homes: BTreeMap<NodeId, Vec<HeldProcess>> = BTreeMap::new();
         for held in self.held.values() {
             let home = held.process.home;
-            let current = self.view.peer(home.node).is_some_and(|peer| {
-                peer.linked && peer.incarnation == home.incarnation
-            });
+            let current = self
+                .view
+                .peer(home.node)
+                .is_some_and(|peer| peer.linked && peer.incarnation == home.incarnation);
             if current {
                 let process = held.process.id;
                 homes.entry(home.node).or_default().push(HeldProcess { slot: home.slot, process });
@@ -138,6 +135,9 @@ impl Core {
     pub(crate) fn deploy(&mut self, name: Arc<str>, app: Option<App>) {
         let entry = self.table.next(name, app);
         self.merge(Vec::from([entry.clone()]));
+        if self.table.entry(&entry.name) != Some(&entry) {
+            return self.note(Note::TableFull(entry.name));
+        }
         let peers: Vec<NodeId> = self.view.present(self.now, &self.config).collect();
         for peer in peers {
             self.send(peer, Message::TableEntries(Vec::from([entry.clone()])));
@@ -174,17 +174,17 @@ impl Core {
 
     /// Get the components that the table wants here, and give up those that nothing needs.
     fn reconcile(&mut self) {
-        for digest in self.table.wanted(self.config.node) {
-            if !self.components.contains_key(&digest) {
+        let wanted = self.table.wanted(self.config.node);
+        for digest in &wanted {
+            if !self.components.contains_key(digest) {
                 let state = ComponentState::Asked;
                 let component = Component { state, demand_us: DEMAND_US_FIRST };
-                self.components.insert(digest, component);
-                let holders = self.view.holders(&digest);
-                self.put(Output::Hold { digest, holders });
+                self.components.insert(*digest, component);
+                self.ask_for(*digest);
             }
         }
-        let node = self.config.node;
-        let needed = |digest: &Digest| self.table.needs(node, digest);
+        let old = self.table.superseded();
+        let needed = |digest: &Digest| wanted.contains(digest) || old.contains(digest);
         let unneeded = self.components.keys().filter(|digest| !needed(digest));
         let unneeded: Vec<Digest> = unneeded.copied().collect();
         for digest in unneeded {
@@ -211,8 +211,16 @@ impl Core {
         let failed = |component: &&mut Component| component.state == ComponentState::Failed;
         if let Some(component) = self.components.get_mut(&digest).filter(failed) {
             component.state = ComponentState::Asked;
-            let holders = self.view.holders(&digest);
-            self.put(Output::Hold { digest, holders });
+            self.ask_for(digest);
         }
+    }
+
+    /// The nodes that run it have it for sure; where it was deployed it is too, though it may not run there.
+    fn ask_for(&mut self, digest: Digest) {
+        let mut holders = self.view.holders(&digest);
+        let others = self.view.present(self.now, &self.config);
+        let others: Vec<NodeId> = others.filter(|peer| !holders.contains(peer)).collect();
+        holders.extend(others);
+        self.put(Output::Hold { digest, holders });
     }
 }

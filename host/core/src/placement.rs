@@ -179,7 +179,8 @@ mod tests {
     /// If this fails, a hopeless field of candidates (weights that vanish) gives no target though there are some.
     #[test]
     fn location_always_finds_one() {
-        let estimates = [there(&load(u32::MAX, 0), 0, &COSTS), there(&load(u32::MAX, 0), 0, &COSTS)];
+        let estimates =
+            [there(&load(u32::MAX, 0), 0, &COSTS), there(&load(u32::MAX, 0), 0, &COSTS)];
         for unit in [0.0, 0.5, 0.999_999] {
             assert!(draw(&estimates, &COSTS, unit).is_some());
         }

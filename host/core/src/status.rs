@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use izna_proto::{Load, NodeId, ProcessId, TableEntry};
 
 use crate::{
-    Core, Duration,
+    Core, Duration, HeldId,
     core::{Held, Place},
     view::{Peer, PeerState},
 };
@@ -35,8 +35,14 @@ pub struct Counters {
     pub migrations: u64,
     /// Processes taken in from other nodes.
     pub arrivals: u64,
+    /// Of them, those that were sent on at once.
+    pub bounced: u64,
+    /// Queued processes that were offered to other nodes and left.
+    pub offered: u64,
     /// Deliveries refused here.
     pub refused_here: u64,
+    /// Deliveries left alone, because there was no link to answer on.
+    pub unanswerable: u64,
     /// Deliveries that other nodes refused.
     pub refused_there: u64,
     /// Deliveries without an answer.
@@ -118,6 +124,31 @@ pub enum ProcessState {
     Finishing,
 }
 
+/// How full a node is: each number stands against a limit of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fill {
+    /// Processes held.
+    pub held: usize,
+    /// Of them, in the run queue.
+    pub queued: usize,
+    /// Of them, running within a slot.
+    pub running: usize,
+    /// Of them, running without.
+    pub sliced: usize,
+    /// Clients that wait.
+    pub waiting: usize,
+    /// Deliveries remembered.
+    pub recent: usize,
+    /// Nodes in the view.
+    pub peers: usize,
+    /// Apps in the table.
+    pub apps: usize,
+    /// Bytes of cluster memory.
+    pub memory_bytes: usize,
+    /// Operations on cluster memory that wait for other nodes.
+    pub memory_requests: usize,
+}
+
 impl ProcessState {
     /// The word for it in listings.
     pub fn as_str(self) -> &'static str {
@@ -190,6 +221,32 @@ impl Core {
     /// How many processes are held here, and how many clients wait at the gateway here.
     pub fn held(&self) -> (usize, usize) {
         (self.held.len(), self.slots.len())
+    }
+
+    /// How full this node is.
+    pub fn fill(&self) -> Fill {
+        Fill {
+            held: self.held.len(),
+            queued: self.queue.len(),
+            running: self.running,
+            sliced: self.sliced,
+            waiting: self.slots.len(),
+            recent: self.recent.len(),
+            peers: self.view.peers().len(),
+            apps: self.table.entries().count(),
+            memory_bytes: self.part.bytes(),
+            memory_requests: self.requests.len(),
+        }
+    }
+
+    /// A process held here, as its step names it.
+    pub fn process(&self, held: HeldId) -> Option<ProcessStatus> {
+        self.held.get(&held).map(|held| self.process_status(held))
+    }
+
+    /// The processes held here with their attempts: which they are, and no more.
+    pub fn copies(&self) -> impl Iterator<Item = (ProcessId, u32)> {
+        self.held.values().map(|held| (held.process.id, held.process.attempt))
     }
 
     /// The newest line of each app.

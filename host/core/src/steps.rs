@@ -2,9 +2,7 @@
 
 use alloc::{format, vec::Vec};
 
-use izna_proto::{
-    App, Failure, FailureKind, Limits, Outcome, Process, StepEnd, TRAIL_MAX,
-};
+use izna_proto::{App, Failure, FailureKind, Limits, Outcome, Process, StepEnd, TRAIL_MAX};
 
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
@@ -21,8 +19,8 @@ impl Core {
         self.next_held += 1;
         let id = HeldId(self.next_held);
         let (place, tried) = (Place::Homeless, Vec::new());
-        let held =
-            Held { process, born, deadline, place, demand_us: 0.0, tried, homeless: None };
+        let (demand_us, homeless, copied) = (0.0, None, false);
+        let held = Held { process, born, deadline, place, demand_us, tried, homeless, copied };
         self.held.insert(id, held);
         self.arm(deadline, Timer::Expire(id));
         id
@@ -65,22 +63,34 @@ impl Core {
 
     /// Hand out steps while slots are free, oldest birth first.
     pub(crate) fn pump(&mut self) {
-        while self.running < self.config.slots_max && self.sliced < self.config.sliced_max {
-            let Some((_, id)) = self.queue.pop_first() else { return };
+        // A step that has its slot may give it up at any time, so it counts for both limits.
+        while self.running < self.config.slots_max
+            && self.running + self.sliced < self.config.sliced_max
+        {
+            let Some(id) = self.queue.first().map(|(_, id)| *id) else { return };
+            if !self.is_ready_for(id) {
+                // Its component was given up while it waited.
+                self.dequeue(id);
+                self.place(id);
+                continue;
+            }
             match self.step(id) {
                 Ok(step) => {
+                    self.queue.pop_first();
                     self.running += 1;
                     self.put(Output::Run(step));
                 }
                 Err(failure) => {
-                    if let Some(held) = self.held.get_mut(&id) {
-                        self.work_us -= held.demand_us;
-                        held.place = Place::Homeless;
-                    }
+                    self.dequeue(id);
                     self.end(id, Err(failure));
                 }
             }
         }
+    }
+
+    fn is_ready_for(&self, id: HeldId) -> bool {
+        let entry = self.held.get(&id).and_then(|held| held.process.entry());
+        entry.is_some_and(|entry| self.is_ready(&entry.digest))
     }
 
     fn step(&mut self, id: HeldId) -> Result<Step, Failure> {
@@ -132,6 +142,7 @@ impl Core {
             self.work_us = 0.0;
         }
         self.counters.steps += 1;
+        let end = life::within(end, self.config.payload_bytes_max);
         let process = &mut held.process;
         process.steps += 1;
         process.left.clear();
@@ -208,8 +219,7 @@ fn limits(app: &App, component: &str) -> Limits {
 }
 
 pub(crate) fn unknown_revision(process: &Process) -> Failure {
-    let message = format!(
-        "revision {} of app {} is not known here any more", process.revision, process.app
-    );
+    let message =
+        format!("revision {} of app {} is not known here any more", process.revision, process.app);
     Failure::new(FailureKind::Unavailable, message)
 }

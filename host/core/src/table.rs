@@ -1,7 +1,12 @@
 //! The app table: which apps, revisions and components there are. Every node has it; the highest revision of an app wins
 //! wherever two meet, so the order in which news arrives does not matter.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::cmp::Ordering;
 
 use bytes::Bytes;
 use izna_proto::{App, Digest, NodeId, Revision, TableEntry, Wire};
@@ -55,7 +60,8 @@ impl Table {
 
     /// The line that a deploy or undeploy of `name` here makes.
     pub(crate) fn next(&self, name: Arc<str>, app: Option<App>) -> TableEntry {
-        let revision = self.apps.get(&name).map_or(1, |line| line.newest.revision.saturating_add(1));
+        let revision =
+            self.apps.get(&name).map_or(1, |line| line.newest.revision.saturating_add(1));
         TableEntry { name, revision, app }
     }
 
@@ -106,25 +112,27 @@ impl Table {
     }
 
     /// The components that `node` holds by the newest revisions.
-    pub(crate) fn wanted(&self, node: NodeId) -> Vec<Digest> {
+    pub(crate) fn wanted(&self, node: NodeId) -> BTreeSet<Digest> {
         let apps = self.entries().filter_map(|entry| entry.app.as_ref());
         let components = apps.flat_map(|app| &app.components);
         let here = components.filter(|component| component.spread.includes(node));
         here.map(|component| component.digest).collect()
     }
 
-    /// Whether `node` is to hold the component: by a newest revision, or for processes of an older one.
-    pub(crate) fn needs(&self, node: NodeId, digest: &Digest) -> bool {
-        let names = |app: &App| app.components.iter().any(|c| c.digest == *digest);
+    /// The components of older revisions, that processes may still need.
+    pub(crate) fn superseded(&self) -> BTreeSet<Digest> {
         let old = self.apps.values().flat_map(|line| &line.old);
-        self.wanted(node).contains(digest) || old.into_iter().any(|(_, _, app)| names(app))
+        let components = old.flat_map(|(_, _, app)| &app.components);
+        components.map(|component| component.digest).collect()
     }
 }
 
 fn newer(entry: &TableEntry, than: &TableEntry) -> bool {
     let bytes = |entry: &TableEntry| -> Bytes { entry.to_bytes() };
-    entry.revision > than.revision
-        || (entry.revision == than.revision && bytes(entry) > bytes(than))
+    match entry.revision.cmp(&than.revision) {
+        Ordering::Equal => entry != than && bytes(entry) > bytes(than),
+        order => order.is_gt(),
+    }
 }
 
 fn line_sum(entry: &TableEntry) -> u64 {

@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     asked_table: Option<(u64, Time)>,
     /// Deliveries to it that it has not answered, oldest first.
     pub(crate) outstanding: BTreeMap<u64, Time>,
+    /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
+    suspect: bool,
     probed: Option<Time>,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Calls {
     pub(crate) ask_inventory: bool,
     pub(crate) send_table: bool,
     pub(crate) restarted: bool,
+    /// Deliveries that the incarnation before did not answer.
+    pub(crate) unclear: Vec<u64>,
 }
 
 /// What the passing of time calls for.
@@ -87,29 +91,16 @@ impl View {
     }
 
     fn add(&mut self, now: Time, node: NodeId, peers_max: usize) -> Option<&mut Peer> {
-        if !self.index.contains_key(&node) {
-            if self.peers.len() >= peers_max {
-                return None;
+        let index = match self.index.get(&node) {
+            Some(index) => *index,
+            None if self.peers.len() >= peers_max => return None,
+            None => {
+                self.index.insert(node, self.peers.len());
+                self.peers.push(Peer::new(node, now));
+                self.peers.len() - 1
             }
-            self.index.insert(node, self.peers.len());
-            self.peers.push(Peer {
-                node,
-                name: Arc::from(""),
-                incarnation: 0,
-                sequence: 0,
-                load: Load::default(),
-                heard: now,
-                linked: false,
-                connecting: false,
-                holds: BTreeSet::new(),
-                inventory: 0,
-                asked_inventory: None,
-                asked_table: None,
-                outstanding: BTreeMap::new(),
-                probed: None,
-            });
-        }
-        self.peer_mut(node)
+        };
+        self.peers.get_mut(index)
     }
 
     /// Take in a beacon; none if it is old, repeated, or of one node too many.
@@ -125,14 +116,21 @@ impl View {
             return None;
         }
         let restarted = peer.incarnation != 0 && beacon.incarnation > peer.incarnation;
+        let mut unclear = Vec::new();
         if beacon.incarnation > peer.incarnation {
             peer.incarnation = beacon.incarnation;
-            peer.linked &= !restarted;
             peer.inventory = 0;
+            peer.suspect = false;
+        }
+        if restarted {
+            (peer.linked, peer.connecting) = (false, false);
+            unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
         }
         peer.sequence = beacon.sequence;
         peer.heard = now;
-        peer.probed = None;
+        if !peer.suspect {
+            peer.probed = None;
+        }
         peer.load = beacon.load;
         let connect = !peer.linked && !peer.connecting;
         peer.connecting |= connect;
@@ -147,9 +145,10 @@ impl View {
         let ask_inventory = linked
             && peer.inventory != beacon.inventory
             && due(&mut peer.asked_inventory, beacon.inventory);
-        let send_table =
-            linked && own_table != beacon.table && due(&mut peer.asked_table, beacon.table ^ own_table);
-        Some(Calls { connect, ask_inventory, send_table, restarted })
+        let send_table = linked
+            && own_table != beacon.table
+            && due(&mut peer.asked_table, beacon.table ^ own_table);
+        Some(Calls { connect, ask_inventory, send_table, restarted, unclear })
     }
 
     /// The own link to a node is up; false if the view is full.
@@ -182,10 +181,11 @@ impl View {
         core::mem::take(&mut peer.outstanding).into_keys().collect()
     }
 
-    /// A message came: the node lives.
+    /// A message came: the node lives, and its link to here works.
     pub(crate) fn spoke(&mut self, now: Time, node: NodeId) {
         if let Some(peer) = self.peer_mut(node) {
             peer.heard = now;
+            peer.suspect = false;
             peer.probed = None;
         }
     }
@@ -213,6 +213,14 @@ impl View {
     pub(crate) fn answered(&mut self, node: NodeId, delivery: u64) {
         if let Some(peer) = self.peer_mut(node) {
             peer.outstanding.remove(&delivery);
+        }
+    }
+
+    /// A node did not answer a delivery in time.
+    pub(crate) fn unanswered(&mut self, node: NodeId, delivery: u64) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.outstanding.remove(&delivery);
+            peer.suspect = true;
         }
     }
 
@@ -266,7 +274,8 @@ impl View {
 
     /// The nodes that are there as far as is known: cluster memory is spread over these.
     pub(crate) fn present(&self, now: Time, config: &Config) -> impl Iterator<Item = NodeId> {
-        let present = move |peer: &&Peer| peer.linked && now.since(peer.heard) < config.silent_after;
+        let present =
+            move |peer: &&Peer| peer.linked && now.since(peer.heard) < config.silent_after;
         self.peers.iter().filter(present).map(|peer| peer.node)
     }
 
@@ -275,7 +284,7 @@ impl View {
         let mut checks = Vec::new();
         for peer in &mut self.peers {
             let silent = now.since(peer.heard);
-            if !peer.linked || silent < config.probe_after {
+            if !peer.linked || (silent < config.probe_after && !peer.suspect) {
                 continue;
             }
             match peer.probed {
@@ -283,7 +292,9 @@ impl View {
                     peer.probed = Some(now);
                     checks.push(Check::Probe(peer.node));
                 }
-                Some(at) if now.since(at) >= config.dead_after => checks.push(Check::Dead(peer.node)),
+                Some(at) if now.since(at) >= config.dead_after => {
+                    checks.push(Check::Dead(peer.node))
+                }
                 Some(_) => {}
             }
         }
@@ -308,6 +319,26 @@ impl View {
 }
 
 impl Peer {
+    fn new(node: NodeId, now: Time) -> Self {
+        Self {
+            node,
+            name: Arc::from(""),
+            incarnation: 0,
+            sequence: 0,
+            load: Load::default(),
+            heard: now,
+            linked: false,
+            connecting: false,
+            holds: BTreeSet::new(),
+            inventory: 0,
+            asked_inventory: None,
+            asked_table: None,
+            outstanding: BTreeMap::new(),
+            suspect: false,
+            probed: None,
+        }
+    }
+
     /// How it stands now.
     pub(crate) fn state(&self, now: Time, config: &Config) -> PeerState {
         if !self.linked {
@@ -315,7 +346,7 @@ impl Peer {
         }
         let late = self.outstanding.values().next();
         let late = late.is_some_and(|sent| now.since(*sent) > config.suspect_after);
-        if late || now.since(self.heard) > config.silent_after {
+        if late || self.suspect || now.since(self.heard) > config.silent_after {
             return PeerState::Avoided;
         }
         if self.load.accepting { PeerState::Live } else { PeerState::Closed }

@@ -1,0 +1,303 @@
+//! What one step, one call and one decision cost within one node, with no socket and no other
+//! thread, and how that stands to the aims.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench says what is wrong by panicking")]
+#![allow(clippy::print_stdout, reason = "a bench prints")]
+
+use std::fs;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::Criterion;
+use izna_bench::report::{self, Aim};
+use izna_bench::shipped;
+use serde_json::{Value, json};
+use izna_core::{Core, Input, Output, Submission, Time};
+use izna_proto::{
+    App, Beacon, ComponentSpec, Digest, Finish, Limits, Load, MemoryAnswer, MemoryOperation,
+    Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Wire,
+};
+use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Stepped, Stream};
+
+const PAYLOAD_BYTES: usize = 1 << 10;
+const LIMITS: StepLimits =
+    StepLimits { memory_bytes_max: 64 << 20, cpu_ms_max: 1000, payload_bytes_max: 4 << 20 };
+
+/// Steps that ask for nothing.
+struct Nothing;
+
+impl Host for Nothing {
+    fn memory(&self, _: String, _: MemoryOperation) -> BoxFuture<MemoryAnswer> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn log(&self, _: Stream, _: &str) {}
+}
+
+fn runtime_and_echo() -> (Runtime, Component) {
+    let runtime = Runtime::new(Config { steps_max: 100, ..Config::default() }).unwrap();
+    let bytes = fs::read(shipped::guest("echo").unwrap()).unwrap();
+    let admitted = runtime.admit(&bytes).unwrap();
+    let component = runtime.load(admitted.digest, &admitted.component).unwrap();
+    (runtime, component)
+}
+
+/// An array of one byte string.
+fn arguments() -> Bytes {
+    let mut bytes = vec![0x81, 0x59];
+    bytes.extend((PAYLOAD_BYTES as u16).to_be_bytes());
+    bytes.extend([7; PAYLOAD_BYTES]);
+    bytes.into()
+}
+
+fn to_end(component: &Component, function: Arc<str>, run: Run, host: &Arc<dyn Host>) -> Stepped {
+    let mut step = pin!(component.step(function, run, LIMITS, host.clone()));
+    let mut ctx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(stepped) = step.as_mut().poll(&mut ctx) {
+            return stepped;
+        }
+    }
+}
+
+fn step(criterion: &mut Criterion) {
+    let (_runtime, echo) = runtime_and_echo();
+    let (host, function): (Arc<dyn Host>, Arc<str>) = (Arc::new(Nothing), "value".into());
+    let input = arguments();
+    let run = || {
+        let run = Run::Start { input: input.clone() };
+        let stepped = to_end(&echo, function.clone(), run, &host);
+        assert!(matches!(stepped.end, StepEnd::Done(_)), "{:?}", stepped.end);
+    };
+    criterion.bench_function("step", |bench| bench.iter(run));
+}
+
+/// The caller's step, the callee's, and the caller's again, with core deciding between them.
+fn local_call(criterion: &mut Criterion) {
+    let (_runtime, echo) = runtime_and_echo();
+    let host: Arc<dyn Host> = Arc::new(Nothing);
+    let mut node = Alone::new(echo.digest());
+    let step = |step: izna_core::Step| {
+        let stepped = to_end(&echo, step.function, step.run, &host);
+        (stepped.end, stepped.used)
+    };
+    for (name, function) in [("process_of_one_step", "value"), ("process_of_one_call", "call")] {
+        let input = arguments();
+        criterion.bench_function(name, |bench| {
+            bench.iter(|| node.process(function, input.clone(), step));
+        });
+    }
+}
+
+/// The same with steps that cost nothing: what core itself takes.
+fn decisions(criterion: &mut Criterion) {
+    let digest = Digest([7; 32]);
+    let mut node = Alone::new(digest);
+    let input = arguments();
+    let step = |step: izna_core::Step| {
+        let Run::Start { input } = step.run else { unreachable!("nothing is called") };
+        (StepEnd::Done(input), Duration::from_micros(5))
+    };
+    criterion.bench_function("core_process_of_one_step", |bench| {
+        bench.iter(|| node.process("value", input.clone(), step));
+    });
+
+    let mut cluster = Placing::new(digest, 8);
+    criterion.bench_function("core_placement_among_8_nodes", |bench| {
+        bench.iter(|| cluster.process(input.clone()));
+    });
+}
+
+fn wire(criterion: &mut Criterion) {
+    let mut cluster = Placing::new(Digest([7; 32]), 1);
+    let process = cluster.process(arguments());
+    let bytes = process.to_bytes();
+    println!("a process with a payload of {PAYLOAD_BYTES} bytes has {} on the wire", bytes.len());
+    criterion.bench_function("encode_process_of_1_kib", |bench| {
+        bench.iter(|| black_box(&process).to_bytes());
+    });
+    criterion.bench_function("decode_process_of_1_kib", |bench| {
+        bench.iter(|| Process::from_bytes(black_box(bytes.clone())).unwrap());
+    });
+}
+
+/// A core, its clock, and the ids that its shell gives out.
+struct Driven {
+    core: Core,
+    began: Instant,
+    next: u64,
+}
+
+impl Driven {
+    fn new(node: u64, spread: Spread, digest: Digest) -> Self {
+        let core = Core::new(izna_core::Config::new(NodeId(node), 1, 2), Time::default());
+        let mut driven = Self { core, began: Instant::now(), next: 0 };
+        driven.handle(Input::Deploy(app(digest, spread)));
+        driven
+    }
+
+    fn handle(&mut self, input: Input) -> Vec<Output> {
+        let micros = self.began.elapsed().as_micros() as i64;
+        self.core.handle(Time::from_micros(micros), input);
+        std::iter::from_fn(|| self.core.poll()).collect()
+    }
+
+    fn submission(&mut self, function: &str, input: Bytes) -> Input {
+        self.next += 1;
+        Input::Submit(Submission {
+            slot: SlotId(self.next),
+            id: ProcessId(self.next.into()),
+            app: "echo".into(),
+            component: "echo".into(),
+            function: function.into(),
+            input,
+            idempotent: true,
+            deadline: Duration::from_secs(10),
+            traceparent: None,
+        })
+    }
+}
+
+fn app(digest: Digest, spread: Spread) -> App {
+    let echo = ComponentSpec {
+        name: "echo".into(),
+        digest,
+        links: vec![("echo".into(), "echo".into())],
+        limits: Limits::default(),
+        spread,
+    };
+    App { name: "echo".into(), components: vec![echo], routes: Vec::new() }
+}
+
+/// A node without others.
+struct Alone(Driven);
+
+impl Alone {
+    fn new(digest: Digest) -> Self {
+        let mut driven = Driven::new(1, Spread::All, digest);
+        driven.handle(Input::Ready(digest));
+        Self(driven)
+    }
+
+    /// One process from its submission to its reply.
+    fn process(
+        &mut self,
+        function: &str,
+        input: Bytes,
+        step: impl Fn(izna_core::Step) -> (StepEnd, Duration),
+    ) {
+        let submission = self.0.submission(function, input);
+        let mut outputs = self.0.handle(submission);
+        loop {
+            let mut next = None;
+            for output in outputs {
+                match output {
+                    Output::Run(run) => next = Some(run),
+                    Output::Reply(reply) => {
+                        assert!(reply.outcome.is_ok(), "{:?}", reply.outcome);
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+            let run = next.expect("a step or a reply");
+            let held = run.held;
+            let (end, used) = step(run);
+            outputs = self.0.handle(Input::Stepped { held, end, used });
+        }
+    }
+}
+
+/// A gateway whose component only others hold.
+struct Placing {
+    driven: Driven,
+    others: Vec<NodeId>,
+    sequence: u64,
+    beacon: Instant,
+}
+
+impl Placing {
+    fn new(digest: Digest, others: u64) -> Self {
+        let others: Vec<NodeId> = (2..2 + others).map(NodeId).collect();
+        let driven = Driven::new(1, Spread::Nodes(others.clone()), digest);
+        let mut placing = Self { driven, others, sequence: 0, beacon: Instant::now() };
+        placing.beacons();
+        for peer in placing.others.clone() {
+            placing.driven.handle(Input::LinkUp { peer, incarnation: 1, name: "peer".into() });
+            let message = Message::Inventory(vec![digest]);
+            placing.driven.handle(Input::Received { peer, message });
+        }
+        placing
+    }
+
+    /// The others are heard, as often as they are in a cluster.
+    fn beacons(&mut self) {
+        self.sequence += 1;
+        self.beacon = Instant::now();
+        for node in self.others.clone() {
+            let (incarnation, sequence, inventory, table) = (1, self.sequence, 1, 0);
+            let beacon =
+                Beacon { node, incarnation, sequence, peer_port: 1, load: load(), inventory, table };
+            self.driven.handle(Input::Heard(beacon));
+        }
+    }
+
+    /// One process from its submission over its delivery to its reply; as it was delivered.
+    fn process(&mut self, input: Bytes) -> Process {
+        if self.beacon.elapsed() > Duration::from_millis(100) {
+            self.beacons();
+        }
+        let submission = self.driven.submission("value", input);
+        let outputs = self.driven.handle(submission);
+        let sent = outputs.into_iter().find_map(|output| match output {
+            Output::Send { peer, message: Message::Deliver(delivery) } => Some((peer, delivery)),
+            _ => None,
+        });
+        let (peer, delivery) = sent.expect("a delivery");
+        let message = Message::Accepted { delivery: delivery.id, load: load() };
+        self.driven.handle(Input::Received { peer, message });
+        let process = delivery.process;
+        let message = Message::Finish(Finish {
+            id: delivery.id,
+            load: load(),
+            process: process.id,
+            home: process.home,
+            outcome: Ok(Bytes::from_static(&[0xf6])),
+            trail: vec![peer],
+        });
+        let outputs = self.driven.handle(Input::Received { peer, message });
+        assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_))), "{outputs:?}");
+        process
+    }
+}
+
+fn load() -> Load {
+    Load { idle: 2, capacity_milli: 2000, accepting: true, ..Load::default() }
+}
+
+/// Criterion's median of a benchmark, in microseconds.
+fn median_us(name: &str) -> Option<f64> {
+    let path = shipped::target().join("criterion").join(name).join("new/estimates.json");
+    let estimates: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    Some(estimates.pointer("/median/point_estimate")?.as_f64()? / 1000.0)
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(40)
+        .configure_from_args();
+    [step, local_call, decisions, wire].iter().for_each(|bench| bench(&mut criterion));
+    criterion.final_summary();
+    let figures = ["step", "process_of_one_step", "process_of_one_call"].map(median_us);
+    // None of a selection by name, or of a run that only tests.
+    let [Some(step), Some(one), Some(call)] = figures else { return };
+    println!("{}", report::aim("a step: instantiate, run, drop", step, "us", Aim::AtMost(12.0)));
+    println!("{}", report::aim("a local call", call - one, "us", Aim::AtMost(15.0)));
+    report::save("micro", &[("step_us", json!(step)), ("local_call_us", json!(call - one))])
+        .unwrap();
+}

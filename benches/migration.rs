@@ -1,0 +1,150 @@
+//! A migration of a 1 KiB process between two nodes, over their real link with mutual TLS, beside a
+//! ping-pong of as many bytes over plain TCP between two processes, in interleaved rounds.
+//!
+//! A process goes there and back once for each call of a component that only the other node holds.
+//! What the same calls take without leaving is taken off: what is left is the migrations.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a bench prints, and panics when it cannot")]
+
+use std::env;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use izna_bench::report::{self, Aim};
+use izna_bench::{Cluster, Options, http, wait};
+use serde_json::{Value, json};
+
+const CALLS: u64 = 400;
+const ROUNDS: usize = 9;
+/// What the process carries so that it has about 1 KiB on the wire.
+const CARRIED_BYTES: usize = 750;
+const WIRE_BYTES: usize = 1 << 10;
+const SERVE: &str = "IZNA_BENCH_PONG";
+
+const MANIFEST: &str = r#"
+[app]
+name = "hops"
+
+[component.near]
+source = "GUESTS/echo.wasm"
+links = { echo = "far" }
+nodes = ["a"]
+
+[component.far]
+source = "GUESTS/echo.wasm"
+nodes = ["b"]
+
+[component.here]
+source = "GUESTS/echo.wasm"
+links = { echo = "here" }
+nodes = ["a"]
+"#;
+
+fn main() {
+    if env::var_os(SERVE).is_some() {
+        return pong();
+    }
+    let cluster = Cluster::start(Options::nodes(&["a", "b"]).alone()).unwrap();
+    let app = cluster.app("hops", MANIFEST).unwrap();
+    cluster.deploy(&app, &[]).unwrap();
+    let manage = cluster.node("a").unwrap().addresses().unwrap().manage;
+    let mut raw = Ping::start();
+    let mut rounds = Vec::new();
+    hops(manage, "near");
+    for _ in 0..ROUNDS {
+        let (there, here, raw) = (hops(manage, "near"), hops(manage, "here"), raw.round_trip());
+        rounds.push((there - here, here, raw));
+    }
+    // Of what a busy machine does to a round the best has least.
+    let best = |pick: fn(&(f64, f64, f64)) -> f64| {
+        rounds.iter().map(pick).fold(f64::INFINITY, f64::min)
+    };
+    let (moved, here, raw) = (best(|r| r.0), best(|r| r.1), best(|r| r.2));
+    let mut ratios: Vec<f64> = rounds.iter().map(|round| round.0 / round.2).collect();
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ROUNDS / 2];
+    println!("raw TCP ping-pong of {WIRE_BYTES} bytes each way: {raw:.1} us");
+    println!("a local call through a whole node: {here:.1} us");
+    println!("a process there and back: {moved:.1} us more");
+    let ratio = moved / raw;
+    println!("{}", report::aim("migration over raw TCP, best rounds", ratio, "times", Aim::AtMost(2.5)));
+    println!("        median of {ROUNDS} rounds: {median:.2}");
+    let parts = [
+        ("raw_us", json!(raw)),
+        ("local_call_us", json!(here)),
+        ("migration_us", json!(moved)),
+        ("ratio_best", json!(ratio)),
+        ("ratio_median", json!(median)),
+    ];
+    report::save("migration", &parts).unwrap();
+}
+
+/// What one call takes, in microseconds.
+fn hops(manage: SocketAddr, component: &str) -> f64 {
+    let call = json!({
+        "app": "hops",
+        "component": component,
+        "function": "hops",
+        "args": [CALLS, CARRIED_BYTES],
+    });
+    let response = http::post(manage, "/v1/call", "application/json", call.to_string().as_bytes());
+    let returned = response.unwrap().json().unwrap();
+    assert_eq!(returned.get("result"), Some(&json!(CALLS)), "{returned}");
+    returned.get("elapsed_us").and_then(Value::as_f64).unwrap() / CALLS as f64
+}
+
+/// The other side of the ping-pong, until its input ends.
+fn pong() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut bytes = [0; WIRE_BYTES];
+    while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {}
+}
+
+/// This side of it.
+struct Ping {
+    child: Child,
+    stream: TcpStream,
+}
+
+impl Ping {
+    fn start() -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        let mut child = command.env(SERVE, "1").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = Vec::new();
+        let out = child.stdout.as_mut().unwrap();
+        wait::until("the other side", || {
+            let mut byte = [0];
+            out.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+            (byte == *b"\n").then_some(())
+        })
+        .unwrap();
+        let address = String::from_utf8(line).unwrap();
+        let stream = TcpStream::connect(address.trim()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { child, stream }
+    }
+
+    /// What one takes, in microseconds.
+    fn round_trip(&mut self) -> f64 {
+        let mut bytes = [7; WIRE_BYTES];
+        let begun = Instant::now();
+        for _ in 0..CALLS {
+            self.stream.write_all(&bytes).unwrap();
+            self.stream.read_exact(&mut bytes).unwrap();
+        }
+        begun.elapsed().as_secs_f64() * 1e6 / CALLS as f64
+    }
+}
+
+impl Drop for Ping {
+    fn drop(&mut self) {
+        self.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}

@@ -1,0 +1,305 @@
+//! Joins node and gateway, which do not know each other: the node as the gateway's cluster, and the
+//! node's errors as troubles with an exit code.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use izna_gateway::{
+    BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, api,
+};
+use izna_node::{
+    Description, Error, NetError, NewProcess, Node, Peer, PeerState, Snapshot,
+    identity::{self, node_id},
+};
+use izna_proto::{App, ComponentSpec, NodeId, Revision};
+use tokio::sync::watch;
+
+use crate::trouble::{Exit, Trouble};
+
+/// A node, as its gateway sees it.
+pub(crate) struct Bridge(pub(crate) Node);
+
+/// How long `/v1/drain` takes at most.
+const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Cluster for Bridge {
+    fn submit(&self, request: Request) -> BoxFuture<Reply> {
+        let node = self.0.clone();
+        let new = NewProcess {
+            app: request.app,
+            component: request.component,
+            function: request.function,
+            input: request.input,
+            idempotent: request.idempotent,
+            deadline: request.deadline,
+            traceparent: request.traceparent,
+        };
+        Box::pin(async move {
+            let reply = node.submit(new).await;
+            let trail = reply.trail.iter().map(|id| name(&node, *id)).collect();
+            Reply { process: reply.process, outcome: reply.outcome, trail }
+        })
+    }
+
+    fn table(&self) -> watch::Receiver<Table> {
+        self.0.table()
+    }
+
+    fn name(&self) -> Arc<str> {
+        self.0.name()
+    }
+
+    fn node_id(&self, name: &str) -> NodeId {
+        node_id(name)
+    }
+
+    fn node_name(&self, node: NodeId) -> Arc<str> {
+        name(&self.0, node)
+    }
+
+    fn nodes(&self) -> Vec<api::Node> {
+        let Some(snapshot) = self.0.status() else { return Vec::new() };
+        let here = api::Node {
+            name: snapshot.name.to_string(),
+            id: snapshot.node.to_string(),
+            state: "here".to_owned(),
+            incarnation: snapshot.incarnation,
+            address: Some(snapshot.address.to_string()),
+            load: snapshot.load.into(),
+            components: snapshot.holds.len(),
+        };
+        let peer = |Peer { status, address }: &Peer| api::Node {
+            name: name(&self.0, status.node).to_string(),
+            id: status.node.to_string(),
+            state: status.state.as_str().to_owned(),
+            incarnation: status.incarnation,
+            address: address.map(|address| address.to_string()),
+            load: status.load.into(),
+            components: status.holds,
+        };
+        [here].into_iter().chain(snapshot.peers.iter().map(peer)).collect()
+    }
+
+    fn components(&self) -> Vec<api::Component> {
+        let Some(snapshot) = self.0.status() else { return Vec::new() };
+        let table = Arc::clone(&self.0.table().borrow());
+        let apps: Vec<&App> = table.iter().filter_map(|entry| entry.app.as_ref()).collect();
+        let component = |app: &App, spec: &ComponentSpec| api::Component {
+            app: app.name.to_string(),
+            name: spec.name.to_string(),
+            digest: spec.digest.to_string(),
+            holders: holders(&self.0, &snapshot, &apps, spec),
+            wanted: wanted(&snapshot, spec),
+            trouble: None,
+        };
+        let of = |app: &App| app.components.iter().map(|c| component(app, c)).collect::<Vec<_>>();
+        apps.iter().flat_map(|app| of(app)).collect()
+    }
+
+    fn processes(&self, limit: usize) -> Vec<api::Process> {
+        let Some(mut snapshot) = self.0.status() else { return Vec::new() };
+        snapshot.processes.sort_by_key(|process| std::cmp::Reverse(process.age));
+        let process = |status: &izna_node::ProcessStatus| api::Process {
+            id: status.id.to_string(),
+            app: status.app.to_string(),
+            component: status.component.to_string(),
+            function: status.function.to_string(),
+            state: status.state.as_str().to_owned(),
+            age_ms: u64::try_from(status.age.as_millis()).unwrap_or(u64::MAX),
+            steps: status.steps,
+            hops: status.hops,
+        };
+        snapshot.processes.iter().take(limit).map(process).collect()
+    }
+
+    fn admit(&self, bytes: Bytes) -> BoxFuture<Result<api::Artifact, String>> {
+        let node = self.0.clone();
+        Box::pin(async move {
+            let (digest, described) = node.admit(bytes).await.map_err(|error| chain(&error))?;
+            let digest = digest.to_string();
+            Ok(api::Artifact { digest, description: description(&described) })
+        })
+    }
+
+    fn deploy(&self, app: App) -> BoxFuture<Result<Revision, String>> {
+        let node = self.0.clone();
+        Box::pin(async move {
+            node.deploy(app).await.map(|entry| entry.revision).map_err(|error| chain(&error))
+        })
+    }
+
+    fn undeploy(&self, name: Arc<str>) -> BoxFuture<Result<Revision, String>> {
+        let node = self.0.clone();
+        Box::pin(async move {
+            node.undeploy(&name).await.map(|entry| entry.revision).map_err(|error| chain(&error))
+        })
+    }
+
+    fn drain(&self) -> BoxFuture<()> {
+        let node = self.0.clone();
+        Box::pin(async move {
+            node.drain(DRAIN_MAX).await;
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.0.is_ready() {
+            return Ok(());
+        }
+        Err(match self.0.status() {
+            None => "the node has failed".to_owned(),
+            Some(snapshot) if snapshot.draining => "the node drains".to_owned(),
+            Some(_) => "the node does not hear its own beacons yet".to_owned(),
+        })
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.0.status().map_or_else(Vec::new, |snapshot| metrics(&snapshot))
+    }
+}
+
+fn name(node: &Node, id: NodeId) -> Arc<str> {
+    node.name_of(id).unwrap_or_else(|| Arc::from(id.to_string()))
+}
+
+/// How many of the nodes that are there should hold a component.
+fn wanted(snapshot: &Snapshot, spec: &ComponentSpec) -> usize {
+    let peers = snapshot.peers.iter().filter(|peer| is_there(peer)).map(|peer| peer.status.node);
+    peers.chain([snapshot.node]).filter(|node| spec.spread.includes(*node)).count()
+}
+
+fn is_there(peer: &Peer) -> bool {
+    peer.status.state == PeerState::Live
+}
+
+/// The nodes that are ready to run a component. Of others a node tells only how many components they
+/// hold: one that holds as many as it should is taken to hold this one.
+fn holders(node: &Node, snapshot: &Snapshot, apps: &[&App], spec: &ComponentSpec) -> Vec<String> {
+    let should = |id: NodeId| {
+        let specs = apps.iter().flat_map(|app| &app.components);
+        let mut digests: Vec<_> =
+            specs.filter(|spec| spec.spread.includes(id)).map(|spec| spec.digest).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        digests.len()
+    };
+    let here = snapshot.holds.contains(&spec.digest).then_some(snapshot.node);
+    let peers = snapshot.peers.iter().filter(|peer| is_there(peer)).map(|peer| &peer.status);
+    let there = peers
+        .filter(|peer| spec.spread.includes(peer.node) && peer.holds >= should(peer.node))
+        .map(|peer| peer.node);
+    here.into_iter().chain(there).map(|id| name(node, id).to_string()).collect()
+}
+
+/// What a component is, in the API's form.
+pub(crate) fn description(description: &Description) -> api::Description {
+    let interfaces = |list: &[izna_runtime::Interface]| {
+        list.iter()
+            .map(|interface| api::Interface {
+                name: interface.name.clone(),
+                functions: interface.functions.clone(),
+            })
+            .collect()
+    };
+    api::Description {
+        kind: match description.kind {
+            izna_runtime::Kind::Explicit => "explicit".to_owned(),
+            _ => "other".to_owned(),
+        },
+        bytes: description.bytes,
+        imports: interfaces(&description.imports),
+        exports: interfaces(&description.exports),
+        memory_bytes: description.memory_bytes,
+        modules: description.modules,
+        function_bytes: description.function_bytes,
+        producers: description.producers.clone(),
+    }
+}
+
+fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
+    let c = &snapshot.counters;
+    let counter = |name, help, value| {
+        Metric { name, help, kind: MetricKind::Counter, labels: Vec::new(), value }
+    };
+    let gauge = |name, help, value: usize| {
+        let value = value as u64;
+        Metric { name, help, kind: MetricKind::Gauge, labels: Vec::new(), value }
+    };
+    let load = &snapshot.load;
+    vec![
+        counter("izna_submitted", "Requests of clients", c.submitted),
+        counter("izna_not_admitted", "Requests refused at once", c.not_admitted),
+        counter("izna_replied", "Results given to clients", c.replied),
+        counter("izna_failed", "Failures given to clients", c.failed),
+        counter("izna_abandoned", "Clients that went away", c.abandoned),
+        counter("izna_started_again", "Lost processes started again", c.started_again),
+        counter("izna_late_ends", "Ends that nobody waited for", c.late_ends),
+        counter("izna_steps", "Steps that ended", c.steps),
+        counter("izna_deliveries", "Deliveries sent", c.deliveries),
+        counter("izna_migrations", "Deliveries that were accepted", c.migrations),
+        counter("izna_arrivals", "Processes taken in", c.arrivals),
+        counter("izna_bounced", "Arrivals sent on at once", c.bounced),
+        counter("izna_offered", "Queued processes that left for another node", c.offered),
+        counter("izna_refused_here", "Deliveries refused here", c.refused_here),
+        counter("izna_refused_there", "Deliveries that others refused", c.refused_there),
+        counter("izna_unclear", "Deliveries without an answer", c.unclear),
+        counter("izna_duplicates", "Deliveries that had been taken before", c.duplicates),
+        counter("izna_expired", "Processes dropped at their deadline", c.expired),
+        counter("izna_orphans", "Ends whose gateway had restarted", c.orphans),
+        counter("izna_beacons", "Beacons taken in", c.beacons),
+        counter("izna_beacons_dropped", "Beacons that were old or repeated", c.beacons_dropped),
+        counter("izna_memory_requests", "Requests to cluster memory", c.memory_requests),
+        counter("izna_processes_encoded", "Processes turned into bytes", snapshot.process_encoded),
+        gauge("izna_processes", "Processes held here", snapshot.held),
+        gauge("izna_waiting", "Clients that wait here", snapshot.waiting),
+        gauge("izna_peers", "Other nodes in the view", snapshot.peers.len()),
+        gauge("izna_components", "Components ready here", snapshot.holds.len()),
+        gauge("izna_memory_bytes", "Cluster memory kept here", snapshot.memory_bytes),
+        gauge("izna_wait_us", "Expected wait of a step that arrives now", load.wait_us as usize),
+        gauge("izna_cpu_permille", "Busy share of the cores", load.cpu_permille.into()),
+        gauge("izna_queued", "Steps that run or wait to run", load.queued as usize),
+    ]
+}
+
+/// An error with its causes, in one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        said = format!("{said}: {cause}");
+        next = cause.source();
+    }
+    said
+}
+
+/// What is wrong with an authority or an identity.
+pub(crate) fn identity(error: &identity::Error) -> Trouble {
+    use identity::Error as E;
+    let exit = match error {
+        E::Name { .. } => Exit::Usage,
+        E::Missing { .. } => Exit::NoInput,
+        E::Exists { .. } => Exit::CannotCreate,
+        E::Mode { .. } => Exit::Permission,
+        E::Io { .. } => Exit::Io,
+        E::Make { .. } | E::Random => Exit::Software,
+        _ => Exit::Config,
+    };
+    Trouble::new(exit, error.to_string()).caused(error)
+}
+
+/// Why a node does not start.
+pub(crate) fn start(error: &Error) -> Trouble {
+    let exit = match error {
+        Error::Identity(error) => return identity(error),
+        Error::Net(NetError::NotMulticast { .. }) | Error::Seed { .. } => Exit::Config,
+        Error::Net(_) => Exit::Unavailable,
+        Error::Store(izna_store::Error::InUse { .. }) => Exit::Unavailable,
+        Error::Store(izna_store::Error::Newer { .. } | izna_store::Error::Foreign { .. }) => {
+            Exit::Config
+        }
+        Error::Store(izna_store::Error::Corrupt { .. }) => Exit::Data,
+        Error::Store(_) => Exit::Io,
+        _ => Exit::Software,
+    };
+    Trouble::new(exit, error.to_string()).caused(error)
+}

@@ -1,0 +1,80 @@
+//! `izna cluster`: who belongs to a cluster.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use izna_node::Authority;
+use serde_json::json;
+
+use crate::{
+    bridge,
+    output::{self, Format},
+    settings::Context,
+    trouble::Trouble,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the authority of a new cluster; whoever has its files can add nodes
+    Init(Init),
+    /// Make the identity of a node, a file to give to `izna node`
+    AddNode(AddNode),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Where to put the authority
+    #[arg(default_value = ".izna/cluster")]
+    dir: PathBuf,
+    /// The cluster's name, for people
+    #[arg(long, default_value = "izna")]
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddNode {
+    /// The node's name
+    name: String,
+    /// Where the authority is
+    #[arg(long, value_name = "DIR", default_value = ".izna/cluster", env = "IZNA_CLUSTER")]
+    #[arg(hide_env_values = true)]
+    cluster: PathBuf,
+    /// Where to put the identity [default: beside the authority]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+pub(crate) fn run(context: &Context, command: Command) -> Result<(), Trouble> {
+    match command {
+        Command::Init(arguments) => init(context, &arguments),
+        Command::AddNode(arguments) => add_node(context, &arguments),
+    }
+}
+
+fn init(context: &Context, Init { dir, name }: &Init) -> Result<(), Trouble> {
+    let authority = Authority::create(dir, name).map_err(|error| bridge::identity(&error))?;
+    let (cluster, shown) = (authority.cluster().to_string(), dir.display().to_string());
+    match context.format {
+        Format::Json => output::json(&json!({ "cluster": cluster, "directory": shown })),
+        Format::Text => output::text(&format!(
+            "Made the authority of cluster {cluster} in {shown}\n\
+             Keep it secret, and add nodes with `izna cluster add-node NAME`\n"
+        )),
+    }
+}
+
+fn add_node(context: &Context, arguments: &AddNode) -> Result<(), Trouble> {
+    let trouble = |error| bridge::identity(&error);
+    let authority = Authority::open(&arguments.cluster).map_err(trouble)?;
+    let bundle = authority.issue(&arguments.name).map_err(trouble)?;
+    let path = bundle.write(arguments.to.as_ref().unwrap_or(&arguments.cluster));
+    let path = path.map_err(trouble)?.display().to_string();
+    match context.format {
+        Format::Json => output::json(&json!({ "node": arguments.name, "identity": path })),
+        Format::Text => output::text(&format!(
+            "Made the identity of node {} in {path}\n\
+             Run it with `izna node --identity {path}`\n",
+            arguments.name
+        )),
+    }
+}

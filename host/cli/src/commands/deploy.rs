@@ -1,0 +1,241 @@
+//! `izna deploy` and `izna undeploy`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use clap::Args;
+use izna_gateway::api;
+
+use crate::{
+    client::Client,
+    manifest::{self, Component, Manifest},
+    output::{self, Format},
+    progress::Progress,
+    settings::{Context, Target},
+    trouble::{Exit, Trouble},
+};
+
+const POLL: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The manifest, or the folder that it is in
+    #[arg(value_name = "DIR|izna.toml", default_value = ".")]
+    manifest: PathBuf,
+    /// The nodes that hold its components, whatever the manifest says
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    nodes: Option<Vec<String>>,
+    /// Take the components as they are: do not run their `build`
+    #[arg(long)]
+    no_build: bool,
+    /// How long to wait until all holders are ready, in seconds; 0 does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Undeploy {
+    /// The app
+    app: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Whether stopping now would leave something behind.
+static ACTIVATED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {
+    let mut manifest = manifest::read(&manifest::find(&arguments.manifest)?)?;
+    if let Some(nodes) = &arguments.nodes {
+        for component in &mut manifest.components {
+            component.nodes = Some(nodes.clone());
+        }
+    }
+    let client = context.client(&arguments.target)?;
+    answer_interrupts();
+    if !arguments.no_build {
+        build(&manifest)?;
+    }
+    let wait = Duration::from_secs(arguments.wait);
+    let status = deploy(&client, &manifest, wait)?;
+    match context.format {
+        Format::Json => output::json(&status),
+        Format::Text => output::text(&shown(&status)),
+    }
+}
+
+/// Ctrl-C ends the program with what it left behind, if anything.
+fn answer_interrupts() {
+    let wait = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let heard = runtime.map(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
+        if matches!(heard, Ok(Ok(()))) {
+            let left = match ACTIVATED.load(Ordering::Relaxed) {
+                true => "stopped waiting; the new revision is deployed",
+                false => "stopped; nothing was deployed",
+            };
+            output::error(left);
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    // Without the thread, Ctrl-C just ends the program.
+    let _ = thread::Builder::new().name("interrupt".into()).spawn(wait);
+}
+
+/// Run the build command of each component that has one.
+pub(crate) fn build(manifest: &Manifest) -> Result<(), Trouble> {
+    let mut done: Vec<&str> = Vec::new();
+    for component in &manifest.components {
+        let Some(command) = component.build.as_deref() else { continue };
+        if done.contains(&command) {
+            continue;
+        }
+        done.push(command);
+        build_one(&manifest.folder, &component.name, command)?;
+    }
+    Ok(())
+}
+
+fn build_one(folder: &Path, name: &str, command: &str) -> Result<(), Trouble> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let progress = Progress::start(format!("building {name}"));
+    let output = Command::new("sh").arg("-c").arg(command).current_dir(folder).output();
+    drop(progress);
+    let output = output.map_err(|error| {
+        Trouble::new(Exit::Unavailable, format!("cannot run the build of {name}"))
+            .why(error.to_string())
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    output::error(said.trim_end());
+    let what = format!("the build of component `{name}` failed: {}", output.status);
+    Err(Trouble::new(Exit::Data, what).at(format!("`{command}` in {}", folder.display())))
+}
+
+/// Send the components, deploy the app, and wait until its holders are ready.
+pub(crate) fn deploy(
+    client: &Client,
+    manifest: &Manifest,
+    wait: Duration,
+) -> Result<api::AppStatus, Trouble> {
+    // All files are read before the first is sent: a missing one costs nothing.
+    let files = manifest.components.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut components = Vec::new();
+    for (component, bytes) in manifest.components.iter().zip(files) {
+        components.push(send(client, component, &bytes)?);
+    }
+    let routes = manifest.routes.iter().cloned().map(|route| api::AppRoute {
+        path: route.path,
+        component: route.component,
+        function: route.function,
+        deadline_ms: route.deadline_ms,
+        idempotent: route.idempotent,
+    });
+    let app = api::App { name: manifest.app.clone(), components, routes: routes.collect() };
+    let path = format!("/v1/apps/{}", manifest.app);
+    let deployed: api::Deployed = client.put(&path, &app)?;
+    ACTIVATED.store(true, Ordering::Relaxed);
+    await_holders(client, &path, deployed.revision, wait)
+}
+
+fn read(component: &Component) -> Result<Bytes, Trouble> {
+    fs::read(&component.source).map(Bytes::from).map_err(|error| {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Trouble::file("read", &component.source, &error).at(component.at.clone());
+        }
+        let file = component.source.display();
+        let what = format!("component `{}`: there is no file {file}", component.name);
+        let trouble = Trouble::new(Exit::NoInput, what).at(component.at.clone());
+        match &component.build {
+            Some(build) => trouble.fix(format!("build it: `{build}`")),
+            None => trouble.fix("build it, or say how: build = \"COMMAND\" in the manifest"),
+        }
+    })
+}
+
+fn send(
+    client: &Client,
+    component: &Component,
+    bytes: &Bytes,
+) -> Result<api::AppComponent, Trouble> {
+    let _progress = Progress::start(format!("compiling {}", component.name));
+    let artifact = client.admit(bytes).map_err(|trouble| match trouble.exit() {
+        Exit::Data => trouble.at(component.at.clone()),
+        _ => trouble,
+    })?;
+    Ok(api::AppComponent {
+        name: component.name.clone(),
+        digest: artifact.digest,
+        links: component.links.clone(),
+        memory_bytes_max: component.memory.0,
+        cpu_ms_max: component.cpu_ms,
+        nodes: component.nodes.clone(),
+    })
+}
+
+fn await_holders(
+    client: &Client,
+    path: &str,
+    revision: u64,
+    wait: Duration,
+) -> Result<api::AppStatus, Trouble> {
+    let _progress = Progress::start("deploying");
+    let began = Instant::now();
+    loop {
+        let status: api::AppStatus = client.get(path)?;
+        let open = status.components.iter().find(|c| c.holders.len() < c.wanted.max(1));
+        let Some(open) = open.filter(|_| !wait.is_zero() && status.revision == revision) else {
+            return Ok(status);
+        };
+        if began.elapsed() > wait {
+            let what = format!("component `{}` is not ready on all its nodes", open.name);
+            let why = match &open.trouble {
+                Some(trouble) => trouble.clone(),
+                None => format!(
+                    "it is on {} of {} after {} s: {}",
+                    open.holders.len(),
+                    open.wanted,
+                    wait.as_secs(),
+                    open.holders.join(", ")
+                ),
+            };
+            let fix = "the app is deployed and others may serve it; see `izna apps`, `izna nodes`";
+            return Err(Trouble::new(Exit::TryAgain, what).why(why).fix(fix));
+        }
+        thread::sleep(POLL);
+    }
+}
+
+pub(crate) fn shown(status: &api::AppStatus) -> String {
+    let mut said = format!("Deployed {}, revision {}\n", status.app.name, status.revision);
+    for component in &status.components {
+        let holders = component.holders.join(", ");
+        said += &format!("  {} on {holders}\n", component.name);
+    }
+    for route in &status.app.routes {
+        said += &format!("  {}{}\n", status.url, route.path);
+    }
+    said
+}
+
+pub(crate) fn undeploy(context: &Context, arguments: &Undeploy) -> Result<(), Trouble> {
+    let path = format!("/v1/apps/{}", arguments.app);
+    izna_gateway::deploy::check_name("app", &arguments.app)
+        .map_err(|error| Trouble::new(Exit::Usage, error.to_string()))?;
+    let undeployed: api::Deployed = context.client(&arguments.target)?.delete(&path)?;
+    match context.format {
+        Format::Json => output::json(&undeployed),
+        Format::Text => output::text(&format!("Undeployed {}\n", undeployed.name)),
+    }
+}

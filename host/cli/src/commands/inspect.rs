@@ -1,0 +1,64 @@
+//! `izna inspect`: what a component is, without a cluster.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use clap::Args;
+use izna_gateway::api;
+use izna_runtime::{Config, Runtime};
+
+use crate::{
+    bridge,
+    output::{self, Format},
+    quantity::Size,
+    settings::Context,
+    trouble::{Exit, Trouble},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {
+    let file = &arguments.file;
+    let bytes = fs::read(file).map_err(|error| Trouble::file("read", file, &error))?;
+    let runtime = Runtime::new(Config { steps_max: 1, ..Config::default() })
+        .map_err(|error| Trouble::new(Exit::Software, error.to_string()).caused(&error))?;
+    let admitted = runtime.admit(&bytes).map_err(|error| {
+        let at = file.display().to_string();
+        Trouble::new(Exit::Data, error.to_string()).at(at).caused(&error)
+    })?;
+    let description = bridge::description(&admitted.description);
+    match context.format {
+        Format::Json => output::json(&description),
+        Format::Text => output::text(&shown(&description)),
+    }
+}
+
+fn shown(description: &api::Description) -> String {
+    let mut said = String::new();
+    let api::Description { kind, bytes, modules, .. } = description;
+    let memory = Size(description.memory_bytes);
+    let largest = description.function_bytes;
+    // Writing to a string has no error to give.
+    let _ = writeln!(said, "kind      {kind}");
+    let _ = writeln!(said, "size      {bytes} bytes in {modules} core modules");
+    let _ = writeln!(said, "memory    begins with {memory}");
+    let _ = writeln!(said, "largest   a function of {largest} bytes");
+    for producer in &description.producers {
+        let _ = writeln!(said, "made by   {producer}");
+    }
+    for (title, interfaces) in [("imports", &description.imports), ("exports", &description.exports)]
+    {
+        let _ = writeln!(said, "{title}");
+        for interface in interfaces {
+            let _ = writeln!(said, "  {}", interface.name);
+            for function in &interface.functions {
+                let _ = writeln!(said, "    {function}");
+            }
+        }
+    }
+    said
+}

@@ -1,0 +1,88 @@
+//! `izna new`: an app to begin with.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use include_dir::{Dir, DirEntry, include_dir};
+
+use crate::{
+    output,
+    trouble::{Exit, Trouble},
+};
+
+static TEMPLATE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/template");
+/// What of the template's folder is no part of it.
+const LEFT_OUT: [&str; 2] = ["target", "Cargo.lock"];
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The app's name, and the folder's
+    name: String,
+    /// Where to put the folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    to: PathBuf,
+    /// A folder with the crate izna-sdk, in place of the published one
+    #[arg(long, value_name = "DIR", env = "IZNA_SDK", hide_env_values = true)]
+    sdk: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
+    let name = &arguments.name;
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if !begins || !name.bytes().all(lower) || name.len() > 64 {
+        let what = format!("`{}` is no name for an app", name.escape_debug());
+        let fix = "take 1 to 64 of a-z, 0-9 and `-`, a letter first";
+        return Err(Trouble::new(Exit::Usage, what).fix(fix));
+    }
+    let folder = arguments.to.join(name);
+    match fs::create_dir(&folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let what = format!("{} is there already; it was not changed", folder.display());
+            return Err(Trouble::new(Exit::CannotCreate, what));
+        }
+        Err(error) => return Err(Trouble::create(&folder, &error)),
+    }
+    let sdk = match &arguments.sdk {
+        Some(path) => {
+            let path = fs::canonicalize(path).map_err(|e| Trouble::file("find", path, &e))?;
+            format!("{{ path = {:?} }}", path.display().to_string())
+        }
+        None => format!("\"{}\"", env!("CARGO_PKG_VERSION")),
+    };
+    let crate_name = name.replace('-', "_");
+    let values = [("{{name}}", name.as_str()), ("{{crate}}", &crate_name), ("{{sdk}}", &sdk)];
+    write(&TEMPLATE, &folder, &values)?;
+    let shown = folder.display();
+    output::text(&format!("Made the app {name} in {shown}\nRun it with `cd {shown} && izna dev`\n"))
+}
+
+fn write(dir: &Dir<'_>, folder: &Path, values: &[(&str, &str)]) -> Result<(), Trouble> {
+    for entry in dir.entries() {
+        let Some(name) = entry.path().file_name() else { continue };
+        if LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            continue;
+        }
+        let path = folder.join(name);
+        let made = match entry {
+            DirEntry::Dir(inner) => {
+                fs::create_dir(&path).map_err(|error| Trouble::create(&path, &error))?;
+                write(inner, &path, values)?;
+                continue;
+            }
+            DirEntry::File(file) => match file.contents_utf8() {
+                Some(text) => {
+                    let fill = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+                    fs::write(&path, values.iter().fold(text.to_owned(), fill))
+                }
+                None => fs::write(&path, file.contents()),
+            },
+        };
+        made.map_err(|error| Trouble::create(&path, &error))?;
+    }
+    Ok(())
+}

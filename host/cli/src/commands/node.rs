@@ -1,0 +1,325 @@
+//! `izna node`: a node with its gateway, from its start until it is told to stop.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use izna_gateway::{Bound, Config, Gateway, Limits};
+use izna_node::{Identity, Multicast, Node, NodeConfig};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    bridge::{self, Bridge},
+    output::{self, Format},
+    quantity::Size,
+    settings::{Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
+    trouble::{Exit, Trouble, plain},
+};
+
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const PEER_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const ARTIFACT_BYTES_MAX: usize = 64 << 20;
+/// How long a node that was told to stop hands over its processes.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Every flag may be given as IZNA_NODE_<FLAG> too, or in the file under [node] and [limits].
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The node's identity, made by `izna cluster add-node`
+    #[arg(long, value_name = "FILE", env = "IZNA_NODE_IDENTITY", hide_env = true)]
+    identity: Option<PathBuf>,
+    /// The node's own folder [default: .izna/data/NODE]
+    #[arg(long, value_name = "DIR", env = "IZNA_NODE_DATA", hide_env = true)]
+    data: Option<PathBuf>,
+    /// Where clients come in by HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "IZNA_NODE_LISTEN", hide_env = true)]
+    listen: Option<SocketAddr>,
+    /// Where this node is managed: a loopback address [default: 127.0.0.1:9070]
+    #[arg(long, value_name = "ADDR", env = "IZNA_NODE_MANAGE", hide_env = true)]
+    manage: Option<SocketAddr>,
+    /// Where other nodes come in [default: 127.0.0.1:0, a free port]
+    #[arg(long, value_name = "ADDR", env = "IZNA_NODE_PEER", hide_env = true)]
+    peer: Option<SocketAddr>,
+    /// The group for beacons, or none [default: 239.73.78.65:7373]
+    #[arg(long, value_name = "GROUP:PORT|none", env = "IZNA_NODE_MULTICAST", hide_env = true)]
+    multicast: Option<String>,
+    /// The network interface for multicast [default: the address of --peer]
+    #[arg(long, value_name = "IP", env = "IZNA_NODE_INTERFACE", hide_env = true)]
+    interface: Option<IpAddr>,
+    /// A node to send beacons to where multicast does not reach; may be repeated
+    #[arg(long = "seed", value_name = "HOST:PORT", env = "IZNA_NODE_SEEDS", hide_env = true)]
+    #[arg(value_delimiter = ',')]
+    seeds: Option<Vec<String>>,
+    /// The threads that run components [default: the usable cores]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_CORES", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    cores: Option<u16>,
+    /// What is logged, as a filter of levels and targets [default: info]
+    #[arg(long, value_name = "FILTER", env = "IZNA_NODE_LOG", hide_env = true)]
+    log: Option<String>,
+    /// How it is logged [default: text]
+    #[arg(long, value_name = "FORMAT", env = "IZNA_NODE_LOG_FORMAT", hide_env = true)]
+    log_format: Option<Format>,
+    /// The largest body of a request [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "IZNA_NODE_BODY_MAX", hide_env = true)]
+    body_max: Option<Size>,
+    /// Requests in work at the same time [default: 4096]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_REQUESTS_MAX", hide_env = true)]
+    requests_max: Option<usize>,
+    /// Open connections of clients [default: 4096]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_CONNECTIONS_MAX", hide_env = true)]
+    connections_max: Option<usize>,
+}
+
+/// A node that is about to start, everything decided.
+pub(crate) struct Plan {
+    pub(crate) identity: Identity,
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) manage: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) multicast: Option<Multicast>,
+    pub(crate) seeds: Vec<String>,
+    pub(crate) cores: Option<u16>,
+    pub(crate) limits: Limits,
+}
+
+/// A node that runs.
+pub(crate) struct Running {
+    pub(crate) node: Node,
+    pub(crate) gateway: Gateway,
+}
+
+pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble> {
+    let file = &context.file.node;
+    let format = arguments.log_format.or(file.log_format).unwrap_or_default();
+    log(arguments.log.as_ref().or(file.log.as_ref()).map_or("info", |log| log), format)?;
+    let plan = plan(arguments, file, &context.file.limits)?;
+    runtime()?.block_on(async {
+        let mut stop = Stop::new()?;
+        let running = plan.start().await?;
+        announce(context.format, &running)?;
+        tokio::select! {
+            () = stop.asked() => running.finish(&mut stop).await,
+            () = running.node.stopped() => {
+                return Err(Trouble::new(Exit::Software, "the node has failed; see its log"));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The runtime of a node's sockets; steps have threads of their own.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Trouble::new(Exit::Software, "cannot start the runtime").why(error.to_string())
+    })
+}
+
+/// Log to the standard error what `filter` lets through.
+pub(crate) fn log(filter: &str, format: Format) -> Result<(), Trouble> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        let what = format!("`{filter}` is no filter for the log");
+        Trouble::new(Exit::Config, what).why(error.to_string()).fix("try --log info")
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call, in tests, keeps the first.
+    let _ = match format {
+        Format::Text => builder.with_ansi(is_terminal()).try_init(),
+        Format::Json => builder.json().try_init(),
+    };
+    Ok(())
+}
+
+fn is_terminal() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+/// Decide everything before a socket is opened or a file is made.
+fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Plan, Trouble> {
+    let identity = arguments.identity.or_else(|| file.identity.clone()).ok_or_else(|| {
+        Trouble::new(Exit::Usage, "no identity is given")
+            .why("nodes know each other by identities that their cluster's authority made")
+            .fix("`izna cluster init`, `izna cluster add-node NAME`, then --identity FILE")
+    })?;
+    let peer = arguments.peer.or(file.peer).unwrap_or(PEER_DEFAULT);
+    let interface = arguments.interface.or(file.interface);
+    let text = arguments.multicast.as_deref().or(file.multicast.as_deref());
+    let multicast = multicast(text, interface, peer)?;
+    let seeds = arguments.seeds.or_else(|| file.seeds.clone()).unwrap_or_default();
+    let limits = LimitsFile {
+        body: arguments.body_max.or(limits.body),
+        requests: arguments.requests_max.or(limits.requests),
+        connections: arguments.connections_max.or(limits.connections),
+        ..*limits
+    };
+    let limits = limits.resolve()?;
+    let manage = match arguments.manage.or(file.manage) {
+        Some(manage) => manage,
+        None => MANAGE_DEFAULT.parse().unwrap_or(PEER_DEFAULT),
+    };
+    let identity = Identity::load(&identity).map_err(|error| bridge::identity(&error))?;
+    let data = arguments.data.or_else(|| file.data.clone());
+    Ok(Plan {
+        data: data.unwrap_or_else(|| PathBuf::from(".izna/data").join(&*identity.name)),
+        identity,
+        listen: arguments.listen.or(file.listen).unwrap_or(LISTEN_DEFAULT),
+        manage,
+        peer,
+        multicast,
+        seeds,
+        cores: arguments.cores.or(file.cores),
+        limits,
+    })
+}
+
+fn multicast(
+    text: Option<&str>,
+    interface: Option<IpAddr>,
+    peer: SocketAddr,
+) -> Result<Option<Multicast>, Trouble> {
+    let default = Multicast::default();
+    let (group, port) = match text {
+        Some("none") => return Ok(None),
+        None => (default.group, default.port),
+        Some(text) => {
+            let what = format!("`{}` is no multicast group with a port", text.escape_debug());
+            let fix = "write it as 239.73.78.65:7373, or none and name nodes with --seed";
+            let address: SocketAddrV4 =
+                text.parse().map_err(|_| Trouble::new(Exit::Config, what).fix(fix))?;
+            (*address.ip(), address.port())
+        }
+    };
+    if !group.is_multicast() {
+        let what = format!("{group} is not a multicast address");
+        let why = "multicast addresses are 224.0.0.0 to 239.255.255.255";
+        return Err(Trouble::new(Exit::Config, what).why(why));
+    }
+    let interface = match interface.unwrap_or(peer.ip()) {
+        IpAddr::V4(ip) if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => default.interface,
+        IpAddr::V6(ip) => {
+            let what = format!("multicast needs an interface with an IPv4 address, not {ip}");
+            let fix = "name one with --interface, or use --multicast none and --seed";
+            return Err(Trouble::new(Exit::Config, what).fix(fix));
+        }
+    };
+    Ok(Some(Multicast { group, port, interface }))
+}
+
+impl Plan {
+    /// Open the gateway's listeners, start the node, then serve.
+    pub(crate) async fn start(self) -> Result<Running, Trouble> {
+        let bound = self.bind()?;
+        let mut config = NodeConfig::new(self.identity, self.data);
+        config.listen = self.peer;
+        config.multicast = self.multicast;
+        config.seeds = self.seeds;
+        config.threads = self.cores.map(usize::from);
+        let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
+        let gateway = bound.serve(Arc::new(Bridge(node.clone())));
+        let gateway = gateway.map_err(|error| gateway_trouble(&error))?;
+        Ok(Running { node, gateway })
+    }
+
+    fn bind(&self) -> Result<Bound, Trouble> {
+        let config = Config {
+            listen: self.listen,
+            manage: self.manage,
+            limits: self.limits.clone(),
+            manage_limits: Limits::management(ARTIFACT_BYTES_MAX),
+        };
+        Gateway::bind(config).map_err(|error| gateway_trouble(&error))
+    }
+}
+
+fn gateway_trouble(error: &izna_gateway::Error) -> Trouble {
+    use std::io::ErrorKind;
+    let izna_gateway::Error::Listen { address, what, source } = error else {
+        let fix = "take one of 127.0.0.0/8; whoever reaches it can deploy anything";
+        return Trouble::new(Exit::Config, error.to_string()).fix(fix);
+    };
+    let flag = if *what == "HTTP" { "--listen" } else { "--manage" };
+    match source.kind() {
+        ErrorKind::AddrInUse => {
+            let text = format!("{address} is in use by another program, perhaps another node");
+            Trouble::new(Exit::Unavailable, text).fix(format!("choose another with {flag}"))
+        }
+        ErrorKind::PermissionDenied => {
+            let text = format!("this user may not listen on {address}");
+            Trouble::new(Exit::Permission, text).fix(format!("choose a port from 1024: {flag}"))
+        }
+        _ => Trouble::new(Exit::Unavailable, error.to_string())
+            .why(plain(source))
+            .fix(format!("choose another address with {flag}")),
+    }
+}
+
+/// Say where the node is reached: programs that gave port 0 learn the real ones.
+fn announce(format: Format, Running { node, gateway }: &Running) -> Result<(), Trouble> {
+    let (listen, manage) = (gateway.address(), gateway.manage_address());
+    let (name, peer) = (node.name(), node.address());
+    match format {
+        Format::Json => output::event(&json!({
+            "event": "ready",
+            "node": &*name,
+            "url": format!("http://{listen}"),
+            "listen": listen.to_string(),
+            "manage": manage.to_string(),
+            "peer": peer.to_string(),
+        })),
+        Format::Text => output::text(&format!(
+            "Serving http://{listen}\n  node {name}, managed at http://{manage}, peers at {peer}\n"
+        )),
+    }
+}
+
+/// The signals that tell a node to stop.
+pub(crate) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub(crate) fn new() -> Result<Self, Trouble> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Trouble::new(Exit::Software, "cannot wait for signals").why(error.to_string())
+            })
+        };
+        let terminate = listen(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Running {
+    /// Finish what clients wait for, hand over the rest, stop; at once when asked again.
+    pub(crate) async fn finish(mut self, stop: &mut Stop) {
+        tracing::info!("stopping: requests are finished, processes handed over");
+        let orderly = async {
+            self.gateway.finish().await;
+            if !self.node.drain(DRAIN_MAX).await {
+                tracing::warn!("stopped with processes that no other node took");
+            }
+        };
+        tokio::select! {
+            () = orderly => {}
+            () = stop.asked() => tracing::warn!("stopped at once"),
+        }
+        self.node.shutdown().await;
+        self.gateway.stop().await;
+    }
+}

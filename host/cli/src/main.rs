@@ -1,0 +1,100 @@
+//! The program `izna`: commands and configuration. What runs is in `izna-node`, what speaks HTTP in
+//! `izna-gateway`; here they are put together and spoken to.
+
+mod bridge;
+mod client;
+mod commands;
+mod document;
+mod manifest;
+mod output;
+mod progress;
+mod quantity;
+mod settings;
+mod trouble;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{call, cluster, deploy, dev, inspect, list, new, node, shell};
+use settings::Global;
+use trouble::Trouble;
+
+/// Services as WebAssembly components on a cluster of equal nodes
+#[derive(Debug, Parser)]
+#[command(name = "izna", version, max_term_width = 100, infer_long_args = true)]
+struct Izna {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a cluster's authority and the identities of its nodes
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Run a node, until it is told to stop
+    Node(Box<node::Arguments>),
+    /// Deploy an app, or a new revision of it
+    Deploy(deploy::Arguments),
+    /// Undeploy an app
+    Undeploy(deploy::Undeploy),
+    /// Call a function of a component and print its result
+    Call(call::Arguments),
+    /// List the nodes of the cluster
+    Nodes(list::Arguments),
+    /// List the apps that are deployed
+    Apps(list::Arguments),
+    /// List the processes that a node holds or waits for
+    Ps(list::Processes),
+    /// Let a node take nothing new and hand over what it has
+    Drain(list::Arguments),
+    /// Show what a component is, asks for and provides
+    Inspect(inspect::Arguments),
+    /// Make a new app in a new folder
+    New(new::Arguments),
+    /// Run one node with the app of this folder, built and deployed again at every change
+    Dev(dev::Arguments),
+    /// Print the completions for a shell
+    Completions(shell::Arguments),
+    /// Print the JSON schema of izna.toml
+    #[command(hide = true)]
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let izna = match Izna::try_parse() {
+        Ok(izna) => izna,
+        Err(error) => return usage::explain(&error),
+    };
+    match run(izna) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            output::error(&trouble.to_string());
+            ExitCode::from(trouble.exit() as u8)
+        }
+    }
+}
+
+fn run(Izna { global, command }: Izna) -> Result<(), Trouble> {
+    let context = global.resolve()?;
+    match command {
+        Command::Cluster(command) => cluster::run(&context, command),
+        Command::Node(arguments) => node::run(&context, *arguments),
+        Command::Deploy(arguments) => deploy::run(&context, &arguments),
+        Command::Undeploy(arguments) => deploy::undeploy(&context, &arguments),
+        Command::Call(arguments) => call::run(&context, arguments),
+        Command::Nodes(arguments) => list::nodes(&context, &arguments),
+        Command::Apps(arguments) => list::apps(&context, &arguments),
+        Command::Ps(arguments) => list::processes(&context, &arguments),
+        Command::Drain(arguments) => list::drain(&context, &arguments),
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
+        Command::Completions(arguments) => shell::run(&arguments),
+        Command::Schema => output::text(&manifest::schema()),
+    }
+}

@@ -1,0 +1,388 @@
+//! The manifest `izna.toml`: an app as its author writes it, checked before anything is sent. Each
+//! error names the line.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use izna_gateway::deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::{
+    document::Document,
+    quantity::Size,
+    trouble::{Exit, Trouble, nearest},
+};
+
+/// What a manifest is called.
+pub(crate) const NAME: &str = "izna.toml";
+const DEADLINE_MS_DEFAULT: u32 = 10_000;
+const COMPONENTS_MAX: usize = 256;
+
+/// A manifest that was checked.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    /// The folder that its paths are relative to.
+    pub(crate) folder: PathBuf,
+    /// The app's name.
+    pub(crate) app: String,
+    /// Its components, by name.
+    pub(crate) components: Vec<Component>,
+    /// Its routes.
+    pub(crate) routes: Vec<Route>,
+}
+
+/// A component of a manifest.
+#[derive(Debug)]
+pub(crate) struct Component {
+    pub(crate) name: String,
+    /// Its file.
+    pub(crate) source: PathBuf,
+    /// Where the manifest names the file.
+    pub(crate) at: String,
+    /// What builds it, for the shell.
+    pub(crate) build: Option<String>,
+    pub(crate) links: BTreeMap<String, String>,
+    pub(crate) memory: Size,
+    pub(crate) cpu_ms: u32,
+    pub(crate) nodes: Option<Vec<String>>,
+}
+
+/// A route of a manifest.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) component: String,
+    pub(crate) function: String,
+    pub(crate) deadline_ms: u32,
+    pub(crate) idempotent: bool,
+}
+
+/// An app of Izna.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "izna.toml")]
+pub(crate) struct Text {
+    /// The app as a whole.
+    app: AppText,
+    /// Its components, by name.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ComponentText>")]
+    component: BTreeMap<String, Spanned<ComponentText>>,
+    /// The paths that lead to its functions.
+    #[serde(default)]
+    route: Vec<RouteText>,
+}
+
+/// The app as a whole.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AppText {
+    /// Its name: letters, digits, `-`, `_` or `.`.
+    #[schemars(with = "String")]
+    name: Spanned<String>,
+}
+
+/// A component.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ComponentText {
+    /// The file with its WebAssembly, relative to the manifest.
+    #[schemars(with = "String")]
+    source: Spanned<String>,
+    /// The command that builds the file; `izna dev` and `izna deploy --build` run it.
+    build: Option<String>,
+    /// Whom it may call: the name that it uses, and the component of the app that it means.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    links: BTreeMap<String, Spanned<String>>,
+    /// What one step of it may use.
+    #[serde(default)]
+    limits: LimitsText,
+    /// The nodes that hold it; all when absent.
+    #[schemars(with = "Option<Vec<String>>")]
+    nodes: Option<Spanned<Vec<String>>>,
+}
+
+/// What one step may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LimitsText {
+    /// Linear memory, 1MiB to 1GiB; 64MiB when absent.
+    #[schemars(with = "Option<Size>")]
+    memory: Option<Spanned<Size>>,
+    /// CPU time in milliseconds, 1 to 600000; 1000 when absent.
+    #[schemars(with = "Option<u32>")]
+    cpu_ms: Option<Spanned<u32>>,
+}
+
+/// A path that leads to a function.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RouteText {
+    /// The path; `{name}` takes one segment, `{*name}` the rest.
+    #[schemars(with = "String")]
+    path: Spanned<String>,
+    /// The component.
+    #[schemars(with = "String")]
+    component: Spanned<String>,
+    /// Its function, called with the HTTP request.
+    #[schemars(with = "String")]
+    function: Spanned<String>,
+    /// How long a request may take in milliseconds, 1 to 3600000; 10000 when absent.
+    #[schemars(with = "Option<u32>")]
+    deadline_ms: Option<Spanned<u32>>,
+    /// Whether any request of it may run again when its process is lost; otherwise only those of
+    /// idempotent methods.
+    #[serde(default)]
+    idempotent: bool,
+}
+
+/// The manifest at `path`: the file, or a folder that has it or is inside one that has.
+pub(crate) fn find(path: &Path) -> Result<PathBuf, Trouble> {
+    if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    if !path.exists() {
+        let text = format!("there is no file or folder {}", path.display());
+        return Err(Trouble::new(Exit::NoInput, text));
+    }
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let found = whole.ancestors().map(|folder| folder.join(NAME)).find(|file| file.is_file());
+    let found = found.map(|file| if path.join(NAME).is_file() { path.join(NAME) } else { file });
+    found.ok_or_else(|| {
+        Trouble::new(Exit::NoInput, format!("no `{NAME}` in {} or above", path.display()))
+            .fix("`izna new NAME` makes an app with one")
+    })
+}
+
+/// Read and check the manifest in the file `path`.
+pub(crate) fn read(path: &Path) -> Result<Manifest, Trouble> {
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    check(&Document::read(path)?, folder)
+}
+
+fn check(document: &Document, folder: PathBuf) -> Result<Manifest, Trouble> {
+    let text: Text = document.parse(Exit::Data)?;
+    let checker = Checker { document, names: text.component.keys().cloned().collect() };
+    checker.name("app", text.app.name.as_ref(), &text.app.name.span())?;
+    if text.component.is_empty() {
+        let trouble = checker.wrong("the app has no component", &text.app.name.span());
+        return Err(trouble.fix("add one: [component.NAME] with its source = \"FILE.wasm\""));
+    }
+    if text.component.len() > COMPONENTS_MAX || text.route.len() > COMPONENTS_MAX {
+        let what = format!("more than {COMPONENTS_MAX} components or routes");
+        return Err(Trouble::new(Exit::Data, what));
+    }
+    let components = text
+        .component
+        .into_iter()
+        .map(|(name, component)| checker.component(&folder, name, component))
+        .collect::<Result<_, _>>()?;
+    let routes = checker.routes(&text.route)?;
+    Ok(Manifest { folder, app: text.app.name.into_inner(), components, routes })
+}
+
+struct Checker<'a> {
+    document: &'a Document,
+    names: BTreeSet<String>,
+}
+
+impl Checker<'_> {
+    fn wrong(&self, what: impl Into<String>, span: &Range<usize>) -> Trouble {
+        Trouble::new(Exit::Data, what).at(self.document.line(span))
+    }
+
+    fn name(&self, what: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
+        deploy::check_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
+    }
+
+    fn component(
+        &self,
+        folder: &Path,
+        name: String,
+        text: Spanned<ComponentText>,
+    ) -> Result<Component, Trouble> {
+        self.name("component", &name, &text.span())?;
+        let text = text.into_inner();
+        for (link, target) in &text.links {
+            self.name("link", link, &target.span())?;
+            self.known(&format!("component `{name}` links to"), target)?;
+        }
+        if let Some(nodes) = text.nodes.as_ref().filter(|nodes| nodes.as_ref().is_empty()) {
+            let what = format!("component `{name}` is on no node");
+            return Err(self.wrong(what, &nodes.span()).fix("leave `nodes` out for all nodes"));
+        }
+        let limits = izna_proto::Limits::default();
+        let memory = self.memory(text.limits.memory.as_ref())?;
+        let cpu_ms = self.number("cpu_ms", text.limits.cpu_ms.as_ref(), CPU_MS)?;
+        Ok(Component {
+            name,
+            at: self.document.line(&text.source.span()),
+            source: folder.join(text.source.as_ref()),
+            build: text.build,
+            links: text.links.into_iter().map(|(own, to)| (own, to.into_inner())).collect(),
+            memory: memory.unwrap_or(Size(limits.memory_bytes_max)),
+            cpu_ms: cpu_ms.unwrap_or(limits.cpu_ms_max),
+            nodes: text.nodes.map(Spanned::into_inner),
+        })
+    }
+
+    fn memory(&self, memory: Option<&Spanned<Size>>) -> Result<Option<Size>, Trouble> {
+        let Some(memory) = memory else { return Ok(None) };
+        let (min, max) = MEMORY_BYTES;
+        let size = *memory.as_ref();
+        if !(min..=max).contains(&size.0) {
+            let what = format!("memory {size} is not within {} to {}", Size(min), Size(max));
+            return Err(self.wrong(what, &memory.span()));
+        }
+        Ok(Some(size))
+    }
+
+    fn number(
+        &self,
+        what: &str,
+        number: Option<&Spanned<u32>>,
+        (min, max): (u32, u32),
+    ) -> Result<Option<u32>, Trouble> {
+        let Some(number) = number else { return Ok(None) };
+        let value = *number.as_ref();
+        if !(min..=max).contains(&value) {
+            let what = format!("{what} {value} is not within {min} to {max}");
+            return Err(self.wrong(what, &number.span()));
+        }
+        Ok(Some(value))
+    }
+
+    /// Check that `name` is a component of the app.
+    fn known(&self, who: &str, name: &Spanned<String>) -> Result<(), Trouble> {
+        if self.names.contains(name.as_ref()) {
+            return Ok(());
+        }
+        let what = format!("{who} `{}`, which is no component here", name.as_ref());
+        let trouble = self.wrong(what, &name.span());
+        Err(match nearest(name.as_ref(), self.names.iter().map(String::as_str)) {
+            Some(meant) => trouble.fix(format!("did you mean `{meant}`?")),
+            None => {
+                let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+                trouble.why(format!("the components are {}", names.join(", ")))
+            }
+        })
+    }
+
+    fn routes(&self, texts: &[RouteText]) -> Result<Vec<Route>, Trouble> {
+        let mut routes = Vec::new();
+        let mut claimed: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+        for text in texts {
+            let (path, span) = (text.path.as_ref(), text.path.span());
+            deploy::check_path(path).map_err(|error| self.wrong(error.to_string(), &span))?;
+            if let Some(first) = claimed.insert(path, span.clone()) {
+                let what = format!("route `{path}` is claimed twice");
+                let lines = self.document.lines(&first, &span);
+                return Err(Trouble::new(Exit::Data, what).at(lines));
+            }
+            self.known(&format!("route `{path}` leads to"), &text.component)?;
+            self.name("function", text.function.as_ref(), &text.function.span())?;
+            let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
+            routes.push(Route {
+                path: path.clone(),
+                component: text.component.as_ref().clone(),
+                function: text.function.as_ref().clone(),
+                deadline_ms: deadline.unwrap_or(DEADLINE_MS_DEFAULT),
+                idempotent: text.idempotent,
+            });
+        }
+        Ok(routes)
+    }
+}
+
+/// The JSON schema of a manifest, for editors.
+pub(crate) fn schema() -> String {
+    let schema = schemars::schema_for!(Text);
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        match check(&Document::made(text), PathBuf::from("app")) {
+            Ok(manifest) => format!("{manifest:?}"),
+            Err(trouble) => trouble.to_string(),
+        }
+    }
+
+    const GOOD: &str = r#"
+[app]
+name = "tex"
+
+[component.cache]
+source = "cache.wasm"
+links = { renderer = "renderer" }
+
+[component.renderer]
+source = "renderer.wasm"
+limits = { memory = "64MiB", cpu_ms = 2000 }
+
+[[route]]
+path = "/tex"
+component = "cache"
+function = "render"
+"#;
+
+    /// If this fails, the manifest of the guide does not mean what the guide says.
+    #[test]
+    fn the_manifest_of_the_guide_is_read() {
+        let manifest = check(&Document::made(GOOD), PathBuf::from("app")).unwrap();
+        assert_eq!(manifest.app, "tex");
+        let renderer = &manifest.components[1];
+        assert_eq!(renderer.source, Path::new("app/renderer.wasm"));
+        assert_eq!((renderer.memory, renderer.cpu_ms), (Size(64 << 20), 2000));
+        assert_eq!(manifest.routes[0].deadline_ms, DEADLINE_MS_DEFAULT);
+    }
+
+    /// If this fails, a mistake is told without its line, or not at all.
+    #[test]
+    fn mistakes_are_told_with_their_line() {
+        let cases = [
+            ("memory", "memmory", "unknown key `memmory`\n  at: izna.toml:11: limits"),
+            ("memory", "memmory", "fix: did you mean `memory`?"),
+            ("\"64MiB\"", "\"64\"", "`64` is no size: write a number with a unit, as 64MiB\n  at: "),
+            ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
+            ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
+            ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
+            ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
+            ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
+            ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
+            ("\"tex\"", "\"a b\"", "`a b` is no name for a app"),
+            ("\"/tex\"", "\"tex\"", "does not begin with `/`"),
+            ("name = \"tex\"", "name =", "izna.toml:3"),
+            ("source = \"cache.wasm\"", "", "missing field `source`"),
+        ];
+        for (from, to, expected) in cases {
+            let said = said(&GOOD.replacen(from, to, 1));
+            assert!(said.contains(expected), "{to}: {said}");
+        }
+        let route = GOOD.split_once("[[route]]").unwrap().1;
+        let twice = said(&format!("{GOOD}[[route]]{route}"));
+        let both = "error: route `/tex` is claimed twice\n  at: izna.toml:14: path = \"/tex\"\n       \
+                    izna.toml:18: path = \"/tex\"";
+        assert_eq!(twice, both);
+    }
+
+    /// If this fails, editors check manifests by other rules than `izna deploy`.
+    #[test]
+    fn the_published_schema_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/izna.schema.json");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, schema()).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(published == schema(), "run `BLESS=1 cargo test -p izna schema`");
+    }
+}

@@ -1,0 +1,162 @@
+//! Settings: by flag, then by `IZNA_*`, then by file, then by default. Flags and variables are clap's;
+//! here is the file, and who wins.
+
+use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use izna_gateway::Limits;
+use serde::Deserialize;
+
+use crate::{
+    client::Client,
+    document::Document,
+    output::Format,
+    quantity::Size,
+    trouble::{Exit, Trouble},
+};
+
+/// Where a node is managed unless it is told otherwise.
+pub(crate) const MANAGE_DEFAULT: &str = "127.0.0.1:9070";
+
+/// The flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// A TOML file with settings; flags and IZNA_* variables go before it
+    #[arg(long, global = true, value_name = "FILE", env = "IZNA_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// How to print results
+    #[arg(long, global = true, value_name = "FORMAT", env = "IZNA_OUTPUT", hide_env_values = true)]
+    output: Option<Format>,
+}
+
+/// Which node a command speaks to.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Where the node is managed [default: http://127.0.0.1:9070]
+    #[arg(long = "node", value_name = "URL", env = "IZNA_NODE", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+}
+
+/// What every command knows.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) format: Format,
+    pub(crate) file: File,
+}
+
+/// A settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    output: Option<Format>,
+    client: ClientFile,
+    pub(crate) node: NodeFile,
+    pub(crate) limits: LimitsFile,
+}
+
+/// What commands that speak to a node are told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ClientFile {
+    node: Option<String>,
+}
+
+/// What `izna node` is told; the same names as its flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NodeFile {
+    pub(crate) identity: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) manage: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) multicast: Option<String>,
+    pub(crate) interface: Option<IpAddr>,
+    pub(crate) seeds: Option<Vec<String>>,
+    pub(crate) cores: Option<u16>,
+    pub(crate) log: Option<String>,
+    pub(crate) log_format: Option<Format>,
+}
+
+/// What the gateway takes from clients.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsFile {
+    pub(crate) body: Option<Size>,
+    pub(crate) headers: Option<Size>,
+    pub(crate) header_count: Option<usize>,
+    pub(crate) uri: Option<Size>,
+    pub(crate) requests: Option<usize>,
+    pub(crate) connections: Option<usize>,
+    pub(crate) header_timeout_ms: Option<u64>,
+    pub(crate) body_timeout_ms: Option<u64>,
+    pub(crate) write_timeout_ms: Option<u64>,
+    pub(crate) idle_timeout_ms: Option<u64>,
+}
+
+impl Global {
+    /// What holds for all commands.
+    pub(crate) fn resolve(self) -> Result<Context, Trouble> {
+        let file = match &self.config {
+            Some(path) => Document::read(path)?.parse(Exit::Config)?,
+            None => File::default(),
+        };
+        let format = self.output.or(file.output).unwrap_or_default();
+        Ok(Context { format, file })
+    }
+}
+
+impl Context {
+    /// The node that a command speaks to.
+    pub(crate) fn client(&self, target: &Target) -> Result<Client, Trouble> {
+        let url = target.url.as_ref().or(self.file.client.node.as_ref());
+        Client::new(url.map_or(&format!("http://{MANAGE_DEFAULT}"), |url| url))
+    }
+}
+
+impl LimitsFile {
+    /// The gateway's limits, with those that are set here in place of the defaults.
+    pub(crate) fn resolve(&self) -> Result<Limits, Trouble> {
+        let mut limits = Limits::default();
+        for (name, max, given, slot) in [
+            ("body", 1 << 30, self.body, &mut limits.body_bytes_max),
+            ("headers", 1 << 20, self.headers, &mut limits.header_bytes_max),
+            ("uri", 64 << 10, self.uri, &mut limits.uri_bytes_max),
+        ] {
+            if let Some(size) = given {
+                check("limits", name, size.0, (64, max))?;
+                *slot = usize::try_from(size.0).unwrap_or(usize::MAX);
+            }
+        }
+        for (name, max, given, slot) in [
+            ("header_count", 1000, self.header_count, &mut limits.headers_max),
+            ("requests", 1 << 20, self.requests, &mut limits.requests_max),
+            ("connections", 1 << 20, self.connections, &mut limits.connections_max),
+        ] {
+            if let Some(count) = given {
+                check("limits", name, count as u64, (1, max))?;
+                *slot = count;
+            }
+        }
+        for (name, given, slot) in [
+            ("header_timeout_ms", self.header_timeout_ms, &mut limits.header_timeout),
+            ("body_timeout_ms", self.body_timeout_ms, &mut limits.body_timeout),
+            ("write_timeout_ms", self.write_timeout_ms, &mut limits.write_timeout),
+            ("idle_timeout_ms", self.idle_timeout_ms, &mut limits.idle_timeout),
+        ] {
+            if let Some(ms) = given {
+                check("limits", name, ms, (10, 3_600_000))?;
+                *slot = Duration::from_millis(ms);
+            }
+        }
+        Ok(limits)
+    }
+}
+
+fn check(table: &str, name: &str, value: u64, (min, max): (u64, u64)) -> Result<(), Trouble> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let what = format!("{table}.{name} {value} is not within {min} to {max}");
+    Err(Trouble::new(Exit::Config, what))
+}

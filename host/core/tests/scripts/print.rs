@@ -1,0 +1,173 @@
+//! What comes out of a core, as a line of text.
+
+use izna_core::{Core, Note, Output};
+use izna_proto::{
+    Digest, MemoryAnswer, MemoryError, MemoryOperation, Message, NodeId, Outcome, Process, Run,
+};
+
+use crate::words::FIRST;
+
+/// Whether a printed line is of this kind of output.
+pub fn is(text: &str, kind: &str) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    match words.as_slice() {
+        ["->", _, word, ..] => *word == kind,
+        [word, ..] => *word == kind,
+        [] => false,
+    }
+}
+
+pub fn output(output: &Output) -> String {
+    match output {
+        Output::Run(step) => {
+            let (held, process) = (step.held.0, step.process.0);
+            let given = match &step.run {
+                Run::Start { input } => format!("start {}", text(input)),
+                Run::Resume { continuation, outcome } => {
+                    format!("resume {} {}", text(continuation), ended(outcome))
+                }
+            };
+            format!("run h{held} p{process} {}.{} {given}", step.component, step.function)
+        }
+        Output::Send { peer, message } => format!("-> {} {}", peer.0, said(message)),
+        Output::Connect(peer) => format!("connect {}", peer.0),
+        Output::Disconnect(peer) => format!("disconnect {}", peer.0),
+        Output::Beacon(beacon) => format!("beacon wait {}", beacon.load.wait_us),
+        Output::Reply(reply) => {
+            let trail = nodes(&reply.trail);
+            format!("reply p{} {} by {trail}", reply.process.0, ended(&reply.outcome))
+        }
+        Output::Hold { digest, holders } => {
+            format!("hold {} from {}", name(digest), nodes(holders))
+        }
+        Output::Release(digest) => format!("release {}", name(digest)),
+        Output::Store(entry) => format!("store {}@{}", entry.name, entry.revision),
+        Output::MemoryAnswer { request, answer } => {
+            format!("memory-answer {request} {}", answered(answer))
+        }
+        Output::Drained => String::from("drained"),
+        Output::Note(note) => match note {
+            Note::Joined(node) => format!("joined {}", node.0),
+            Note::Left(node) => format!("left {}", node.0),
+            Note::Restarted(node) => format!("restarted {}", node.0),
+            Note::Twin(node) => format!("twin {}", node.0),
+            Note::Lost { again, unknown } => format!("lost: {again} again, {unknown} unknown"),
+            Note::NotReady(digest, why) => format!("not ready: {}: {why}", name(digest)),
+            Note::TableFull(app) => format!("no room for app {app}"),
+        },
+    }
+}
+
+fn said(message: &Message) -> String {
+    match message {
+        Message::Deliver(delivery) => {
+            format!("deliver {} {}", number(delivery.id.0), process(&delivery.process))
+        }
+        Message::Finish(finish) => {
+            let (id, process) = (number(finish.id.0), finish.process.0);
+            format!("finish {id} p{process} {}", ended(&finish.outcome))
+        }
+        Message::Accepted { delivery, load } => {
+            format!("accepted {} wait {}", number(delivery.0), load.wait_us)
+        }
+        Message::Refused { delivery, refusal, .. } => {
+            format!("refused {} {}", number(delivery.0), format!("{refusal:?}").to_lowercase())
+        }
+        Message::Holding(held) => {
+            let held: Vec<String> = held.iter().map(|h| format!("p{}", h.process.0)).collect();
+            format!("holding {}", held.join(","))
+        }
+        Message::AskInventory => String::from("ask-inventory"),
+        Message::Inventory(digests) => {
+            let names: Vec<String> = digests.iter().map(name).collect();
+            format!("inventory {}", names.join(","))
+        }
+        Message::TableSummary(summary) => {
+            let lines: Vec<String> =
+                summary.iter().map(|(name, revision)| format!("{name}@{revision}")).collect();
+            format!("table-summary {}", lines.join(" "))
+        }
+        Message::TableEntries(entries) => {
+            let lines: Vec<String> =
+                entries.iter().map(|line| format!("{}@{}", line.name, line.revision)).collect();
+            format!("table-entries {}", lines.join(" "))
+        }
+        Message::Memory { request, operation, .. } => {
+            let operation = match operation {
+                MemoryOperation::Get => String::from("get"),
+                MemoryOperation::Put(value) => format!("put {}", text(value)),
+                MemoryOperation::Remove => String::from("remove"),
+            };
+            format!("memory {} {operation}", number(*request))
+        }
+        Message::MemoryAnswer { request, answer } => {
+            format!("memory-answer {} {}", number(*request), answered(answer))
+        }
+        Message::Probe { .. } => String::from("probe"),
+        Message::Alive { .. } => String::from("alive"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn process(process: &Process) -> String {
+    let calls: Vec<&str> = process.entries.iter().map(|entry| &*entry.component).collect();
+    let (id, attempt, hops) = (process.id.0, process.attempt, process.hops);
+    let (steps, left) = (process.steps, nodes(&process.left));
+    format!("p{id}.{attempt} {} hops {hops} steps {steps} left {left}", calls.join(">"))
+}
+
+fn answered(answer: &MemoryAnswer) -> String {
+    match answer {
+        Ok(Some(value)) => text(value),
+        Ok(None) => String::from("none"),
+        Err(MemoryError::Unavailable) => String::from("unavailable"),
+        Err(MemoryError::TooLarge { max }) => format!("too large: max {max}"),
+    }
+}
+
+fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(value) => format!("ok {}", text(value)),
+        Err(failure) => format!("({failure})"),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0..=8 => String::from_utf8_lossy(bytes).into_owned(),
+        length => format!("[{length} bytes]"),
+    }
+}
+
+fn name(digest: &Digest) -> String {
+    let bytes = digest.0.iter().take_while(|byte| **byte != 0);
+    bytes.map(|byte| char::from(*byte)).collect()
+}
+
+fn nodes(nodes: &[NodeId]) -> String {
+    if nodes.is_empty() {
+        return String::from("-");
+    }
+    nodes.iter().map(|node| node.0.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn number(number: u64) -> String {
+    format!("#{}", number.checked_sub(FIRST).unwrap_or(number))
+}
+
+/// What an operator would see.
+pub fn status(core: &Core) -> String {
+    let mut lines = Vec::new();
+    for process in core.processes() {
+        let (id, state) = (process.id.0, process.state.as_str());
+        lines.push(format!("  p{id}.{} {} {state}", process.attempt, process.component));
+    }
+    for peer in core.peers() {
+        let (node, state) = (peer.node.0, peer.state.as_str());
+        lines.push(format!("  node {node} {state}, {} components", peer.holds));
+    }
+    if lines.is_empty() {
+        lines.push(String::from("  nothing"));
+    }
+    lines.join("\n") + "\n"
+}

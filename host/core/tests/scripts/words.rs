@@ -1,0 +1,283 @@
+//! The words of a script's line, and what is written with them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use izna_core::Duration;
+use izna_proto::{
+    ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure, FailureKind, Finish, Held, Home,
+    Limits, Load, MemoryError, MemoryOperation, Message, NodeId, Process, ProcessId, Refusal,
+    SlotId, Spread, State, TableEntry,
+};
+
+use crate::machine::{app, idle_load};
+
+/// The words of a line that are yet to be read.
+pub struct Words<'a> {
+    words: Vec<&'a str>,
+}
+
+/// The code of a component: `a` is one build of it, `a2` another.
+pub fn digest(name: &str) -> Digest {
+    let mut bytes = [0; 32];
+    bytes[0] = name.as_bytes()[0];
+    bytes[1] = name.as_bytes().get(1).copied().unwrap_or(0);
+    Digest(bytes)
+}
+
+impl<'a> Words<'a> {
+    pub fn new(line: &'a str) -> Self {
+        Self { words: line.split_whitespace().collect() }
+    }
+
+    pub fn peek(&self) -> &'a str {
+        self.words.first().copied().unwrap_or_default()
+    }
+
+    pub fn next(&mut self) -> &'a str {
+        assert!(!self.words.is_empty(), "the line ends too early");
+        self.words.remove(0)
+    }
+
+    pub fn number(&mut self) -> u64 {
+        let word = self.next();
+        word.trim_start_matches('#').parse().unwrap_or_else(|_| panic!("not a number: {word}"))
+    }
+
+    /// The number after `name`, wherever it stands.
+    pub fn option(&mut self, name: &str) -> Option<u64> {
+        let at = self.words.iter().position(|word| *word == name)?;
+        self.words.remove(at);
+        Some(self.words.remove(at).parse().unwrap())
+    }
+
+    pub fn flag(&mut self, name: &str) -> bool {
+        let at = self.words.iter().position(|word| *word == name);
+        at.map(|at| self.words.remove(at)).is_some()
+    }
+
+    pub fn node(&mut self) -> NodeId {
+        NodeId(self.number())
+    }
+
+    fn nodes(&mut self, name: &str) -> Vec<NodeId> {
+        let Some(at) = self.words.iter().position(|word| *word == name) else { return Vec::new() };
+        self.words.remove(at);
+        nodes(self.words.remove(at))
+    }
+
+    pub fn digest(&mut self) -> Digest {
+        digest(self.next())
+    }
+
+    pub fn components(&mut self) -> Vec<Digest> {
+        self.next().split(',').filter(|name| *name != "-").map(digest).collect()
+    }
+
+    /// `a.f`: a component and a function.
+    pub fn call(&mut self) -> (Arc<str>, Arc<str>) {
+        let (component, function) = self.next().split_once('.').expect("component.function");
+        (Arc::from(component), Arc::from(function))
+    }
+
+    /// A word, or so many bytes.
+    pub fn payload(&mut self) -> Bytes {
+        if let Some(bytes) = self.option("bytes") {
+            return Bytes::from(vec![b'x'; bytes as usize]);
+        }
+        if self.words.is_empty() {
+            return Bytes::from_static(b"in");
+        }
+        Bytes::copy_from_slice(self.next().as_bytes())
+    }
+
+    pub fn load(&mut self) -> Load {
+        let wait_us = self.option("wait").unwrap_or(0);
+        let idle = self.option("idle").unwrap_or(u64::from(wait_us == 0));
+        Load {
+            wait_us: u32::try_from(wait_us).unwrap(),
+            idle: u16::try_from(idle).unwrap(),
+            accepting: !self.flag("closed"),
+            ..idle_load()
+        }
+    }
+
+    /// `app a@all b@1,2 c=c2@all`: a name, and components with the nodes that hold them.
+    pub fn app(&mut self) -> izna_proto::App {
+        let name = self.next();
+        let specs: Vec<&str> = std::mem::take(&mut self.words);
+        let names: Vec<&str> = specs.iter().map(|spec| split(spec).0).collect();
+        let links: Vec<(Arc<str>, Arc<str>)> =
+            names.iter().map(|name| (Arc::from(*name), Arc::from(*name))).collect();
+        let components = specs.iter().map(|spec| {
+            let (name, build, spread) = split(spec);
+            ComponentSpec {
+                name: Arc::from(name),
+                digest: digest(build),
+                links: links.clone(),
+                limits: Limits::default(),
+                spread: if spread == "all" { Spread::All } else { Spread::Nodes(nodes(spread)) },
+            }
+        });
+        app(name, components.collect())
+    }
+
+    /// `app@2 a@all ..`, or `app@2 gone`.
+    pub fn table_entries(&mut self) -> Vec<TableEntry> {
+        let (name, revision) = self.next().split_once('@').expect("name@revision");
+        let gone = self.flag("gone");
+        self.words.insert(0, name);
+        let app = self.app();
+        let entry = TableEntry {
+            name: Arc::from(name),
+            revision: revision.parse().unwrap(),
+            app: (!gone).then_some(app),
+        };
+        vec![entry]
+    }
+
+    pub fn operation(&mut self) -> MemoryOperation {
+        match self.next() {
+            "get" => MemoryOperation::Get,
+            "remove" => MemoryOperation::Remove,
+            "put" => MemoryOperation::Put(self.payload()),
+            other => panic!("no such operation: {other}"),
+        }
+    }
+
+    pub fn message(&mut self) -> Message {
+        match self.next() {
+            "deliver" => Message::Deliver(self.delivery()),
+            "finish" => Message::Finish(self.finish()),
+            "accepted" => {
+                Message::Accepted { delivery: own(self.number()), load: self.load() }
+            }
+            "refused" => Message::Refused {
+                delivery: own(self.number()),
+                refusal: match self.next() {
+                    "full" => Refusal::Full,
+                    "component" => Refusal::Component,
+                    "draining" => Refusal::Draining,
+                    "hops" => Refusal::Hops,
+                    "revision" => Refusal::Revision,
+                    other => panic!("no such refusal: {other}"),
+                },
+                load: self.load(),
+            },
+            "holding" => {
+                let processes = self.next().split(',').map(|word| word.parse::<u64>().unwrap());
+                let held = |process: u64| Held {
+                    slot: SlotId(process),
+                    process: ProcessId(u128::from(process)),
+                };
+                Message::Holding(processes.map(held).collect())
+            }
+            "ask-inventory" => Message::AskInventory,
+            "inventory" => Message::Inventory(self.components()),
+            "table-summary" => Message::TableSummary(self.summary()),
+            "table-entries" => Message::TableEntries(self.table_entries()),
+            "memory" => Message::Memory {
+                request: self.number(),
+                key: Bytes::copy_from_slice(self.next().as_bytes()),
+                operation: self.operation(),
+            },
+            "memory-answer" => Message::MemoryAnswer {
+                request: own(self.number()).0,
+                answer: match self.next() {
+                    "none" => Ok(None),
+                    "unavailable" => Err(MemoryError::Unavailable),
+                    value => Ok(Some(Bytes::copy_from_slice(value.as_bytes()))),
+                },
+            },
+            "probe" => Message::Probe { load: self.load() },
+            "alive" => Message::Alive { load: self.load() },
+            other => panic!("no such message: {other}"),
+        }
+    }
+
+    fn summary(&mut self) -> Vec<(Arc<str>, u64)> {
+        let lines = std::mem::take(&mut self.words);
+        let split = |word: &str| {
+            let (name, revision) = word.split_once('@').expect("name@revision");
+            (Arc::from(name), revision.parse().unwrap())
+        };
+        lines.into_iter().map(split).collect()
+    }
+
+    /// `#7 3 a.f home 2 hops 1 steps 2 ..`: delivery 7, process 3.
+    fn delivery(&mut self) -> Delivery {
+        let id = DeliveryId(self.number());
+        let number = self.number();
+        let (component, function) = self.call();
+        let home = self.option("home").unwrap_or(2);
+        let digest = digest(&component);
+        let entry = Entry {
+            component,
+            digest,
+            function,
+            caller: None,
+            state: State::Start { input: Bytes::from_static(b"in") },
+        };
+        let narrow = |number: Option<u64>| u32::try_from(number.unwrap_or(0)).unwrap();
+        let millis = |millis: u64| Duration::from_millis(millis).as_micros() as u64;
+        let process = Process {
+            id: ProcessId(u128::from(number)),
+            app: Arc::from("app"),
+            revision: self.option("revision").unwrap_or(1),
+            attempt: narrow(self.option("attempt")),
+            hops: narrow(Some(self.option("hops").unwrap_or(1))),
+            steps: narrow(self.option("steps")),
+            age_us: millis(self.option("age").unwrap_or(0)),
+            budget_us: millis(self.option("budget").unwrap_or(10_000)),
+            home: Home {
+                node: NodeId(home),
+                incarnation: self.option("incarnation").unwrap_or(1),
+                slot: SlotId(number),
+            },
+            traceparent: None,
+            trail: Vec::new(),
+            entries: vec![entry],
+            left: self.nodes("left"),
+            active: 0,
+        };
+        Delivery { id, load: self.load(), process }
+    }
+
+    /// `#7 3 value`, with `incarnation` of the gateway.
+    fn finish(&mut self) -> Finish {
+        let (id, number) = (DeliveryId(self.number()), self.number());
+        let incarnation = self.option("incarnation").unwrap_or(1);
+        let failed = self.flag("failed");
+        let value = self.payload();
+        let outcome = match failed {
+            true => Err(Failure::new(FailureKind::Failed, String::from_utf8_lossy(&value))),
+            false => Ok(value),
+        };
+        Finish {
+            id,
+            load: idle_load(),
+            process: ProcessId(u128::from(number)),
+            home: Home { node: NodeId(1), incarnation, slot: SlotId(number) },
+            outcome,
+            trail: Vec::new(),
+        }
+    }
+}
+
+/// Where the core's own deliveries and requests count from.
+pub const FIRST: u64 = 1 << 40;
+
+fn own(number: u64) -> DeliveryId {
+    DeliveryId(FIRST + number)
+}
+
+fn nodes(word: &str) -> Vec<NodeId> {
+    word.split(',').map(|node| NodeId(node.parse().unwrap())).collect()
+}
+
+/// `a=a2@1,2`: a name, a build and a spread.
+fn split(spec: &str) -> (&str, &str, &str) {
+    let (component, spread) = spec.split_once('@').expect("component@spread");
+    let (name, build) = component.split_once('=').unwrap_or((component, component));
+    (name, build, spread)
+}

@@ -1,0 +1,289 @@
+//! The JSON of the management API: what `/v1/...` takes and gives. Clients use the same types.
+//!
+//! | request | takes | gives |
+//! |---|---|---|
+//! | `GET /v1/nodes` | | `[Node]` |
+//! | `GET /v1/apps` | | `[AppStatus]` |
+//! | `GET /v1/apps/{name}` | | `AppStatus` |
+//! | `PUT /v1/apps/{name}` | `App` | `Deployed` |
+//! | `DELETE /v1/apps/{name}` | | `Deployed` |
+//! | `GET /v1/components` | | `[Component]` |
+//! | `GET /v1/processes?limit=` | | `[Process]` |
+//! | `POST /v1/artifacts` | the bytes of a component | `Artifact` |
+//! | `POST /v1/call` | `Call` | `Returned` |
+//! | `POST /v1/drain` | | `Drained` |
+//!
+//! Whatever goes wrong is answered with an `ErrorBody` and a status of 400 or more.
+
+use serde::{Deserialize, Serialize};
+
+/// What every error is answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: Error,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// A word for programs.
+    pub code: String,
+    /// One sentence for a person.
+    pub message: String,
+    /// The process, where one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+}
+
+/// A node, as the asked one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its id, made from the name.
+    pub id: String,
+    /// `here`, `alive`, `silent` or `dead`.
+    pub state: String,
+    /// Its count of restarts.
+    pub incarnation: u64,
+    /// Where its peer links are, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Its load as last told.
+    pub load: Load,
+    /// How many components it holds.
+    pub components: usize,
+}
+
+/// How loaded a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// How long a step that arrives now is expected to wait, in microseconds.
+    pub wait_us: u32,
+    /// Cores that nothing runs on.
+    pub idle: u16,
+    /// Usable cores times speed, in thousandths.
+    pub capacity_milli: u32,
+    /// Steps that run or wait to run.
+    pub queued: u32,
+    /// Busy share of the cores, in thousandths.
+    pub cpu_permille: u16,
+    /// Used share of memory, in thousandths.
+    pub memory_permille: u16,
+    /// Used share of the network, in thousandths.
+    pub network_permille: u16,
+    /// Whether it takes new processes.
+    pub accepting: bool,
+}
+
+impl From<izna_proto::Load> for Load {
+    fn from(load: izna_proto::Load) -> Self {
+        Self {
+            wait_us: load.wait_us,
+            idle: load.idle,
+            capacity_milli: load.capacity_milli,
+            queued: load.queued,
+            cpu_permille: load.cpu_permille,
+            memory_permille: load.memory_permille,
+            network_permille: load.network_permille,
+            accepting: load.accepting,
+        }
+    }
+}
+
+/// An app to deploy: a manifest with every component replaced by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// Its components.
+    pub components: Vec<AppComponent>,
+    /// Its routes.
+    #[serde(default)]
+    pub routes: Vec<AppRoute>,
+}
+
+/// A component of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppComponent {
+    /// Its name in the app.
+    pub name: String,
+    /// Its code, as `sha256:...`; an artifact that the node already took.
+    pub digest: String,
+    /// Whom it may call: the name it uses, and the component's name in the app.
+    #[serde(default)]
+    pub links: std::collections::BTreeMap<String, String>,
+    /// Linear memory of one step, in bytes.
+    pub memory_bytes_max: u64,
+    /// CPU time of one step, in milliseconds.
+    pub cpu_ms_max: u32,
+    /// The names of the nodes that hold it; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<String>>,
+}
+
+/// A path that leads to a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppRoute {
+    /// The path; `{name}` takes one segment, `{*name}` the rest.
+    pub path: String,
+    /// The component.
+    pub component: String,
+    /// The function.
+    pub function: String,
+    /// How long a request may take, in milliseconds.
+    pub deadline_ms: u32,
+    /// Whether any request of it may be run again when its process is lost.
+    #[serde(default)]
+    pub idempotent: bool,
+}
+
+/// An app and how far the cluster is with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppStatus {
+    /// The app.
+    pub app: App,
+    /// Which deploy of it.
+    pub revision: u64,
+    /// Its components and who holds them.
+    pub components: Vec<Component>,
+    /// Where the asked node's gateway serves its routes: `http://address`.
+    pub url: String,
+}
+
+/// A component and who holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// The app.
+    pub app: String,
+    /// Its name in the app.
+    pub name: String,
+    /// Its code.
+    pub digest: String,
+    /// The names of the nodes that are ready to run it.
+    pub holders: Vec<String>,
+    /// How many nodes that are alive should hold it.
+    pub wanted: usize,
+    /// Why the asked node cannot hold it, where it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// A process that the asked node holds or waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its id.
+    pub id: String,
+    /// The app.
+    pub app: String,
+    /// The component that runs or will run.
+    pub component: String,
+    /// The function.
+    pub function: String,
+    /// `running`, `queued`, `leaving` and so on.
+    pub state: String,
+    /// Time since its birth, in milliseconds.
+    pub age_ms: u64,
+    /// How many steps it has run.
+    pub steps: u32,
+    /// How often it has migrated.
+    pub hops: u32,
+}
+
+/// A component that a node took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// What it is named by from now on.
+    pub digest: String,
+    /// What is in it.
+    pub description: Description,
+}
+
+/// What a component is and needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// How it is called: `explicit`.
+    pub kind: String,
+    /// Its size, in bytes.
+    pub bytes: usize,
+    /// What it asks for.
+    pub imports: Vec<Interface>,
+    /// What it provides.
+    pub exports: Vec<Interface>,
+    /// The memory that its core modules begin with, in bytes.
+    pub memory_bytes: u64,
+    /// Its core modules.
+    pub modules: u32,
+    /// Its largest function, in bytes.
+    pub function_bytes: u64,
+    /// The languages and tools that made it, as `language: Rust`.
+    pub producers: Vec<String>,
+}
+
+/// One import or export of a component.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name with its version, or the name of a single function.
+    pub name: String,
+    /// Its functions as in WIT.
+    pub functions: Vec<String>,
+}
+
+/// What came of a deploy or an undeploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// The app.
+    pub name: String,
+    /// Which deploy this is.
+    pub revision: u64,
+}
+
+/// A call to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The app.
+    pub app: String,
+    /// The component.
+    pub component: String,
+    /// The function.
+    pub function: String,
+    /// The arguments; see [`crate::json`].
+    #[serde(default)]
+    pub args: Vec<serde_json::Value>,
+    /// How long it may take, in milliseconds.
+    #[serde(default = "call_deadline_ms")]
+    pub deadline_ms: u32,
+    /// Whether it may be run again when its process is lost.
+    #[serde(default)]
+    pub idempotent: bool,
+}
+
+/// How long a call may take unless it says otherwise.
+pub fn call_deadline_ms() -> u32 {
+    30_000
+}
+
+/// What a call returned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Returned {
+    /// The process that it was.
+    pub process: String,
+    /// The node of each step, in order.
+    pub nodes: Vec<String>,
+    /// How long it took, in microseconds.
+    pub elapsed_us: u64,
+    /// The result; see [`crate::json`].
+    pub result: serde_json::Value,
+}
+
+/// The node has nothing left to do and takes nothing new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// The node.
+    pub node: String,
+}

@@ -1,0 +1,216 @@
+//! Checks an app before it is deployed: everything in it must lead somewhere. One error at a time,
+//! each one sentence that names the part at fault.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::http::StatusCode;
+use izna_proto::{App, ComponentSpec, Digest, Limits, Route, Spread};
+use matchit::{InsertError, Router};
+
+use crate::{Cluster, api};
+
+const PARTS_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 64;
+/// The least and the most linear memory of a step, in bytes.
+pub const MEMORY_BYTES: (u64, u64) = (1 << 20, 1 << 30);
+/// The least and the most CPU time of a step, in milliseconds.
+pub const CPU_MS: (u32, u32) = (1, 600_000);
+/// The least and the most time that a request may take, in milliseconds.
+pub const DEADLINE_MS: (u32, u32) = (1, 3_600_000);
+
+/// Why an app is not deployed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something is wrong with it whatever else is there.
+    #[error("{0}")]
+    Wrong(String),
+    /// Something in it is missing here, or taken.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl Error {
+    /// The status that says it.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+        }
+    }
+}
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::Wrong(text.into())
+}
+
+/// Check an app against itself and against what this node knows.
+///
+/// # Errors
+/// With the first thing that is wrong.
+pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
+    check_name("app", &app.name)?;
+    if app.components.is_empty() {
+        return Err(wrong(format!("app `{}` has no component", app.name)));
+    }
+    for (what, count) in [("components", app.components.len()), ("routes", app.routes.len())] {
+        if count > PARTS_MAX {
+            return Err(wrong(format!("{count} {what} are over the limit of {PARTS_MAX}")));
+        }
+    }
+    let mut names = HashSet::new();
+    for component in &app.components {
+        check_name("component", &component.name)?;
+        if !names.insert(component.name.as_str()) {
+            return Err(wrong(format!("component `{}` stands there twice", component.name)));
+        }
+    }
+    let routes = check_routes(&app, &names, cluster)?;
+    let components = app.components.iter().map(|c| check_component(c, &names, cluster));
+    let components = components.collect::<Result<_, _>>()?;
+    Ok(App { name: Arc::from(app.name.as_str()), components, routes })
+}
+
+/// Names go into paths, logs and tables: letters, digits and `-_.`.
+pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(good) {
+        let rule = format!("1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`");
+        return Err(wrong(format!("`{}` is no name for a {what}: {rule}", name.escape_debug())));
+    }
+    Ok(())
+}
+
+fn check_component(
+    component: &api::AppComponent,
+    names: &HashSet<&str>,
+    cluster: &dyn Cluster,
+) -> Result<ComponentSpec, Error> {
+    let name = &component.name;
+    for target in component.links.values() {
+        if !names.contains(target.as_str()) {
+            let text = format!("component `{name}` links to `{target}`, which is not in the app");
+            return Err(wrong(text));
+        }
+    }
+    let (bytes, cpu) = (component.memory_bytes_max, component.cpu_ms_max);
+    check_range(name, "memory_bytes_max", bytes, MEMORY_BYTES)?;
+    check_range(name, "cpu_ms_max", cpu.into(), (CPU_MS.0.into(), CPU_MS.1.into()))?;
+    let digest = Digest::parse(&component.digest);
+    let digest = digest.ok_or_else(|| {
+        wrong(format!("component `{name}`: `{}` is no SHA-256", component.digest.escape_debug()))
+    })?;
+    let links = component.links.iter();
+    Ok(ComponentSpec {
+        name: Arc::from(name.as_str()),
+        digest,
+        links: links.map(|(own, to)| (Arc::from(own.as_str()), Arc::from(to.as_str()))).collect(),
+        limits: Limits { memory_bytes_max: bytes, cpu_ms_max: cpu },
+        spread: check_spread(component, cluster)?,
+    })
+}
+
+fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(wrong(format!("component `{name}`: {what} {value} is not within {min} to {max}")))
+}
+
+/// Nodes may be down or not begun yet, but where none of them is known it is a mistake.
+fn check_spread(component: &api::AppComponent, cluster: &dyn Cluster) -> Result<Spread, Error> {
+    let Some(nodes) = &component.nodes else { return Ok(Spread::All) };
+    let known: Vec<String> = cluster.nodes().into_iter().map(|node| node.name).collect();
+    if !nodes.iter().any(|node| known.contains(node)) {
+        let (name, nodes, known) = (&component.name, nodes.join(", "), known.join(", "));
+        return Err(Error::Conflict(format!(
+            "component `{name}`: none of its nodes ({nodes}) is known here; known are {known}"
+        )));
+    }
+    Ok(Spread::Nodes(nodes.iter().take(PARTS_MAX).map(|name| cluster.node_id(name)).collect()))
+}
+
+fn check_routes(
+    app: &api::App,
+    names: &HashSet<&str>,
+    cluster: &dyn Cluster,
+) -> Result<Vec<Route>, Error> {
+    let mut router = Router::new();
+    let table = Arc::clone(&cluster.table().borrow());
+    let others = table.iter().filter_map(|entry| entry.app.as_ref());
+    for other in others.filter(|other| *other.name != *app.name) {
+        for route in &other.routes {
+            let _ = router.insert(&route.path, Arc::clone(&other.name));
+        }
+    }
+    let own: Arc<str> = Arc::from(app.name.as_str());
+    app.routes
+        .iter()
+        .map(|route| {
+            check_route(route, names)?;
+            claim(&mut router, &route.path, &own)?;
+            Ok(Route {
+                path: route.path.clone(),
+                component: Arc::from(route.component.as_str()),
+                function: Arc::from(route.function.as_str()),
+                deadline_ms: route.deadline_ms,
+                idempotent: route.idempotent,
+            })
+        })
+        .collect()
+}
+
+fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error> {
+    let path = &route.path;
+    check_name("function", &route.function)?;
+    if !names.contains(route.component.as_str()) {
+        let component = route.component.escape_debug();
+        let text = format!("route `{path}` leads to `{component}`, which is not in the app");
+        return Err(wrong(text));
+    }
+    let (min, max) = DEADLINE_MS;
+    if !(min..=max).contains(&route.deadline_ms) {
+        let deadline = route.deadline_ms;
+        let text = format!("route `{path}`: deadline_ms {deadline} is not within {min} to {max}");
+        return Err(wrong(text));
+    }
+    check_path(path)
+}
+
+/// Check a route's path for itself.
+///
+/// # Errors
+/// When no request could take it.
+pub fn check_path(path: &str) -> Result<(), Error> {
+    let shown = path.escape_debug();
+    if !path.starts_with('/') || path.len() > 2048 {
+        return Err(wrong(format!("route `{shown}` does not begin with `/`, or is too long")));
+    }
+    if !path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)) {
+        let text = format!("route `{shown}` has a character that no path has; percent-encode it");
+        return Err(wrong(text));
+    }
+    let why = match Router::new().insert(path, ()) {
+        Ok(()) => return Ok(()),
+        Err(InsertError::InvalidCatchAll) => "`{*name}` can only stand at the end",
+        Err(InsertError::InvalidParamSegment) => "a segment has more than one `{name}`",
+        Err(_) => "`{` and `}` must enclose a name",
+    };
+    Err(wrong(format!("route `{shown}` is not valid: {why}")))
+}
+
+fn claim(router: &mut Router<Arc<str>>, path: &str, app: &Arc<str>) -> Result<(), Error> {
+    let Err(error) = router.insert(path, Arc::clone(app)) else { return Ok(()) };
+    let InsertError::Conflict { with } = error else {
+        return Err(wrong(format!("route `{path}` is not valid: {error}")));
+    };
+    let holder = router.at(&with).map(|found| Arc::clone(found.value)).ok();
+    match holder {
+        Some(other) if other != *app => {
+            let text = format!("route `{path}` is claimed by app `{other}` already, as `{with}`");
+            Err(Error::Conflict(text))
+        }
+        _ if with == path => Err(wrong(format!("route `{path}` is claimed twice"))),
+        _ => Err(wrong(format!("route `{path}` and route `{with}` take the same paths"))),
+    }
+}

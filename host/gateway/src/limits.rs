@@ -1,0 +1,58 @@
+//! What a listener takes from its clients. Every limit has a test that reaches it.
+
+use std::time::Duration;
+
+/// The bounds of one listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// The bytes of a request's header section, the request line not counted.
+    pub header_bytes_max: usize,
+    /// The header fields of a request.
+    pub headers_max: usize,
+    /// The bytes of a request's target.
+    pub uri_bytes_max: usize,
+    /// Requests in work at the same time.
+    pub requests_max: usize,
+    /// Open connections.
+    pub connections_max: usize,
+    /// From the first byte of a request until its headers are complete.
+    pub header_timeout: Duration,
+    /// From the headers of a request until its body is complete.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// How long a connection may be open between two requests.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1 << 20,
+            header_bytes_max: 32 << 10,
+            headers_max: 100,
+            uri_bytes_max: 8 << 10,
+            requests_max: 4096,
+            connections_max: 4096,
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Limits {
+    /// The bounds of a management listener, which takes artifacts of up to `artifact_bytes_max`.
+    pub fn management(artifact_bytes_max: usize) -> Self {
+        Self {
+            body_bytes_max: artifact_bytes_max,
+            requests_max: 64,
+            connections_max: 128,
+            body_timeout: Duration::from_secs(120),
+            ..Self::default()
+        }
+    }
+}

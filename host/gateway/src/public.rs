@@ -1,0 +1,187 @@
+//! The public listener: each request becomes a process, each outcome a response.
+
+use std::{
+    fmt::Write as _,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use axum::{
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{Request, body::Incoming};
+use izna_proto::{Failure, FailureKind, Route};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    Cluster, Limits, cluster, exchange,
+    metrics::Metrics,
+    refusal::{self, Refusal},
+    routes::Routes,
+    server::Handler,
+};
+
+const PROCESS: HeaderName = HeaderName::from_static("x-izna-process");
+const NODES: HeaderName = HeaderName::from_static("x-izna-nodes");
+/// The node answers at the deadline; this much later the gateway does it in its place.
+const DEADLINE_SLACK: Duration = Duration::from_secs(2);
+
+/// The public listener's handler.
+#[derive(Debug)]
+pub(crate) struct Public {
+    cluster: Arc<dyn Cluster>,
+    routes: RwLock<Arc<Routes>>,
+    limits: Limits,
+    requests: Semaphore,
+    metrics: Arc<Metrics>,
+}
+
+impl Public {
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        let requests = Semaphore::new(limits.requests_max);
+        let routes = RwLock::new(Arc::new(Routes::new(&cluster.table().borrow())));
+        Self { cluster, routes, limits, requests, metrics }
+    }
+
+    /// Keep the routes those of the app table, for ever.
+    pub(crate) async fn follow(&self) {
+        let mut table = self.cluster.table();
+        loop {
+            let entries = Arc::clone(&table.borrow_and_update());
+            let routes = Arc::new(Routes::new(&entries));
+            *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+            if table.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
+        let max = self.limits.requests_max;
+        let full = |_| Refusal::Full { what: "requests", max };
+        let _permit = self.requests.try_acquire().map_err(full)?;
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let routes = self.routes();
+        let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
+        let body = read_body(&parts, body, &self.limits).await?;
+        let input = exchange::request(&parts, params, &body)?;
+        let deadline = Duration::from_millis(u64::from(target.route.deadline_ms));
+        let request = cluster::Request {
+            app: Arc::clone(&target.app),
+            component: Arc::clone(&target.route.component),
+            function: Arc::clone(&target.route.function),
+            input,
+            idempotent: is_idempotent(&parts, &target.route),
+            deadline,
+            traceparent: Some(exchange::traceparent(&parts.headers)),
+        };
+        let reply = timeout(deadline + DEADLINE_SLACK, self.cluster.submit(request)).await;
+        let reply = reply.map_err(|_| {
+            let message = format!("no answer within {} ms", target.route.deadline_ms);
+            Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
+        })?;
+        self.metrics.replied(&reply.outcome);
+        Ok(respond(&reply))
+    }
+}
+
+impl Handler for Public {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        let began = Instant::now();
+        self.metrics.in_work.inc();
+        let _in_work = InWork(&self.metrics);
+        let answer = self.answer(request).await;
+        let response = answer.unwrap_or_else(IntoResponse::into_response);
+        self.metrics.answered(response.status(), began.elapsed());
+        response
+    }
+}
+
+/// Counts a request as in work until it is dropped: a client may go away at any time.
+struct InWork<'a>(&'a Metrics);
+
+impl Drop for InWork<'_> {
+    fn drop(&mut self) {
+        self.0.in_work.dec();
+    }
+}
+
+/// Read a body within its limits.
+pub(crate) async fn read_body(
+    parts: &Parts,
+    body: Incoming,
+    limits: &Limits,
+) -> Result<Bytes, Refusal> {
+    let max = limits.body_bytes_max;
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
+        return Err(Refusal::BodyTooLong { max });
+    }
+    let seconds = limits.body_timeout.as_secs();
+    let read = timeout(limits.body_timeout, Limited::new(body, max).collect()).await;
+    match read.map_err(|_| Refusal::Slow { what: "the body", seconds })? {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLong { max }),
+        Err(_) => Err(Refusal::bad("a body that ends early")),
+    }
+}
+
+fn no_route(path: &str, routes: &Routes) -> Refusal {
+    let mut message = format!("no route for `{path}`");
+    let nearest = routes.nearest(path);
+    if !nearest.is_empty() {
+        let _ = write!(message, "; did you mean {}?", refusal::listed(&nearest));
+    }
+    Refusal::other(StatusCode::NOT_FOUND, "no-route", message)
+}
+
+fn is_idempotent(parts: &Parts, route: &Route) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
+    route.idempotent
+        || safe.contains(&parts.method)
+        || parts.headers.contains_key("idempotency-key")
+}
+
+fn respond(reply: &cluster::Reply) -> Response {
+    let mut response = match &reply.outcome {
+        Ok(result) => exchange::response(result).unwrap_or_else(|bad| {
+            refusal::with_process(&bad, reply.process)
+        }),
+        Err(failure) => refusal::failure_response(&clearer(failure), reply.process),
+    };
+    label(&mut response, reply);
+    response
+}
+
+/// For a client of a route, a function that is not there is the app's mistake and not its own.
+fn clearer(failure: &Failure) -> Failure {
+    match failure.kind {
+        FailureKind::NotFound => {
+            let message = format!("the route leads nowhere: {}", failure.message);
+            Failure::new(failure.kind, message)
+        }
+        _ => failure.clone(),
+    }
+}
+
+/// Say which process it was and where it ran.
+pub(crate) fn label(response: &mut Response, reply: &cluster::Reply) {
+    let headers = response.headers_mut();
+    if let Ok(process) = HeaderValue::from_str(&reply.process.to_string()) {
+        headers.insert(PROCESS, process);
+    }
+    if let Ok(nodes) = HeaderValue::from_str(&reply.trail.join(", ")) {
+        headers.insert(NODES, nodes);
+    }
+}

@@ -1,0 +1,340 @@
+//! Artifacts: gets those that core wants held, from the own store or in pieces from other nodes,
+//! compiles them, and gives pieces to nodes that ask.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use izna_core::Input;
+use izna_proto::{Digest, Message, NodeId};
+use izna_runtime::{Component, Description};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, shell::Shell};
+
+/// The bytes of one piece.
+const PIECE_BYTES: u64 = 256 << 10;
+/// The largest artifact taken from another node.
+const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
+/// Pieces that are asked for and not yet there.
+const PIECES_IN_FLIGHT: usize = 2;
+/// How long a piece may take.
+const PIECE_MAX: Duration = Duration::from_secs(5);
+/// Nodes' requests for pieces that wait here; further ones are dropped, and made again.
+const ASKED_MAX: usize = 64;
+/// What was admitted is kept for this long though no app has it yet.
+const ADMITTED_FOR: Duration = Duration::from_secs(600);
+
+type Request = (NodeId, Digest, u64);
+
+#[derive(Debug)]
+pub(crate) struct Artifacts {
+    components: RwLock<HashMap<Digest, Component>>,
+    /// What core wants held.
+    wanted: Mutex<HashMap<Digest, CancellationToken>>,
+    admitted: Mutex<HashMap<Digest, Instant>>,
+    pieces: Mutex<HashMap<Request, oneshot::Sender<(u64, Bytes)>>>,
+    asked: mpsc::Sender<Request>,
+    /// Compiling uses all cores: one at a time.
+    compiling: Semaphore,
+}
+
+/// Why an artifact cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum Missing {
+    #[error("it is not here, and no node that holds it is known")]
+    Nowhere,
+    #[error("{0} has it no more")]
+    Gone(Arc<str>),
+    #[error("{0} did not send it in time")]
+    Late(Arc<str>),
+    #[error("{0} sent what was not asked for")]
+    Odd(Arc<str>),
+    #[error("{name} has {length} bytes of it, more than the {ARTIFACT_BYTES_MAX} that are taken")]
+    Large { name: Arc<str>, length: u64 },
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Artifacts {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (asked, receiver) = mpsc::channel(ASKED_MAX);
+        let artifacts = Self {
+            components: RwLock::default(),
+            wanted: Mutex::default(),
+            admitted: Mutex::default(),
+            pieces: Mutex::default(),
+            asked,
+            compiling: Semaphore::new(1),
+        };
+        (artifacts, receiver)
+    }
+
+    /// The component, if it is ready here.
+    pub(crate) fn component(&self, digest: &Digest) -> Option<Component> {
+        let components = self.components.read().unwrap_or_else(PoisonError::into_inner);
+        components.get(digest).cloned()
+    }
+
+    /// A node asks for a piece.
+    pub(crate) fn asked(&self, peer: NodeId, digest: Digest, offset: u64) {
+        if self.asked.try_send((peer, digest, offset)).is_err() {
+            tracing::debug!(%peer, %digest, "too many requests for artifacts: one was dropped");
+        }
+    }
+
+    /// A piece came; one that nobody waits for is dropped.
+    pub(crate) fn arrived(
+        &self,
+        peer: NodeId,
+        digest: Digest,
+        offset: u64,
+        length: u64,
+        piece: Bytes,
+    ) {
+        if let Some(waiting) = lock(&self.pieces).remove(&(peer, digest, offset)) {
+            let _ = waiting.send((length, piece));
+        }
+    }
+
+    fn set_component(&self, digest: Digest, component: Option<Component>) {
+        let mut components = self.components.write().unwrap_or_else(PoisonError::into_inner);
+        let _old = match component {
+            Some(component) => components.insert(digest, component),
+            None => components.remove(&digest),
+        };
+    }
+}
+
+/// Give pieces to nodes that asked, one after the other.
+pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>) {
+    while let Some((peer, digest, offset)) = asked.recv().await {
+        let Ok(store) = shell.store() else { return };
+        let read = shell.spawn_blocking(move || store.piece(digest, offset, PIECE_BYTES)).await;
+        let (length, piece) = match read {
+            Ok(Ok(Some(piece))) => (piece.length, piece.bytes),
+            Ok(Ok(None)) | Err(_) => (0, Bytes::new()),
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(%digest, error, "cannot read an artifact");
+                (0, Bytes::new())
+            }
+        };
+        shell.links.send(peer, &Message::Artifact { digest, offset, length, piece });
+    }
+}
+
+/// Core wants a component held.
+pub(crate) fn hold(shell: &Arc<Shell>, digest: Digest, holders: Vec<NodeId>) {
+    let stop = CancellationToken::new();
+    if let Some(older) = lock(&shell.artifacts.wanted).insert(digest, stop.clone()) {
+        older.cancel();
+    }
+    let shell = shell.clone();
+    shell.clone().spawn(async move {
+        let Some(loaded) = stop.run_until_cancelled(load(&shell, digest, &holders)).await else {
+            return;
+        };
+        match loaded {
+            Ok(component) if !stop.is_cancelled() => {
+                shell.artifacts.set_component(digest, Some(component));
+                shell.feed(Input::Ready(digest));
+            }
+            Ok(_) => {}
+            Err(why) => shell.feed(Input::NotReady(digest, why.to_string())),
+        }
+    });
+}
+
+/// Nothing needs a component here any more.
+pub(crate) fn release(shell: &Arc<Shell>, digest: Digest) {
+    let artifacts = &shell.artifacts;
+    if let Some(stop) = lock(&artifacts.wanted).remove(&digest) {
+        stop.cancel();
+    }
+    artifacts.set_component(digest, None);
+    if is_needed(shell, digest) {
+        return;
+    }
+    let Ok(store) = shell.store() else { return };
+    let _ = shell.spawn_blocking(move || {
+        if let Err(error) = store.remove(digest) {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(%digest, error, "cannot remove an artifact");
+        }
+    });
+}
+
+/// Whether an app has the component, or may have it soon.
+fn is_needed(shell: &Shell, digest: Digest) -> bool {
+    let mut admitted = lock(&shell.artifacts.admitted);
+    admitted.retain(|_, at| at.elapsed() < ADMITTED_FOR);
+    let table = shell.table.borrow();
+    let mut apps = table.iter().filter_map(|entry| entry.app.as_ref());
+    admitted.contains_key(&digest)
+        || apps.any(|app| app.components.iter().any(|component| component.digest == digest))
+}
+
+/// Remove the artifacts that no app has: those of apps that were undeployed while this was down.
+pub(crate) fn sweep(shell: &Shell) -> Result<(), Error> {
+    let store = shell.store()?;
+    for digest in store.artifacts()? {
+        if !is_needed(shell, digest) {
+            store.remove(digest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Check a component, keep its bytes, and try to compile it.
+pub(crate) async fn admit(
+    shell: &Arc<Shell>,
+    bytes: Bytes,
+) -> Result<(Digest, Description), Error> {
+    let (runtime, store) = (shell.runtime.clone(), shell.store()?);
+    let admitted = blocking(shell, move || {
+        let admitted = runtime.admit(&bytes)?;
+        Ok((Bytes::from(admitted.component), admitted.description))
+    });
+    let (component, description) = admitted.await?;
+    let digest = izna_store::digest(&component);
+    lock(&shell.artifacts.admitted).insert(digest, Instant::now());
+    compile(shell, digest, component.clone()).await?;
+    blocking(shell, move || Ok(store.put_as(digest, &component)?)).await?;
+    Ok((digest, description))
+}
+
+async fn load(
+    shell: &Arc<Shell>,
+    digest: Digest,
+    holders: &[NodeId],
+) -> Result<Component, Missing> {
+    let store = shell.store()?;
+    let own = {
+        let store = store.clone();
+        blocking(shell, move || Ok(store.artifact(digest)?)).await
+    };
+    let bytes = match own {
+        Ok(Some(bytes)) => bytes,
+        missing => {
+            if let Err(error) = missing {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(%digest, error, "cannot use the own copy of an artifact");
+            }
+            let bytes = fetch(shell, digest, holders).await?;
+            let kept = bytes.clone();
+            blocking(shell, move || Ok(store.put_as(digest, &kept)?)).await?;
+            bytes
+        }
+    };
+    Ok(compile(shell, digest, bytes).await?)
+}
+
+async fn compile(shell: &Arc<Shell>, digest: Digest, bytes: Bytes) -> Result<Component, Error> {
+    let permit = shell.artifacts.compiling.acquire().await.map_err(|_| Error::Stopped)?;
+    let runtime = shell.runtime.clone();
+    let compiled = blocking(shell, move || Ok(runtime.load(digest, &bytes)?)).await;
+    drop(permit);
+    compiled
+}
+
+async fn blocking<T: Send + 'static>(
+    shell: &Shell,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    shell.spawn_blocking(work).await.unwrap_or(Err(Error::Stopped))
+}
+
+/// Take an artifact from the first node that has it: from one that holds the component, else from
+/// any, for the node where an app was deployed has the bytes even if it is not to hold it.
+async fn fetch(shell: &Arc<Shell>, digest: Digest, holders: &[NodeId]) -> Result<Bytes, Missing> {
+    let mut missing = Missing::Nowhere;
+    let others = shell.links.up().into_iter().filter(|peer| !holders.contains(peer));
+    let others: Vec<_> = others.collect();
+    for holder in holders.iter().chain(&others) {
+        match fetch_from(shell, digest, *holder).await {
+            Ok(bytes) if izna_store::digest(&bytes) == digest => return Ok(bytes),
+            Ok(_) => missing = Missing::Odd(name(shell, *holder)),
+            Err(why) => missing = why,
+        }
+        tracing::debug!(%digest, peer = %holder, why = %missing, "an artifact was not had there");
+    }
+    Err(missing)
+}
+
+async fn fetch_from(shell: &Arc<Shell>, digest: Digest, holder: NodeId) -> Result<Bytes, Missing> {
+    let (length, first) = piece(shell, digest, holder, 0).await?;
+    if length == 0 {
+        return Err(Missing::Gone(name(shell, holder)));
+    }
+    if length > ARTIFACT_BYTES_MAX {
+        return Err(Missing::Large { name: name(shell, holder), length });
+    }
+    let check = move |offset: u64, told: u64, piece: Bytes| {
+        let right = PIECE_BYTES.min(length.saturating_sub(offset));
+        if told == length && piece.len() as u64 == right {
+            return Ok(piece);
+        }
+        Err(Missing::Odd(name(shell, holder)))
+    };
+    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+    bytes.extend_from_slice(&check(0, length, first)?);
+    let offsets = (1..length.div_ceil(PIECE_BYTES)).map(|index| index * PIECE_BYTES);
+    let mut pieces = stream::iter(offsets)
+        .map(|offset| async move {
+            let (told, piece) = piece(shell, digest, holder, offset).await?;
+            check(offset, told, piece)
+        })
+        .buffered(PIECES_IN_FLIGHT);
+    while let Some(piece) = pieces.try_next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
+}
+
+async fn piece(
+    shell: &Arc<Shell>,
+    digest: Digest,
+    holder: NodeId,
+    offset: u64,
+) -> Result<(u64, Bytes), Missing> {
+    let request = (holder, digest, offset);
+    let (sender, receiver) = oneshot::channel();
+    lock(&shell.artifacts.pieces).insert(request, sender);
+    let _forget = Forget { shell, request };
+    if !shell.links.send(holder, &Message::AskArtifact { digest, offset }) {
+        return Err(Missing::Gone(name(shell, holder)));
+    }
+    match timeout(PIECE_MAX, receiver).await {
+        Ok(Ok(piece)) => Ok(piece),
+        _ => Err(Missing::Late(name(shell, holder))),
+    }
+}
+
+/// Ends the wait for a piece, however it ends.
+struct Forget<'a> {
+    shell: &'a Shell,
+    request: Request,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        lock(&self.shell.artifacts.pieces).remove(&self.request);
+    }
+}
+
+fn name(shell: &Shell, node: NodeId) -> Arc<str> {
+    shell.name_of(node).unwrap_or_else(|| node.to_string().into())
+}

@@ -1,0 +1,118 @@
+//! What core puts out that must be done in its order: links, components, the table, beacons, notes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use izna_core::{Note, Output};
+use izna_proto::{NodeId, TableEntry};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Error, artifacts, links, quiet::Quiet, shell::Shell};
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// What core wants.
+    Output(Output),
+    /// Tell when the lines of the table that came before are on disk, or why they are not.
+    Written(oneshot::Sender<Result<(), Error>>),
+}
+
+/// Do it all, until the node stops.
+pub(crate) async fn run(shell: Arc<Shell>, mut control: mpsc::UnboundedReceiver<Control>) {
+    let (keep, kept) = mpsc::unbounded_channel();
+    shell.spawn(write(shell.clone(), kept));
+    let twins = Quiet::default();
+    while let Some(control) = control.recv().await {
+        match control {
+            Control::Output(Output::Store(entry)) => {
+                publish(&shell, entry.clone());
+                let _ = keep.send(Control::Output(Output::Store(entry)));
+            }
+            Control::Output(output) => perform(&shell, output, &twins),
+            written @ Control::Written(_) => {
+                let _ = keep.send(written);
+            }
+        }
+    }
+}
+
+fn perform(shell: &Arc<Shell>, output: Output, twins: &Quiet) {
+    match output {
+        Output::Beacon(beacon) => shell.radio.send(shell, &beacon),
+        Output::Connect(peer) => links::connect(shell, peer),
+        Output::Disconnect(peer) => shell.links.disconnect(peer),
+        Output::Hold { digest, holders } => artifacts::hold(shell, digest, holders),
+        Output::Release(digest) => artifacts::release(shell, digest),
+        Output::Drained => {
+            shell.drained.send_replace(true);
+        }
+        Output::Note(note) => tell(shell, note, twins),
+        // Done elsewhere: see `Shell::feed` and above.
+        Output::Run(_)
+        | Output::Send { .. }
+        | Output::Reply(_)
+        | Output::MemoryAnswer { .. }
+        | Output::Store(_) => {}
+    }
+}
+
+/// Tell those who watch the table.
+pub(crate) fn publish(shell: &Shell, entry: TableEntry) {
+    shell.table.send_modify(|table| {
+        let mut lines: BTreeMap<_, _> =
+            table.iter().map(|line| (line.name.clone(), line.clone())).collect();
+        lines.insert(entry.name.clone(), entry);
+        *table = Arc::new(lines.into_values().collect());
+    });
+}
+
+/// Write lines of the table, in order, apart from all else: the disk can be slow.
+async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Control>) {
+    let mut failed = None;
+    while let Some(control) = kept.recv().await {
+        match control {
+            Control::Output(Output::Store(entry)) => {
+                let Ok(store) = shell.store() else { return };
+                let name = entry.name.clone();
+                let wrote = shell.spawn_blocking(move || store.put_entry(&entry)).await;
+                if let Ok(Err(error)) = wrote {
+                    let cause: &dyn std::error::Error = &error;
+                    tracing::error!(app = %name, error = cause, "cannot keep an app on disk");
+                    failed = Some(error);
+                }
+            }
+            Control::Written(written) => {
+                let _ = written.send(failed.take().map_or(Ok(()), |error| Err(error.into())));
+            }
+            Control::Output(_) => {}
+        }
+    }
+}
+
+fn tell(shell: &Shell, note: Note, twins: &Quiet) {
+    let name = |node: NodeId| shell.name_of(node).unwrap_or_else(|| "?".into());
+    match note {
+        Note::Joined(peer) => tracing::info!(%peer, name = %name(peer), "linked to a node"),
+        Note::Left(peer) => tracing::warn!(%peer, name = %name(peer), "lost a node"),
+        Note::Restarted(peer) => {
+            tracing::warn!(%peer, name = %name(peer), "a node has started again");
+        }
+        Note::Twin(peer) => {
+            if let Some(left_out) = twins.take() {
+                tracing::error!(
+                    %peer, name = %name(peer), left_out,
+                    "two nodes run under one name: each node needs an identity of its own"
+                );
+            }
+        }
+        Note::Lost { again, unknown } => {
+            tracing::warn!(again, unknown, "processes were lost with a node");
+        }
+        Note::TableFull(app) => {
+            tracing::error!(%app, "the app table is full: this app is not taken");
+        }
+        Note::NotReady(digest, why) => {
+            tracing::warn!(%digest, why, "a component cannot be had; it is tried again");
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! The own links: one to each node that is spoken to. A link carries messages one way; what the
+//! other answers comes on its own link to here ([`inbound`](crate::inbound)).
+//!
+//! Core says when to connect; this delays an attempt after one that failed. A link whose queue is
+//! full is broken: it is closed, and what was in it is lost.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use izna_core::Input;
+use izna_proto::{Hello, Message, NodeId, Wire};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::{
+    codec::{Framed, LengthDelimitedCodec},
+    sync::CancellationToken,
+};
+
+use crate::{shell::Shell, tls};
+
+/// The longest message: the largest process, and room.
+pub(crate) const FRAME_BYTES_MAX: usize = 20 << 20;
+/// The longest message before the other side's name is proved and told.
+const HELLO_BYTES_MAX: usize = 1024;
+/// How long a handshake may take, greeting included.
+pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Messages that wait in one link.
+const QUEUE_FRAMES_MAX: usize = 8192;
+/// Bytes that wait in one link.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Messages that are written before a flush.
+const BATCH: usize = 64;
+const DELAY_MIN: Duration = Duration::from_millis(50);
+const DELAY_MAX: Duration = Duration::from_secs(2);
+/// A link that was up for less counts as a failed attempt.
+const STEADY: Duration = Duration::from_secs(5);
+/// Between two warnings about one node that cannot be reached.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a dead machine's connection is kept.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+pub(crate) type Frames<S> = Framed<S, LengthDelimitedCodec>;
+
+/// Why a link could not be made or broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("no beacon has told its address")]
+    Unknown,
+    #[error("cannot connect to {0}")]
+    Connect(SocketAddr, #[source] io::Error),
+    #[error("no secure connection to {0}")]
+    Handshake(SocketAddr, #[source] io::Error),
+    #[error("{0} did not finish the handshake within {HANDSHAKE_MAX:?}")]
+    Late(SocketAddr),
+    #[error("the connection broke")]
+    Transport(#[source] io::Error),
+    #[error("the other side closed it")]
+    Closed,
+    #[error("the other side sent what is no message")]
+    Message(#[source] izna_proto::Error),
+    #[error("the other side sent a message where none may be")]
+    Unexpected,
+    #[error(
+        "the other side speaks protocol {theirs}, this node {ours}: one of them needs another \
+             version of izna"
+    )]
+    Protocol { theirs: u16, ours: u16 },
+    #[error("the other side says it is {said}, and its certificate says {proved}")]
+    Name { said: String, proved: String },
+    #[error("the other side's certificate is not good")]
+    Certificate(#[source] crate::identity::PeerError),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    peers: Mutex<HashMap<NodeId, Peer>>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// Ends the attempt or link; one that was ended by a newer one tells nobody.
+    stop: CancellationToken,
+    attempt: u64,
+    state: LinkState,
+    failures: u32,
+    warned: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum LinkState {
+    Down,
+    Connecting,
+    Up { queue: Queue, hello: Arc<Hello>, since: Instant },
+}
+
+#[derive(Debug, Clone)]
+struct Queue {
+    frames: mpsc::Sender<Bytes>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Links {
+    /// Queue a message for a node; false if there is no link to it.
+    pub(crate) fn send(&self, peer: NodeId, message: &Message) -> bool {
+        let queue = match self.lock().get(&peer) {
+            Some(Peer { state: LinkState::Up { queue, .. }, .. }) => queue.clone(),
+            _ => return false,
+        };
+        // Outside of the lock: a process can have megabytes.
+        let frame = message.to_bytes();
+        let length = frame.len();
+        if length > FRAME_BYTES_MAX {
+            tracing::error!(%peer, length, "a message is too long to be sent");
+            return false;
+        }
+        let waiting = queue.bytes.fetch_add(length, Ordering::Relaxed) + length;
+        if waiting > QUEUE_BYTES_MAX || queue.frames.try_send(frame).is_err() {
+            queue.bytes.fetch_sub(length, Ordering::Relaxed);
+            if let Some(peer) = self.lock().get(&peer) {
+                peer.stop.cancel();
+            }
+            return false;
+        }
+        true
+    }
+
+    /// The nodes whose link is up.
+    pub(crate) fn up(&self) -> Vec<NodeId> {
+        let peers = self.lock();
+        let up = peers.iter().filter(|(_, peer)| matches!(peer.state, LinkState::Up { .. }));
+        up.map(|(node, _)| *node).collect()
+    }
+
+    /// Close the link to a node, or end the attempt.
+    pub(crate) fn disconnect(&self, peer: NodeId) {
+        if let Some(peer) = self.lock().get(&peer) {
+            peer.stop.cancel();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begin an attempt: its number and delay. None if one is under way, or there is nothing to do.
+    fn begin(&self, node: NodeId, incarnation: u64) -> Begin {
+        let mut peers = self.lock();
+        let peer = peers.entry(node).or_insert_with(|| Peer {
+            stop: CancellationToken::new(),
+            attempt: 0,
+            state: LinkState::Down,
+            failures: 0,
+            warned: None,
+        });
+        match &peer.state {
+            LinkState::Connecting => return Begin::UnderWay,
+            LinkState::Up { hello, .. } if hello.incarnation >= incarnation => {
+                return Begin::IsUp(hello.clone());
+            }
+            // That link leads to a node that has restarted since.
+            LinkState::Up { .. } => peer.stop.cancel(),
+            LinkState::Down => {}
+        }
+        peer.attempt += 1;
+        peer.stop = CancellationToken::new();
+        peer.state = LinkState::Connecting;
+        let delay = match peer.failures {
+            0 => Duration::ZERO,
+            failures => DELAY_MIN.saturating_mul(1 << (failures - 1).min(10)).min(DELAY_MAX),
+        };
+        Begin::Attempt {
+            attempt: peer.attempt,
+            stop: peer.stop.clone(),
+            delay: delay / 2 + jitter(delay / 2),
+        }
+    }
+
+    /// The link of this attempt is up; false if a newer attempt has begun.
+    fn is_up(&self, node: NodeId, attempt: u64, queue: Queue, hello: Arc<Hello>) -> bool {
+        let mut peers = self.lock();
+        let Some(peer) = peers.get_mut(&node).filter(|peer| peer.attempt == attempt) else {
+            return false;
+        };
+        peer.state = LinkState::Up { queue, hello, since: Instant::now() };
+        true
+    }
+
+    /// The link of this attempt is down, or could not be made; none if a newer attempt has begun,
+    /// else whether to warn.
+    fn is_down(&self, node: NodeId, attempt: u64) -> Option<bool> {
+        let mut peers = self.lock();
+        let peer = peers.get_mut(&node).filter(|peer| peer.attempt == attempt)?;
+        let was_steady =
+            matches!(&peer.state, LinkState::Up { since, .. } if since.elapsed() >= STEADY);
+        peer.failures = if was_steady { 0 } else { peer.failures.saturating_add(1) };
+        peer.state = LinkState::Down;
+        let warn =
+            peer.failures > 1 && peer.warned.is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL);
+        if warn {
+            peer.warned = Some(Instant::now());
+        }
+        Some(warn)
+    }
+}
+
+enum Begin {
+    UnderWay,
+    IsUp(Arc<Hello>),
+    Attempt { attempt: u64, stop: CancellationToken, delay: Duration },
+}
+
+/// Make a link to a node, as core asked for.
+pub(crate) fn connect(shell: &Arc<Shell>, peer: NodeId) {
+    let incarnation = shell.lock_book().incarnation(peer);
+    match shell.links.begin(peer, incarnation) {
+        Begin::UnderWay => {}
+        Begin::IsUp(hello) => link_up(shell, peer, &hello),
+        Begin::Attempt { attempt, stop, delay } => {
+            let shell = shell.clone();
+            shell.clone().spawn(async move {
+                let ended = stop.run_until_cancelled(run(&shell, peer, attempt, delay)).await;
+                if let Some(warn) = shell.links.is_down(peer, attempt) {
+                    if let Some(Err(error)) = ended {
+                        report(&shell, peer, warn, &error);
+                    }
+                    shell.feed(Input::LinkDown(peer));
+                }
+            });
+        }
+    }
+}
+
+fn report(shell: &Shell, peer: NodeId, warn: bool, error: &Broken) {
+    let name = shell.name_of(peer);
+    let name = name.as_deref().unwrap_or("?");
+    let error: &dyn std::error::Error = error;
+    if warn {
+        tracing::warn!(%peer, name, error, "beacons of a node are heard, but no link to it holds");
+    } else {
+        tracing::debug!(%peer, name, error, "link ended");
+    }
+}
+
+fn link_up(shell: &Arc<Shell>, peer: NodeId, hello: &Hello) {
+    let name: Arc<str> = hello.name.as_str().into();
+    shell.set_name(peer, name.clone());
+    shell.feed(Input::LinkUp { peer, incarnation: hello.incarnation, name });
+    shell.radio.tell_peers(peer);
+}
+
+async fn run(
+    shell: &Arc<Shell>,
+    peer: NodeId,
+    attempt: u64,
+    delay: Duration,
+) -> Result<(), Broken> {
+    sleep(delay).await;
+    let address = shell.lock_book().address(peer).ok_or(Broken::Unknown)?;
+    let dial = timeout(HANDSHAKE_MAX, dial(shell, peer, address));
+    let (mut frames, hello) = dial.await.map_err(|_| Broken::Late(address))??;
+    let (sender, mut receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
+    let queue = Queue { frames: sender, bytes: Arc::default() };
+    let hello = Arc::new(hello);
+    let bytes = queue.bytes.clone();
+    if !shell.links.is_up(peer, attempt, queue, hello.clone()) {
+        return Ok(());
+    }
+    link_up(shell, peer, &hello);
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            count = receiver.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return Ok(());
+                }
+                let length = batch.iter().map(Bytes::len).sum::<usize>();
+                for frame in batch.drain(..) {
+                    frames.feed(frame).await.map_err(Broken::Transport)?;
+                }
+                SinkExt::<Bytes>::flush(&mut frames).await.map_err(Broken::Transport)?;
+                bytes.fetch_sub(length, Ordering::Relaxed);
+            }
+            // After its greeting the other side says nothing here, but it can close.
+            read = frames.next() => {
+                return Err(match read {
+                    None => Broken::Closed,
+                    Some(Ok(_)) => Broken::Unexpected,
+                    Some(Err(error)) => Broken::Transport(error),
+                });
+            }
+        }
+    }
+}
+
+async fn dial(
+    shell: &Shell,
+    peer: NodeId,
+    address: SocketAddr,
+) -> Result<(Frames<TlsStream<TcpStream>>, Hello), Broken> {
+    let handshake = |error| Broken::Handshake(address, error);
+    let stream = TcpStream::connect(address).await;
+    let stream = stream.map_err(|error| Broken::Connect(address, error))?;
+    tune(&stream).map_err(|error| Broken::Connect(address, error))?;
+    let name = tls::dialled(peer).map_err(|error| handshake(io::Error::other(error)))?;
+    let connector = TlsConnector::from(shell.tls.client.clone());
+    let stream = connector.connect(name, stream).await.map_err(handshake)?;
+    let proved = tls::peer(stream.get_ref().1.peer_certificates(), shell.who.cluster);
+    let proved = proved.map_err(Broken::Certificate)?;
+    let mut frames = frames(stream);
+    say_hello(&mut frames, shell).await.map_err(handshake)?;
+    // What is wrong with the own certificate is told only now.
+    let hello = hear_hello(&mut frames, &proved).await.map_err(|error| match error {
+        Broken::Transport(error) => handshake(error),
+        other => other,
+    })?;
+    Ok((frames, hello))
+}
+
+/// A stream cut into messages; short ones only until the greeting was heard.
+pub(crate) fn frames<S: AsyncRead + AsyncWrite>(stream: S) -> Frames<S> {
+    let mut codec = LengthDelimitedCodec::new();
+    codec.set_max_frame_length(HELLO_BYTES_MAX);
+    Framed::new(stream, codec)
+}
+
+/// Say who this node is.
+pub(crate) async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(
+    frames: &mut Frames<S>,
+    shell: &Shell,
+) -> io::Result<()> {
+    frames.send(Message::Hello(shell.hello()).to_bytes()).await
+}
+
+/// Hear who the other side is; it must be who it proved to be. Longer messages may come then.
+pub(crate) async fn hear_hello<S: AsyncRead + AsyncWrite + Unpin>(
+    frames: &mut Frames<S>,
+    proved: &crate::identity::Peer,
+) -> Result<Hello, Broken> {
+    let frame = frames.next().await.ok_or(Broken::Closed)?.map_err(Broken::Transport)?;
+    let Message::Hello(hello) = Message::from_bytes(frame.freeze()).map_err(Broken::Message)?
+    else {
+        return Err(Broken::Unexpected);
+    };
+    if hello.protocol != izna_proto::PROTOCOL {
+        return Err(Broken::Protocol { theirs: hello.protocol, ours: izna_proto::PROTOCOL });
+    }
+    if hello.node != proved.node || *hello.name != *proved.name {
+        let (said, proved) = (hello.name, proved.name.to_string());
+        return Err(Broken::Name { said, proved });
+    }
+    frames.codec_mut().set_max_frame_length(FRAME_BYTES_MAX);
+    Ok(hello)
+}
+
+/// No delay, and an end to connections whose other machine is gone.
+pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let alive = TcpKeepalive::new().with_time(SILENCE_MAX).with_interval(SILENCE_MAX / 4);
+    socket.set_tcp_keepalive(&alive.with_retries(3))?;
+    socket.set_tcp_user_timeout(Some(SILENCE_MAX))
+}
+
+/// Up to `most`, evenly: nodes that lost the same peer do not all come back at once.
+fn jitter(most: Duration) -> Duration {
+    let mut byte = [0];
+    // Without a random byte there is no jitter, which is no harm.
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
+    most.mul_f64(f64::from(byte[0]) / 255.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(links: &Links) -> (u64, Duration) {
+        match links.begin(NodeId(1), 1) {
+            Begin::Attempt { attempt, delay, .. } => (attempt, delay),
+            _ => panic!("no attempt"),
+        }
+    }
+
+    fn up(links: &Links, attempt: u64) -> mpsc::Receiver<Bytes> {
+        let (frames, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let queue = Queue { frames, bytes: Arc::default() };
+        let cluster = izna_proto::ClusterId(1);
+        let (node, name) = (NodeId(1), "one".to_string());
+        let hello = Hello { protocol: 1, cluster, node, incarnation: 1, name, peer_port: 1 };
+        assert!(links.is_up(NodeId(1), attempt, queue, Arc::new(hello)));
+        receiver
+    }
+
+    /// If this fails, a node that cannot be reached is dialled ten times a second by everyone.
+    #[test]
+    fn attempts_are_delayed_after_failures() {
+        let links = Links::default();
+        let (first, delay) = attempt(&links);
+        assert_eq!(delay, Duration::ZERO);
+        assert!(matches!(links.begin(NodeId(1), 1), Begin::UnderWay));
+        assert_eq!(links.is_down(NodeId(1), first), Some(false));
+        let mut last = Duration::ZERO;
+        for failures in 1..20u32 {
+            let (number, delay) = attempt(&links);
+            let full = DELAY_MIN.saturating_mul(1 << (failures - 1).min(10)).min(DELAY_MAX);
+            assert!(delay >= full / 2 && delay <= full, "{delay:?} after {failures}");
+            assert_eq!(links.is_down(NodeId(1), number), Some(failures == 1));
+            last = delay;
+        }
+        assert!(last >= DELAY_MAX / 2);
+    }
+
+    /// If this fails, the end of an old link is taken for the end of the new one.
+    #[test]
+    fn an_old_attempt_says_nothing() {
+        let links = Links::default();
+        let (first, _) = attempt(&links);
+        let _receiver = up(&links, first);
+        assert!(matches!(links.begin(NodeId(1), 1), Begin::IsUp(_)));
+        let Begin::Attempt { attempt: second, .. } = links.begin(NodeId(1), 2) else { panic!() };
+        assert_eq!(links.is_down(NodeId(1), first), None);
+        assert!(links.is_down(NodeId(1), second).is_some());
+    }
+
+    /// If this fails, a node that reads slowly fills this node's memory.
+    #[test]
+    fn a_full_queue_breaks_the_link() {
+        let links = Links::default();
+        let ask = Message::AskInventory;
+        assert!(!links.send(NodeId(1), &ask));
+        let Begin::Attempt { attempt, stop, .. } = links.begin(NodeId(1), 1) else { panic!() };
+        let mut receiver = up(&links, attempt);
+        (0..QUEUE_FRAMES_MAX).for_each(|_| assert!(links.send(NodeId(1), &ask)));
+        assert!(!stop.is_cancelled());
+        assert!(!links.send(NodeId(1), &ask));
+        assert!(stop.is_cancelled());
+        let _ = links.is_down(NodeId(1), attempt);
+        while receiver.try_recv().is_ok() {}
+
+        let Begin::Attempt { attempt, stop, .. } = links.begin(NodeId(1), 1) else { panic!() };
+        let _receiver = up(&links, attempt);
+        let piece = Bytes::from(vec![0; 8 << 20]);
+        let digest = izna_proto::Digest([0; 32]);
+        let large = Message::Artifact { digest, offset: 0, length: 8 << 20, piece };
+        let fitting = (0..20).take_while(|_| links.send(NodeId(1), &large)).count();
+        assert_eq!(fitting, 7);
+        assert!(stop.is_cancelled());
+    }
+}

@@ -1,0 +1,259 @@
+//! Beacons on the air: sends those that core makes, hears those of others, and tells nodes without
+//! multicast of each other.
+
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use izna_core::Input;
+use izna_proto::{Beacon, Message, NodeId, PeerAddress};
+use tokio::{
+    net::{UdpSocket, lookup_host},
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    beacon::{Budget, DATAGRAM_BYTES_MAX, Refused, Seal},
+    book::Way,
+    net::Multicast,
+    quiet::Quiet,
+    shell::Shell,
+};
+
+/// A node that has heard nobody for this long says so.
+const ALONE_AFTER: Duration = Duration::from_secs(3);
+/// News of addresses are gathered for this long.
+const GATHER: Duration = Duration::from_millis(100);
+/// Addresses are looked at again after this long though nothing is new.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
+/// Names of seeds are looked up again after this long.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Radio {
+    seal: Seal,
+    multicast: Option<(UdpSocket, Multicast)>,
+    unicast: UdpSocket,
+    seeds: Vec<String>,
+    heard_self: AtomicBool,
+    news: Notify,
+    /// What each node was told last.
+    told: Mutex<HashMap<NodeId, Vec<PeerAddress>>>,
+    targets: Mutex<Vec<SocketAddr>>,
+    refused: Quiet,
+    unsent: Quiet,
+    flooded: Quiet,
+}
+
+impl Radio {
+    pub(crate) fn new(
+        seal: Seal,
+        multicast: Option<(UdpSocket, Multicast)>,
+        unicast: UdpSocket,
+        seeds: Vec<String>,
+    ) -> Self {
+        Self {
+            seal,
+            multicast,
+            unicast,
+            seeds,
+            heard_self: AtomicBool::new(false),
+            news: Notify::new(),
+            told: Mutex::default(),
+            targets: Mutex::default(),
+            refused: Quiet::default(),
+            unsent: Quiet::default(),
+            flooded: Quiet::default(),
+        }
+    }
+
+    /// Whether beacons can come: by multicast, as shown by one's own, or from anybody.
+    pub(crate) fn is_tuned(&self, shell: &Shell) -> bool {
+        self.multicast.is_none()
+            || self.heard_self.load(Ordering::Relaxed)
+            || shell.lock_book().has_heard()
+    }
+
+    /// Send a beacon to everyone. Never waits: what does not go out now is dropped.
+    pub(crate) fn send(&self, shell: &Shell, beacon: &Beacon) {
+        let datagram = self.seal.seal(beacon);
+        if let Some((socket, multicast)) = &self.multicast {
+            let group = SocketAddr::from((multicast.group, multicast.port));
+            self.send_to(socket, &datagram, group);
+        }
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        shell.lock_book().targets(Instant::now(), &mut targets);
+        targets.iter().for_each(|target| self.send_to(&self.unicast, &datagram, *target));
+    }
+
+    fn send_to(&self, socket: &UdpSocket, datagram: &[u8], to: SocketAddr) {
+        match socket.try_send_to(datagram, to) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                if let Some(left_out) = self.unsent.take() {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(%to, error, left_out, "cannot send beacons");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Another node told where nodes are.
+    pub(crate) fn told(&self, shell: &Shell, peers: &[PeerAddress]) {
+        shell.lock_book().told(Instant::now(), shell.who.node, peers);
+    }
+
+    /// The link to a node is new: it was not told anything yet.
+    pub(crate) fn tell_peers(&self, peer: NodeId) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.news.notify_one();
+    }
+
+    fn hear(&self, shell: &Arc<Shell>, datagram: &[u8], from: SocketAddr, way: Way) {
+        let beacon = match self.seal.open(datagram) {
+            Ok(beacon) => beacon,
+            Err(why) => return self.refuse(from, &why),
+        };
+        if beacon.node == shell.who.node {
+            if beacon.incarnation == shell.incarnation {
+                self.heard_self.store(true, Ordering::Relaxed);
+                return;
+            }
+        } else if shell.lock_book().heard(Instant::now(), &beacon, from.ip(), way) {
+            self.news.notify_one();
+        }
+        shell.feed(Input::Heard(beacon));
+    }
+
+    fn refuse(&self, from: SocketAddr, why: &Refused) {
+        // Clusters that share a network and a port are no news.
+        if matches!(why, Refused::Cluster(_)) {
+            tracing::trace!(%from, %why, "dropped a datagram");
+        } else if let Some(left_out) = self.refused.take() {
+            tracing::warn!(%from, %why, left_out, "dropped a datagram that is no good beacon");
+        }
+    }
+
+    fn tell_all(&self, shell: &Shell) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for peer in shell.links.up() {
+            let list = shell.lock_book().list(now, peer);
+            let last = told.entry(peer).or_default();
+            if list != *last && shell.links.send(peer, &Message::Peers(list.clone())) {
+                *last = list;
+            }
+        }
+    }
+}
+
+/// Start all that goes on by itself.
+pub(crate) fn start(shell: &Arc<Shell>) {
+    let spawn = |future| shell.spawn(future);
+    if shell.radio.multicast.is_some() {
+        let shell = shell.clone();
+        spawn(Box::pin(listen(shell, Way::Multicast)) as crate::shell::Background);
+    }
+    spawn(Box::pin(listen(shell.clone(), Way::Unicast)));
+    spawn(Box::pin(tell(shell.clone())));
+    spawn(Box::pin(warn_if_alone(shell.clone())));
+    if !shell.radio.seeds.is_empty() {
+        spawn(Box::pin(look_up_seeds(shell.clone())));
+    }
+}
+
+async fn listen(shell: Arc<Shell>, way: Way) {
+    let radio = &shell.radio;
+    let socket = match (&radio.multicast, way) {
+        (Some((socket, _)), Way::Multicast) => socket,
+        _ => &radio.unicast,
+    };
+    let mut budget = Budget::new(Instant::now());
+    // One byte more than is looked at: what fills it is too long.
+    let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            // An answer of the network to what was sent to a port without a listener, mostly.
+            sleep(Duration::from_millis(1)).await;
+            continue;
+        };
+        if !budget.take(Instant::now(), from.ip()) {
+            if let Some(left_out) = radio.flooded.take() {
+                tracing::warn!(%from, left_out, "dropped datagrams: too many a second from there");
+            }
+            continue;
+        }
+        let datagram = buffer.get(..length).filter(|datagram| datagram.len() <= DATAGRAM_BYTES_MAX);
+        radio.hear(&shell, datagram.unwrap_or_default(), from, way);
+    }
+}
+
+async fn tell(shell: Arc<Shell>) {
+    loop {
+        let _ = timeout(TELL_INTERVAL, shell.radio.news.notified()).await;
+        shell.radio.tell_all(&shell);
+        sleep(GATHER).await;
+    }
+}
+
+async fn look_up_seeds(shell: Arc<Shell>) {
+    let mut unknown: HashMap<String, bool> = HashMap::new();
+    loop {
+        let mut addresses = Vec::new();
+        for seed in &shell.radio.seeds {
+            let found = lookup_host(seed.as_str()).await;
+            let was_unknown = unknown.insert(seed.clone(), found.is_err()).unwrap_or(false);
+            match found {
+                Ok(found) => addresses.extend(found),
+                Err(error) if !was_unknown => {
+                    tracing::warn!(seed, %error, "a seed's name is not known; it is tried again");
+                }
+                Err(_) => {}
+            }
+        }
+        // The beacon socket has one family; addresses of the other cannot be sent to.
+        let is_v4 = shell.address.is_ipv4();
+        addresses.retain(|address: &SocketAddr| address.is_ipv4() == is_v4);
+        shell.lock_book().set_seeds(addresses);
+        sleep(LOOKUP_INTERVAL).await;
+    }
+}
+
+async fn warn_if_alone(shell: Arc<Shell>) {
+    sleep(ALONE_AFTER).await;
+    let radio = &shell.radio;
+    if shell.lock_book().has_heard() {
+        return;
+    }
+    let seconds = ALONE_AFTER.as_secs();
+    match &radio.multicast {
+        Some((_, Multicast { group, port, interface })) => {
+            if radio.heard_self.load(Ordering::Relaxed) {
+                return;
+            }
+            tracing::warn!(
+                "no beacon was heard within {seconds} s, not even this node's own: multicast to \
+                 {group}:{port} does not work on the interface with the address {interface}; give \
+                 the address of another interface, or name other nodes with --seed HOST:PORT"
+            );
+        }
+        None if radio.seeds.is_empty() => {}
+        None => {
+            let seeds = radio.seeds.join(", ");
+            tracing::warn!(
+                "no beacon was heard within {seconds} s from the seeds {seeds}: they do not run, \
+                 are of another cluster, or UDP from their port to port {} of this machine does \
+                 not get through",
+                shell.address.port()
+            );
+        }
+    }
+}

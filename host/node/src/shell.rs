@@ -1,0 +1,417 @@
+//! The shell: the one lock around core, and the doing of what core puts out.
+//!
+//! Sockets' tasks and step threads call [`Shell::feed`] alike. Within the lock core decides and its
+//! outputs are taken; they are done after it, on the calling thread: a step whose successor runs
+//! here too never leaves its thread. What must keep its order whoever calls (links, components, the
+//! table) goes through one queue to [`control`](crate::control).
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use izna_core::{Core, Input, Output, Reply, Step, Time};
+use izna_proto::{
+    ClusterId, Failure, FailureKind, Hello, MemoryAnswer, MemoryError, MemoryOperation, Message,
+    NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
+};
+use izna_runtime::{BoxFuture, Executor, Host, Runtime, Spawner, StepLimits, Stream};
+use izna_store::Store;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Error, artifacts::Artifacts, book::Book, control::Control, inbound::Inbound, links::Links,
+    radio::Radio, tls,
+};
+
+pub(crate) type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The newest line of each app, in the order of their names.
+pub(crate) type TableLines = Arc<Vec<TableEntry>>;
+
+/// Who this node is.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub(crate) name: Arc<str>,
+    pub(crate) node: NodeId,
+    pub(crate) cluster: ClusterId,
+}
+
+/// All of a running node.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pub(crate) who: Who,
+    pub(crate) incarnation: u64,
+    /// Where links and unicast beacons are taken.
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: tls::Configs,
+    pub(crate) links: Links,
+    pub(crate) inbound: Inbound,
+    pub(crate) radio: Radio,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) runtime: Runtime,
+    pub(crate) table: watch::Sender<TableLines>,
+    pub(crate) drained: watch::Sender<bool>,
+    pub(crate) draining: AtomicBool,
+    pub(crate) payload_bytes_max: u64,
+    /// Processes that were encoded to be sent. A step whose successor runs here adds none.
+    pub(crate) process_encoded: AtomicU64,
+
+    core: Mutex<Core>,
+    pub(crate) began: Instant,
+    alarm: Alarm,
+    pub(crate) control: mpsc::UnboundedSender<Control>,
+    pub(crate) book: Mutex<Book>,
+    pub(crate) names: RwLock<HashMap<NodeId, Arc<str>>>,
+    pub(crate) replies: Mutex<HashMap<SlotId, oneshot::Sender<Reply>>>,
+    pub(crate) slots: AtomicU64,
+    pub(crate) memory: Mutex<HashMap<u64, oneshot::Sender<MemoryAnswer>>>,
+    memory_requests: AtomicU64,
+    spawner: Spawner,
+    pub(crate) executor: Mutex<Option<Executor>>,
+    pub(crate) store: RwLock<Option<Arc<Store>>>,
+
+    io: Handle,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// When core wants to be woken, and when the task that does it will look.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    at: AtomicI64,
+    looks_at: AtomicI64,
+    earlier: Notify,
+}
+
+thread_local! {
+    /// Kept from call to call for its room.
+    static OUTPUTS: RefCell<Vec<Output>> = const { RefCell::new(Vec::new()) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a shell is made of that can be wrong.
+pub(crate) struct Parts {
+    pub(crate) who: Who,
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: tls::Configs,
+    pub(crate) radio: Radio,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) runtime: Runtime,
+    pub(crate) executor: Executor,
+    pub(crate) core: izna_core::Config,
+    pub(crate) store: Store,
+    pub(crate) control: mpsc::UnboundedSender<Control>,
+}
+
+impl Shell {
+    /// A shell with a new core. Must be called on the sockets' runtime, where its tasks will be.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            names: RwLock::new([(parts.who.node, parts.who.name.clone())].into()),
+            who: parts.who,
+            incarnation: parts.store.incarnation(),
+            address: parts.address,
+            tls: parts.tls,
+            links: Links::default(),
+            inbound: Inbound::default(),
+            radio: parts.radio,
+            artifacts: parts.artifacts,
+            runtime: parts.runtime,
+            table: watch::Sender::new(TableLines::default()),
+            drained: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
+            payload_bytes_max: parts.core.payload_bytes_max as u64,
+            process_encoded: AtomicU64::new(0),
+            core: Mutex::new(Core::new(parts.core, Time::default())),
+            began: Instant::now(),
+            alarm: Alarm::new(),
+            control: parts.control,
+            book: Mutex::default(),
+            replies: Mutex::default(),
+            slots: AtomicU64::new(0),
+            memory: Mutex::default(),
+            memory_requests: AtomicU64::new(0),
+            spawner: parts.executor.spawner(),
+            executor: Mutex::new(Some(parts.executor)),
+            store: RwLock::new(Some(Arc::new(parts.store))),
+            io: Handle::current(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Tell core what happened, and do what it wants done. Short; from any thread.
+    pub(crate) fn feed(self: &Arc<Self>, input: Input) {
+        self.drive(|core, now| core.handle(now, input));
+    }
+
+    /// The same, with a look at core before anything else happens to it.
+    pub(crate) fn feed_and_look<T>(
+        self: &Arc<Self>,
+        input: Input,
+        look: impl FnOnce(&Core) -> T,
+    ) -> Option<T> {
+        self.drive(|core, now| {
+            core.handle(now, input);
+            look(core)
+        })
+    }
+
+    /// Look at core.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> Option<T> {
+        self.lock_core().map(|core| look(&core))
+    }
+
+    fn drive<T>(self: &Arc<Self>, input: impl FnOnce(&mut Core, Time) -> T) -> Option<T> {
+        let mut outputs = OUTPUTS.take();
+        let result = {
+            let mut core = self.lock_core()?;
+            let result = input(&mut core, self.now());
+            while let Some(output) = core.poll() {
+                match output {
+                    Output::Run(_)
+                    | Output::Send { .. }
+                    | Output::Reply(_)
+                    | Output::MemoryAnswer { .. } => outputs.push(output),
+                    ordered => {
+                        // With nobody to receive it, the node has stopped.
+                        let _ = self.control.send(Control::Output(ordered));
+                    }
+                }
+            }
+            self.alarm.set(core.deadline());
+            result
+        };
+        outputs.drain(..).for_each(|output| self.perform(output));
+        OUTPUTS.replace(outputs);
+        Some(result)
+    }
+
+    /// None once core has failed: then nothing that it says can be trusted, and the node stops.
+    fn lock_core(&self) -> Option<MutexGuard<'_, Core>> {
+        match self.core.lock() {
+            Ok(core) => Some(core),
+            Err(_) => {
+                if !self.stop.is_cancelled() {
+                    tracing::error!("this node found a contradiction in its own state and stops");
+                    self.stop.cancel();
+                }
+                None
+            }
+        }
+    }
+
+    fn perform(self: &Arc<Self>, output: Output) {
+        match output {
+            Output::Run(step) => self.run(step),
+            Output::Send { peer, message } => {
+                let is_process = matches!(message, Message::Deliver(_));
+                if self.links.send(peer, &message) && is_process {
+                    self.process_encoded.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Output::Reply(reply) => {
+                if let Some(waiting) = lock(&self.replies).remove(&reply.slot) {
+                    let _ = waiting.send(reply);
+                }
+            }
+            Output::MemoryAnswer { request, answer } => {
+                if let Some(waiting) = lock(&self.memory).remove(&request) {
+                    let _ = waiting.send(answer);
+                }
+            }
+            // All others went to `control`.
+            _ => {}
+        }
+    }
+
+    fn run(self: &Arc<Self>, step: Step) {
+        let (shell, held) = (self.clone(), step.held);
+        let Some(component) = self.artifacts.component(&step.digest) else {
+            let why = format!("{} is not here any more", step.digest);
+            let end = StepEnd::Failed(Failure::new(FailureKind::Unavailable, why));
+            // Not at once: it could be a long chain of entries that all fail here.
+            self.spawner.spawn(async move {
+                shell.feed(Input::Stepped { held, end, used: Duration::ZERO });
+            });
+            return;
+        };
+        let limits = StepLimits {
+            memory_bytes_max: step.limits.memory_bytes_max,
+            cpu_ms_max: step.limits.cpu_ms_max,
+            payload_bytes_max: self.payload_bytes_max,
+        };
+        let (function, run) = (step.function.clone(), step.run.clone());
+        let host = StepHost { shell: self.clone(), step: Scene::of(&step) };
+        let future = component.step(function, run, limits, Arc::new(host));
+        let sliced = self.clone();
+        self.spawner.spawn_with(
+            async move {
+                let stepped = future.await;
+                shell.feed(Input::Stepped { held, end: stepped.end, used: stepped.used });
+            },
+            move || sliced.feed(Input::Sliced(held)),
+        );
+    }
+
+    /// The time as core is told it.
+    pub(crate) fn now(&self) -> Time {
+        let micros = self.began.elapsed().as_micros();
+        Time::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    /// What this node says at the start of a link.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            cluster: self.who.cluster,
+            node: self.who.node,
+            incarnation: self.incarnation,
+            name: self.who.name.to_string(),
+            peer_port: self.address.port(),
+        }
+    }
+
+    pub(crate) fn lock_book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.book)
+    }
+
+    /// The data directory, unless the node has stopped.
+    pub(crate) fn store(&self) -> Result<Arc<Store>, Error> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or(Error::Stopped)
+    }
+
+    pub(crate) fn name_of(&self, node: NodeId) -> Option<Arc<str>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&node).cloned()
+    }
+
+    pub(crate) fn set_name(&self, node: NodeId, name: Arc<str>) {
+        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(node, name);
+    }
+
+    /// Go on with `future` on the sockets' thread until the node stops.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let task = async move {
+            let _ = stop.run_until_cancelled(future).await;
+        };
+        self.tasks.spawn_on(task, &self.io);
+    }
+
+    /// Do what waits for the disk or computes for long elsewhere. A stop waits for its end.
+    pub(crate) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn_blocking_on(work, &self.io)
+    }
+}
+
+/// Call core when it wants to be called though nothing happened.
+pub(crate) async fn wake(shell: Arc<Shell>) {
+    loop {
+        let at = shell.alarm.at.load(Ordering::Acquire);
+        let micros = at.saturating_sub(shell.now().as_micros());
+        if micros <= 0 {
+            shell.drive(Core::tick);
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let wait = Duration::from_micros(micros.unsigned_abs()).min(Duration::from_secs(3600));
+        shell.alarm.looks_at.store(at, Ordering::Release);
+        // What was set to be earlier before the line above told nobody.
+        if shell.alarm.at.load(Ordering::Acquire) < at {
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shell.alarm.earlier.notified() => {}
+        }
+    }
+}
+
+impl Alarm {
+    fn new() -> Self {
+        Self { at: AtomicI64::new(0), looks_at: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+    }
+
+    /// Called within the lock of core.
+    fn set(&self, at: Option<Time>) {
+        let at = at.map_or(i64::MAX, Time::as_micros);
+        self.at.store(at, Ordering::Release);
+        if at < self.looks_at.load(Ordering::Acquire) {
+            self.earlier.notify_one();
+        }
+    }
+}
+
+/// What a step's host calls are about.
+#[derive(Debug)]
+struct Scene {
+    app: Arc<str>,
+    component: Arc<str>,
+    process: izna_proto::ProcessId,
+}
+
+impl Scene {
+    fn of(step: &Step) -> Self {
+        let (app, component) = (step.app.clone(), step.component.clone());
+        Self { app, component, process: step.process }
+    }
+}
+
+/// What a step asks of the node.
+struct StepHost {
+    shell: Arc<Shell>,
+    step: Scene,
+}
+
+/// Ends the wait for an answer of cluster memory when the step ends first.
+struct Waiting {
+    shell: Arc<Shell>,
+    request: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        lock(&self.shell.memory).remove(&self.request);
+    }
+}
+
+impl Host for StepHost {
+    fn memory(&self, key: String, operation: MemoryOperation) -> BoxFuture<MemoryAnswer> {
+        let (shell, app) = (self.shell.clone(), self.step.app.clone());
+        let request = shell.memory_requests.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        lock(&shell.memory).insert(request, sender);
+        let waiting = Waiting { shell: shell.clone(), request };
+        shell.feed(Input::Memory { request, app, key, operation });
+        Box::pin(async move {
+            let answer = receiver.await;
+            drop(waiting);
+            answer.unwrap_or(Err(MemoryError::Unavailable))
+        })
+    }
+
+    fn log(&self, stream: Stream, line: &str) {
+        let Scene { app, component, process } = &self.step;
+        tracing::info!(target: "guest", %app, %component, %process, %stream, "{line}");
+    }
+}

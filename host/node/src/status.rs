@@ -1,0 +1,59 @@
+//! What an operator may look at.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use izna_core::{Counters, PeerStatus, ProcessStatus};
+use izna_proto::{ClusterId, Digest, Load, NodeId};
+
+/// The most processes that a snapshot lists.
+pub const SNAPSHOT_PROCESSES_MAX: usize = 1000;
+
+/// A node at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its count of restarts.
+    pub incarnation: u64,
+    /// Where it takes links and unicast beacons.
+    pub address: SocketAddr,
+    /// How long it has run.
+    pub uptime: Duration,
+    /// Whether it should be sent requests.
+    pub ready: bool,
+    /// Whether it takes nothing new.
+    pub draining: bool,
+    /// Its load.
+    pub load: Load,
+    /// The components that are ready here.
+    pub holds: Vec<Digest>,
+    /// The other nodes, by name.
+    pub peers: Vec<Peer>,
+    /// Processes held here, up to [`SNAPSHOT_PROCESSES_MAX`].
+    pub processes: Vec<ProcessStatus>,
+    /// How many processes are held here.
+    pub held: usize,
+    /// How many clients wait here.
+    pub waiting: usize,
+    /// The bytes of cluster memory kept here.
+    pub memory_bytes: usize,
+    /// What core counts.
+    pub counters: Counters,
+    /// Processes that were encoded to be sent to another node.
+    pub process_encoded: u64,
+    /// Compiled components: how often the cache had them.
+    pub cache: izna_runtime::CacheCounts,
+}
+
+/// Another node.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// As core sees it.
+    pub status: PeerStatus,
+    /// Where its links are taken, if a beacon told.
+    pub address: Option<SocketAddr>,
+}

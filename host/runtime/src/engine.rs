@@ -1,0 +1,278 @@
+//! The engine and its settings: what a runtime may use, and how it gets from bytes to something
+//! that can run.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use izna_proto::Digest;
+use ring::digest;
+use wasmtime::component::{Component as Compiled, Linker};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::bindings::ExplicitPre;
+use crate::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::cache::{Cache, CacheCounts};
+use crate::state::State;
+use crate::ticker::Ticker;
+use crate::{Component, Error};
+
+/// The address space that a memory has, so that guests need no bounds checks, and the unmapped
+/// space after it.
+const RESERVATION_BYTES: u64 = 4 << 30;
+const GUARD_BYTES: u64 = 32 << 20;
+/// More steps would not fit into the 47 bits of a process's address space.
+const STEPS_MAX: usize = 5000;
+/// What a freed slot keeps of its memory, so that the next step finds it without a page fault.
+const KEPT_BYTES: usize = 256 << 10;
+/// How many freed slots keep that.
+const WARM_SLOTS_MAX: u32 = 100;
+/// The host's own part of a step's stack.
+const HOST_STACK_BYTES: usize = 1536 << 10;
+
+/// What a [`Runtime`] may use.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The most steps that are live at once, waiting ones included: 1 to 5000. Each takes 16 GiB of
+    /// address space.
+    pub steps_max: usize,
+    /// The largest memory limit that a component may ask for, in bytes: 64 KiB to 4 GiB.
+    pub memory_bytes_max: u64,
+    /// The largest component, in bytes.
+    pub component_bytes_max: u64,
+    /// The largest function of a component, in bytes: the time to compile one grows faster than its
+    /// size.
+    pub function_bytes_max: u64,
+    /// The deepest call stack of a guest, in bytes: 64 KiB to 8 MiB.
+    pub stack_bytes_max: usize,
+    /// How long a step runs before others get a turn, in milliseconds: 1 to 100.
+    pub tick_ms: u32,
+    /// A folder of this node's own for compiled components; none: compile again after a restart.
+    pub cache: Option<PathBuf>,
+    /// The most bytes in that folder; the oldest go first.
+    pub cache_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            steps_max: 1000,
+            memory_bytes_max: 1 << 30,
+            component_bytes_max: 64 << 20,
+            function_bytes_max: 1 << 20,
+            stack_bytes_max: 512 << 10,
+            tick_ms: 1,
+            cache: None,
+            cache_bytes_max: 2 << 30,
+        }
+    }
+}
+
+/// Compiles, links and runs components; cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    engine: Engine,
+    linker: Linker<State>,
+    cache: Option<Cache>,
+    ticker: Ticker,
+}
+
+impl Runtime {
+    /// A runtime with its clock thread. Several in one process share nothing but the address space.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        check(&config)?;
+        let refused = |error: wasmtime::Error| {
+            let reason = format!("{error:#}; fewer live steps need less address space");
+            Error::Engine { steps_max: config.steps_max, reason }
+        };
+        let engine = Engine::new(&engine_config(&config)).map_err(refused)?;
+        let mut linker = Linker::new(&engine);
+        State::link(&mut linker).map_err(refused)?;
+        let cache = match &config.cache {
+            Some(folder) => Some(Cache::open(folder, config.cache_bytes_max)?),
+            None => None,
+        };
+        let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms.into()))
+            .map_err(|source| Error::Thread { name: "izna-ticker".into(), source })?;
+        Ok(Self { inner: Arc::new(Inner { config, engine, linker, cache, ticker }) })
+    }
+
+    /// What it may use.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The component whose bytes are `component` and whose SHA-256 is `digest`, ready to run: from
+    /// the cache, else compiled. Blocking: seconds for a large one, on all cores.
+    ///
+    /// The bytes are those that [`admit`](Self::admit) gave, on this node or another. They are
+    /// checked again as far as safety goes: wrong ones are an error.
+    pub fn load(&self, digest: Digest, component: &[u8]) -> Result<Component, Error> {
+        let compiled = self.compiled(digest, component)?;
+        let unlinked = |error: wasmtime::Error| Error::Link { reason: format!("{error:#}") };
+        let uses_wasi = compiled
+            .component_type()
+            .imports(&self.inner.engine)
+            .any(|(name, _)| name.starts_with("wasi:"));
+        let pre = self.inner.linker.instantiate_pre(&compiled).map_err(unlinked)?;
+        let pre = ExplicitPre::new(pre).map_err(unlinked)?;
+        Ok(Component::new(self.clone(), digest, pre, uses_wasi))
+    }
+
+    /// How often the cache had what was asked for; zeros without a cache.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.inner.cache.as_ref().map(Cache::counts).unwrap_or_default()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(crate) fn ticker(&self) -> &Ticker {
+        &self.inner.ticker
+    }
+
+    fn compiled(&self, digest: Digest, component: &[u8]) -> Result<Compiled, Error> {
+        let engine = &self.inner.engine;
+        if let Some(compiled) = self.inner.cache.as_ref().and_then(|c| c.take(engine, digest)) {
+            return Ok(compiled);
+        }
+        let found = digest_of(component);
+        if found != digest {
+            return Err(Error::Digest { found, wanted: digest });
+        }
+        let uncompiled = |error: wasmtime::Error| Error::Compile { reason: format!("{error:#}") };
+        let Some(cache) = &self.inner.cache else {
+            return Compiled::from_binary(engine, component).map_err(uncompiled);
+        };
+        let code = engine.precompile_component(component).map_err(uncompiled)?;
+        match cache.put(engine, digest, &code) {
+            Some(compiled) => Ok(compiled),
+            // The cache could not be written, which it has told: then without it.
+            None => Compiled::from_binary(engine, component).map_err(uncompiled),
+        }
+    }
+}
+
+/// The SHA-256 of a component's bytes.
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
+    let hash = digest::digest(&digest::SHA256, bytes);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(hash.as_ref());
+    Digest(digest)
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let steps = config.steps_max as u64;
+    let stack = config.stack_bytes_max as u64;
+    let rules: [(&'static str, u64, bool, &'static str); 5] = [
+        ("steps_max", steps, (1..=STEPS_MAX as u64).contains(&steps), "1 to 5000"),
+        (
+            "memory_bytes_max",
+            config.memory_bytes_max,
+            (64 << 10..=4 << 30).contains(&config.memory_bytes_max),
+            "65536 (64 KiB) to 4294967296 (4 GiB)",
+        ),
+        (
+            "stack_bytes_max",
+            stack,
+            (64 << 10..=8 << 20).contains(&stack),
+            "65536 (64 KiB) to 8388608 (8 MiB)",
+        ),
+        ("tick_ms", config.tick_ms.into(), (1..=100).contains(&config.tick_ms), "1 to 100"),
+        (
+            "component_bytes_max",
+            config.component_bytes_max,
+            (1..=1 << 30).contains(&config.component_bytes_max),
+            "1 to 1073741824 (1 GiB)",
+        ),
+    ];
+    match rules.into_iter().find(|(_, _, holds, _)| !holds) {
+        Some((setting, value, _, allowed)) => Err(Error::Config { setting, value, allowed }),
+        None => Ok(()),
+    }
+}
+
+fn engine_config(config: &Config) -> wasmtime::Config {
+    let mut engine = wasmtime::Config::new();
+    engine.wasm_component_model(true).wasm_memory64(false);
+    engine.epoch_interruption(true);
+    engine.memory_init_cow(true);
+    engine.memory_reservation(RESERVATION_BYTES).memory_guard_size(GUARD_BYTES);
+    engine.max_wasm_stack(config.stack_bytes_max);
+    engine.async_stack_size(config.stack_bytes_max + HOST_STACK_BYTES);
+    // Names of functions are all that messages tell; offsets would make the code a tenth larger.
+    engine.generate_address_map(false);
+    engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    engine
+}
+
+fn pool(config: &Config) -> PoolingAllocationConfig {
+    let steps = u32::try_from(config.steps_max).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(steps)
+        .total_stacks(steps)
+        .total_core_instances(steps.saturating_mul(INSTANCES_MAX))
+        .total_memories(steps.saturating_mul(MEMORIES_MAX))
+        .total_tables(steps.saturating_mul(TABLES_MAX))
+        .max_core_instances_per_component(INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_memory_size(usize::try_from(config.memory_bytes_max).unwrap_or(usize::MAX));
+    // Without these a step costs twice as much, and with several threads many times that.
+    pool.linear_memory_keep_resident(KEPT_BYTES)
+        .table_keep_resident(KEPT_BYTES)
+        .async_stack_keep_resident(KEPT_BYTES)
+        .pagemap_scan(Enabled::Auto)
+        .max_unused_warm_slots(WARM_SLOTS_MAX);
+    pool
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, a setting that cannot work would be found out by the first request.
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let refused = |config: Config| Runtime::new(config).unwrap_err().to_string();
+        assert_eq!(
+            refused(Config { steps_max: 0, ..Config::default() }),
+            "runtime setting `steps_max` is 0; allowed are 1 to 5000"
+        );
+        assert_eq!(
+            refused(Config { steps_max: 5001, ..Config::default() }),
+            "runtime setting `steps_max` is 5001; allowed are 1 to 5000"
+        );
+        assert_eq!(
+            refused(Config { tick_ms: 0, ..Config::default() }),
+            "runtime setting `tick_ms` is 0; allowed are 1 to 100"
+        );
+        assert_eq!(
+            refused(Config { memory_bytes_max: 5 << 30, ..Config::default() }),
+            "runtime setting `memory_bytes_max` is 5368709120; allowed are 65536 (64 KiB) to \
+             4294967296 (4 GiB)"
+        );
+    }
+
+    /// If this failed, a node with the most steps that its settings allow would not start.
+    #[test]
+    fn the_largest_pool_fits_into_the_address_space() {
+        Runtime::new(Config { steps_max: STEPS_MAX, ..Config::default() }).unwrap();
+    }
+}

@@ -1,0 +1,280 @@
+//! The network: links as ordered reliable streams that can break, beacons as datagrams that can do
+//! anything.
+
+use std::rc::Rc;
+
+use izna_core::Input;
+use izna_proto::{Beacon, Message, NodeId};
+use rand::RngExt;
+
+use crate::{
+    World,
+    event::{Event, Moment},
+    world::{index, node_id},
+};
+
+/// How a link stands in the eyes of its dialer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Down,
+    Connecting,
+    Up,
+}
+
+/// A link from one node to another.
+#[derive(Debug, Clone, Default)]
+struct Link {
+    state: State,
+    /// Rises with each attempt to make it.
+    generation: u32,
+    /// What is on its way on this or an earlier one is lost.
+    lost: u32,
+    /// It will break, and its dialer does not know yet.
+    doomed: bool,
+    /// What is sent on it from now on is lost.
+    lossy: bool,
+    /// When what was sent last comes out, so that nothing overtakes it.
+    last: Moment,
+    clogged_until: Moment,
+}
+
+/// All links, and who cannot reach whom.
+#[derive(Debug)]
+pub(crate) struct Network {
+    nodes: usize,
+    links: Vec<Link>,
+    /// How many partitions keep the packets of one from the other.
+    blocked: Vec<u16>,
+    /// Who never hears the beacons of whom.
+    deaf: Vec<bool>,
+}
+
+impl Network {
+    pub(crate) fn new(nodes: usize) -> Self {
+        let pairs = nodes * nodes;
+        let (links, blocked) = (vec![Link::default(); pairs], vec![0; pairs]);
+        Self { nodes, links, blocked, deaf: vec![false; pairs] }
+    }
+
+    fn link(&mut self, from: usize, to: usize) -> &mut Link {
+        &mut self.links[from * self.nodes + to]
+    }
+
+    fn is_blocked(&self, from: usize, to: usize) -> bool {
+        self.blocked[from * self.nodes + to] > 0
+    }
+
+    /// Whether a stream can be set up.
+    pub(crate) fn is_reachable(&self, from: usize, to: usize) -> bool {
+        !self.is_blocked(from, to) && !self.is_blocked(to, from)
+    }
+
+    pub(crate) fn deafen(&mut self, from: usize, to: usize) {
+        self.deaf[from * self.nodes + to] = true;
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.blocked.fill(0);
+        self.deaf.fill(false);
+    }
+}
+
+impl World {
+    fn delay(&mut self) -> Moment {
+        let [low, high] = self.options.delay_us;
+        self.random.random_range(low..=high)
+    }
+
+    /// A node tells everyone.
+    pub(crate) fn send_beacon(&mut self, from: usize, beacon: Beacon) {
+        self.beacon_tables[from] = beacon.table;
+        let at = self.now + self.options.delay_us[0];
+        self.queue.push(at, Event::Beacon { from, beacon: Rc::new(beacon) });
+    }
+
+    /// A beacon reaches all who are there, as far as it does.
+    pub(crate) fn beacon(&mut self, from: usize, beacon: &Rc<Beacon>) {
+        let faults = !self.healed;
+        let (loss, duplicates, late) =
+            (self.options.beacon_loss, self.options.beacon_duplicates, self.options.beacon_late);
+        for to in 0..self.nodes.len() {
+            let pair = from * self.network.nodes + to;
+            if to == from || self.network.blocked[pair] > 0 || self.network.deaf[pair] {
+                continue;
+            }
+            if faults && loss > 0.0 && self.random.random::<f64>() < loss {
+                self.seen.count("beacon lost");
+                continue;
+            }
+            if faults && duplicates > 0.0 && self.random.random::<f64>() < duplicates {
+                self.seen.count("beacon duplicated");
+                self.straggle(from, to, beacon);
+            }
+            if faults && late > 0.0 && self.random.random::<f64>() < late {
+                self.seen.count("beacon late");
+                self.straggle(from, to, beacon);
+                continue;
+            }
+            self.input(to, Input::Heard(Beacon::clone(beacon)));
+        }
+    }
+
+    fn straggle(&mut self, from: usize, to: usize, beacon: &Rc<Beacon>) {
+        let late = self.random.random_range(0..=self.options.beacon_late_ms_max * 1000);
+        let beacon = Rc::clone(beacon);
+        self.queue.push(self.now + late, Event::Straggler { from, to, beacon });
+    }
+
+    /// A node begins to make a link, in place of one that is there.
+    pub(crate) fn connect(&mut self, from: usize, to: NodeId) {
+        let to = index(to);
+        let delay = self.delay();
+        let reachable = self.network.is_reachable(from, to);
+        let patience = self.random.random_range(300_000..1_000_000);
+        let target = &self.nodes[to];
+        let wait = if reachable && !target.paused { 3 * delay } else { patience };
+        let incarnation = self.nodes[from].incarnation;
+        let link = self.network.link(from, to);
+        link.generation += 1;
+        link.state = State::Connecting;
+        (link.doomed, link.lossy) = (false, false);
+        link.last = self.now;
+        let generation = link.generation;
+        self.queue.push(self.now + wait, Event::Connected { from, to, generation, incarnation });
+    }
+
+    /// An attempt to make a link has ended.
+    pub(crate) fn connected(&mut self, from: usize, to: usize, generation: u32, incarnation: u64) {
+        let target = &self.nodes[to];
+        let there = target.core.is_some() && !target.paused;
+        let up = there && self.network.is_reachable(from, to);
+        let peer = target.incarnation;
+        let link = self.network.link(from, to);
+        let current = link.generation == generation && link.state == State::Connecting;
+        if !current || self.nodes[from].incarnation != incarnation {
+            return;
+        }
+        link.state = if up { State::Up } else { State::Down };
+        let name = self.names[to].clone();
+        let input = match up {
+            true => Input::LinkUp { peer: node_id(to), incarnation: peer, name },
+            false => Input::LinkDown(node_id(to)),
+        };
+        self.input(from, input);
+    }
+
+    /// A node closes its link.
+    pub(crate) fn disconnect(&mut self, from: usize, to: NodeId) {
+        let (to, lose) = (index(to), self.random.random_bool(0.5));
+        let incarnation = self.nodes[from].incarnation;
+        let link = self.network.link(from, to);
+        link.state = State::Down;
+        if lose {
+            link.lost = link.generation;
+        }
+        self.seen.count("link closed to a dead node");
+        let input = Box::new(Input::LinkDown(node_id(to)));
+        self.queue.push(self.now, Event::Tell { node: from, incarnation, input });
+    }
+
+    /// A node says something over its link.
+    pub(crate) fn send(&mut self, from: usize, to: NodeId, message: Message) {
+        let to = index(to);
+        let (delay, now) = (self.delay(), self.now);
+        let incarnation = self.nodes[to].incarnation;
+        let link = self.network.link(from, to);
+        if link.state != State::Up {
+            return;
+        }
+        if link.lossy {
+            self.seen.count("message lost");
+            return;
+        }
+        link.last = link.last.max(now + delay).max(link.clogged_until);
+        let (at, generation) = (link.last, link.generation);
+        let message = Box::new(message);
+        self.queue.push(at, Event::Message { from, to, generation, incarnation, message });
+    }
+
+    /// A message comes out of a link.
+    pub(crate) fn arrive(
+        &mut self,
+        (from, to): (usize, usize),
+        generation: u32,
+        incarnation: u64,
+        message: Message,
+    ) {
+        let lost = self.network.link(from, to).lost >= generation;
+        if lost || self.nodes[to].incarnation != incarnation {
+            self.seen.count("message lost");
+            return;
+        }
+        self.input(to, Input::Received { peer: node_id(from), message });
+    }
+
+    /// The dialer sees that its link is broken.
+    pub(crate) fn broken(&mut self, from: usize, to: usize, generation: u32) {
+        let link = self.network.link(from, to);
+        if link.generation == generation && link.state == State::Up {
+            link.state = State::Down;
+            self.input(from, Input::LinkDown(node_id(to)));
+        }
+    }
+
+    /// A link breaks; what is on its way on it is lost, if `lossy`.
+    pub(crate) fn break_link(&mut self, from: usize, to: usize, lossy: bool, after: Moment) {
+        let link = self.network.link(from, to);
+        if link.state != State::Up {
+            return;
+        }
+        if lossy {
+            link.lost = link.generation;
+            link.lossy = true;
+        }
+        if !link.doomed {
+            link.doomed = true;
+            let generation = link.generation;
+            self.queue.push(self.now + after, Event::Broken { from, to, generation });
+        }
+    }
+
+    /// No packet goes from one to the other, so no stream between them lives, either way.
+    pub(crate) fn block(&mut self, from: usize, to: usize) {
+        self.network.blocked[from * self.network.nodes + to] += 1;
+        let (after, back) = (
+            self.random.random_range(20_000..1_500_000),
+            self.random.random_range(20_000..1_500_000),
+        );
+        self.break_link(from, to, true, after);
+        // What the other says still comes through, but it is never acknowledged.
+        self.break_link(to, from, false, back);
+    }
+
+    pub(crate) fn unblock(&mut self, from: usize, to: usize) {
+        let blocked = &mut self.network.blocked[from * self.network.nodes + to];
+        *blocked = blocked.saturating_sub(1);
+    }
+
+    pub(crate) fn clog(&mut self, from: usize, to: usize, for_us: Moment) {
+        let until = self.now + for_us;
+        let link = self.network.link(from, to);
+        link.clogged_until = link.clogged_until.max(until);
+    }
+
+    /// All links of a node that is gone.
+    pub(crate) fn unplug(&mut self, node: usize) {
+        let silently = self.random.random_bool(0.3);
+        for other in 0..self.nodes.len() {
+            let lose = self.random.random_bool(0.5);
+            let after = if silently { 1_500_000 } else { 20_000 };
+            let after = self.random.random_range(1_000..after);
+            let link = self.network.link(node, other);
+            link.state = State::Down;
+            if lose {
+                link.lost = link.generation;
+            }
+            self.break_link(other, node, true, after);
+        }
+    }
+}
