@@ -1,4 +1,5 @@
-//! Gives the module a larger stack than the workspace's other guests have: TeX is parsed by recursion.
+//! Gives the module a larger stack than the workspace's other guests have: TeX is parsed by
+//! recursion.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,7 +1,9 @@
-//! Formulas over HTTP: from cluster memory, or from the component `renderer` and then into cluster memory.
+//! Formulas over HTTP: from cluster memory, or from the component `renderer` and then into cluster
+//! memory.
 //!
-//! `GET /tex?f=FORMULA`, and optionally `format=png` and `size=40`. What is asked for travels in the continuation while
-//! the renderer works, so the node that finishes need not be the one that began.
+//! `GET /tex?f=FORMULA`, and optionally `format=png` and `size=40`. What is asked for travels in
+//! the continuation while the renderer works, so the node that finishes need not be the one that
+//! began.
 
 use izna_sdk::http::{Request, Response};
 use izna_sdk::{Failure, Outcome, Result, Step, Value, call, done, memory};
@@ -46,7 +48,8 @@ fn rendered(wanted: Wanted, outcome: Outcome<Value>) -> Result<Response> {
         Ok(Value::Text(text)) => text.into_bytes(),
         Ok(Value::Bytes(bytes)) => bytes,
         Ok(_) => return Err(Failure::Failed("the renderer gave no image".into())),
-        // What the renderer itself refuses is the formula's fault; all other failures are the gateway's to tell.
+        // What the renderer itself refuses is the formula's fault; all other failures are the
+        // gateway's to tell.
         Err(Failure::Failed(reason)) => return Ok(Response::text(422, reason)),
         Err(failure) => return Err(failure),
     };
@@ -139,7 +142,8 @@ mod tests {
         response.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The second of two equal requests would be drawn again, or the first would not be drawn at all.
+    /// The second of two equal requests would be drawn again, or the first would not be drawn at
+    /// all.
     #[test]
     fn first_a_miss_then_a_hit() {
         let query = [("f", "x^2"), ("size", "40")];

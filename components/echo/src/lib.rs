@@ -1,4 +1,5 @@
-//! Gives back what it gets, in every way that a step can end. For measurements and tests, and an example of each way.
+//! Gives back what it gets, in every way that a step can end. For measurements and tests, and an
+//! example of each way.
 
 use izna_sdk::http::{Request, Response};
 use izna_sdk::{Bytes, Failure, Outcome, Result, Step, Value, call, done, forward};
@@ -39,8 +40,8 @@ fn forward_value(argument: Value) -> Result<Step> {
     forward("echo", "value", (argument,))
 }
 
-/// `count`, after as many calls of [`value`], one after another: two steps each, at a depth of one. The process carries
-/// `bytes` with it all the way.
+/// `count`, after as many calls of [`value`], one after another: two steps each, at a depth of one.
+/// The process carries `bytes` with it all the way.
 fn hops(count: u64, bytes: Option<usize>) -> Result<Step<Hops>> {
     hop(Hops { count, made: 0, carried: Bytes::from(vec![7; bytes.unwrap_or(0)]) })
 }

@@ -1,7 +1,7 @@
 //! TeX formulas to SVG and PNG. Knows nothing of HTTP or of caches.
 //!
-//! The images hold the glyphs as paths, so whoever shows them needs no fonts. The glyphs are of the KaTeX fonts, which
-//! are under the SIL Open Font License 1.1.
+//! The images hold the glyphs as paths, so whoever shows them needs no fonts. The glyphs are of the
+//! KaTeX fonts, which are under the SIL Open Font License 1.1.
 
 use izna_sdk::{Bytes, Failure, Result};
 use ratex_layout::{LayoutOptions, layout, to_display_list, validate_layout};

@@ -1,10 +1,12 @@
 //! An allocator that grows no memory in ordinary steps.
 //!
-//! Every step has a fresh instance, and growing its memory costs more than instantiating it: the runtime must change
-//! the protection of pages, which stops the node's other threads too. So the heap begins in an arena that is part of
-//! the module's initial memory. Pages of it that are not touched cost nothing. When it is full, memory grows.
+//! Every step has a fresh instance, and growing its memory costs more than instantiating it: the
+//! runtime must change the protection of pages, which stops the node's other threads too. So the
+//! heap begins in an arena that is part of the module's initial memory. Pages of it that are not
+//! touched cost nothing. When it is full, memory grows.
 //!
-//! [`component!`](crate::component!) installs it, with an arena of [`ARENA_BYTES`], or of as many bytes as it is told:
+//! [`component!`](crate::component!) installs it, with an arena of [`ARENA_BYTES`], or of as many
+//! bytes as it is told:
 //!
 //! ```
 //! # fn draw() -> izna_sdk::Result<()> { Ok(()) }

@@ -14,7 +14,8 @@ pub trait Arguments: Sized {
 
 /// Arguments that a function can take: a tuple of up to eight values.
 pub trait Decodable: Arguments {
-    /// Arguments from a CBOR array. Trailing ones that are left out are null, so an `Option` is then `None`.
+    /// Arguments from a CBOR array. Trailing ones that are left out are null, so an `Option` is
+    /// then `None`.
     fn decode(input: &[u8]) -> Result<Self>;
 }
 

@@ -13,7 +13,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Decode exactly one value that takes up all of `bytes`. Where a float is wanted an integer will do.
+/// Decode exactly one value that takes up all of `bytes`. Where a float is wanted an integer will
+/// do.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut rest = bytes;
     let value = take(&mut rest)?;
@@ -36,8 +37,8 @@ pub(crate) fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T> {
     })
 }
 
-/// Decodes by way of serde's buffer, which unlike ciborium takes integers for floats. Callers write `40` where the
-/// function says `f64`, and in JavaScript they cannot even write it otherwise.
+/// Decodes by way of serde's buffer, which unlike ciborium takes integers for floats. Callers write
+/// `40` where the function says `f64`, and in JavaScript they cannot even write it otherwise.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Buffered<T> {

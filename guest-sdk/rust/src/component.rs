@@ -20,8 +20,8 @@
 ///
 /// A text before the function is its name to callers, where that cannot be the Rust name.
 ///
-/// `arena = 8 * 1024 * 1024;` before the functions sets the bytes that the heap has before memory grows; see
-/// [`allocator`](crate::allocator).
+/// `arena = 8 * 1024 * 1024;` before the functions sets the bytes that the heap has before memory
+/// grows; see [`allocator`](crate::allocator).
 ///
 /// A function that suspends, without one that goes on, does not compile:
 ///
@@ -83,7 +83,8 @@ macro_rules! __component {
             #[cfg(target_family = "wasm")]
             $crate::__export!(Component);
 
-            // Native builds export nothing; without this the compiler would call all functions unused.
+            // Native builds export nothing; without this the compiler would call all functions
+            // unused.
             #[cfg(not(target_family = "wasm"))]
             const _: $crate::dispatch::Doors = $crate::dispatch::doors::<Component>();
         };

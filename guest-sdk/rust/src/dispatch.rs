@@ -1,4 +1,5 @@
-//! From encoded bytes to a typed function and back: what [`crate::component!`] expands to. Not for direct use.
+//! From encoded bytes to a typed function and back: what [`crate::component!`] expands to. Not for
+//! direct use.
 
 use crate::arguments::Decodable;
 use crate::{Call, Failure, IntoStep, Never, Outcome, Result, Step, cbor};
@@ -92,7 +93,8 @@ pub fn start<A>(function: impl Start<A, Never>, input: &[u8]) -> Encoded {
     })
 }
 
-/// Run a function that may suspend. `resume` is there for its type: it fixes what the continuation is.
+/// Run a function that may suspend. `resume` is there for its type: it fixes what the continuation
+/// is.
 pub fn start_resumable<A, C: Serialize, O>(
     function: impl Start<A, C>,
     _resume: impl Resume<C, O>,

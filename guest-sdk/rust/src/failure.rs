@@ -10,8 +10,8 @@ pub type Outcome<T> = Result<T, Failure>;
 
 /// Why a call or a step ended without a result.
 ///
-/// Anything that can be displayed turns into [`Failure::Failed`], so `?` works on every error. That is why a failure
-/// itself is not `Display`: its text is in [`Failure::message`].
+/// Anything that can be displayed turns into [`Failure::Failed`], so `?` works on every error. That
+/// is why a failure itself is not `Display`: its text is in [`Failure::message`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {

@@ -1,4 +1,5 @@
-//! HTTP as a component sees it: a route's function takes one [`Request`] and may return a [`Response`].
+//! HTTP as a component sees it: a route's function takes one [`Request`] and may return a
+//! [`Response`].
 //!
 //! The function may as well return any other value: the gateway then answers with it as JSON.
 

@@ -1,4 +1,5 @@
-//! Write Izna components in Rust: typed functions, and no sight of bindings, CBOR or the component model.
+//! Write Izna components in Rust: typed functions, and no sight of bindings, CBOR or the component
+//! model.
 //!
 //! A component is a set of plain functions, named once in [`component!`]:
 //!
@@ -13,14 +14,18 @@
 //!
 //! # Contract
 //!
-//! - A function takes up to eight arguments, each of them a serde type. A caller may leave out trailing arguments
+//! - A function takes up to eight arguments, each of them a serde type. A caller may leave out
+//! trailing arguments
 //!   that are [`Option`]s. It returns `Result<T>`, where `T` is a serde type or a [`Step`]. Any error that can be
 //!   displayed becomes [`Failure::Failed`] through `?`.
-//! - Every step runs in a fresh instance, maybe on another node: statics do not survive, only the continuation does.
-//! - A function that calls another component ends its step with [`call`]`(..).then(continuation)`, and names the
+//! - Every step runs in a fresh instance, maybe on another node: statics do not survive, only the
+//! continuation does.
+//! - A function that calls another component ends its step with [`call`]`(..).then(continuation)`,
+//! and names the
 //!   function that goes on: `start => resume` in [`component!`]. The compiler checks that the continuation that the
 //!   one leaves is the continuation that the other takes.
-//! - A step is not promised to run exactly once: after a lost node it may run again from its beginning.
+//! - A step is not promised to run exactly once: after a lost node it may run again from its
+//! beginning.
 //!
 //! ```
 //! use izna_sdk::{Outcome, Result, Step, call};
@@ -37,8 +42,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build with `cargo build --release --target wasm32-unknown-unknown` and the crate type `cdylib`. Functions are
-//! ordinary Rust, so `cargo test` tests them natively: match on the [`Step`] that they return.
+//! Build with `cargo build --release --target wasm32-unknown-unknown` and the crate type `cdylib`.
+//! Functions are ordinary Rust, so `cargo test` tests them natively: match on the [`Step`] that
+//! they return.
 
 #![deny(missing_docs)]
 

@@ -1,7 +1,8 @@
-//! Cluster memory: the volatile key-value space that all nodes share. A cache: any value may be gone the next time.
+//! Cluster memory: the volatile key-value space that all nodes share. A cache: any value may be
+//! gone the next time.
 //!
-//! Keys are the app's own; no app sees another's. A component that never calls these functions does not import
-//! the interface. In native builds a map of the calling thread stands in, for tests.
+//! Keys are the app's own; no app sees another's. A component that never calls these functions does
+//! not import the interface. In native builds a map of the calling thread stands in, for tests.
 
 use std::fmt;
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Never {}
 
-/// How a step ends, when it does not fail. `C` is the continuation that the function takes along when it suspends.
+/// How a step ends, when it does not fail. `C` is the continuation that the function takes along
+/// when it suspends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step<C = Never> {
     /// The function is finished; its result as CBOR.
@@ -61,7 +62,8 @@ impl Call {
     }
 }
 
-/// A call of `function` of `component`, with a tuple of arguments. It is made when the step ends with it.
+/// A call of `function` of `component`, with a tuple of arguments. It is made when the step ends
+/// with it.
 pub fn call(component: &str, function: &str, arguments: impl Arguments + Serialize) -> Call {
     let input = arguments.encode();
     Call { component: component.to_owned(), function: function.to_owned(), input }

@@ -1,4 +1,5 @@
-//! The SDK's copy of the WIT files is the repository's, and a component keeps to the calling convention.
+//! The SDK's copy of the WIT files is the repository's, and a component keeps to the calling
+//! convention.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -7,7 +8,8 @@ use izna_sdk::{Arguments, Call, Failure, Outcome, Result, Step, Value, call, cbo
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The bindings would be of another version than the host's; the published crate has no repository around it.
+/// The bindings would be of another version than the host's; the published crate has no repository
+/// around it.
 #[test]
 fn wit_files_are_the_repository_s() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -50,7 +52,8 @@ fn priced(order: Order, total: Outcome<f64>) -> Result<Step<Order>> {
     done((order.id, total))
 }
 
-/// The same as what `component!` writes, with a name to call it by; the macro itself is tested by lib.rs's examples.
+/// The same as what `component!` writes, with a name to call it by; the macro itself is tested by
+/// lib.rs's examples.
 struct Component;
 
 impl izna_sdk::dispatch::Component for Component {
@@ -110,7 +113,8 @@ fn a_continuation_comes_back_with_the_outcome() {
     assert_eq!(last.result::<(u64, f64)>(), Some(Ok((0, 90.0))));
 }
 
-/// A callee's failure, or a result of another type, would be lost on the way to the caller's caller.
+/// A callee's failure, or a result of another type, would be lost on the way to the caller's
+/// caller.
 #[test]
 fn failures_of_calls_come_through() {
     let (_, continuation) = suspended(start("invoice", (7u64,)));

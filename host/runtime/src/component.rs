@@ -17,7 +17,8 @@ use crate::bindings::izna::process::types as wit;
 use crate::bounds::{Bounds, Bytes as Size, Reached};
 use crate::failure::{self, Scene};
 use crate::log::Budget;
-use crate::state::{Meter, State};
+use crate::meter::Meter;
+use crate::state::State;
 use crate::{BoxFuture, Host, Runtime};
 
 /// The longest name of a called component or function, in bytes: the wire takes no longer ones.
@@ -54,7 +55,7 @@ pub struct StepLimits {
 pub struct Stepped {
     /// How.
     pub end: StepEnd,
-    /// How long it was on a core.
+    /// How long it was on a core, waiting not included.
     pub used: Duration,
 }
 
@@ -109,7 +110,10 @@ impl Future for Step {
         let this = &mut *self;
         let Some(future) = this.future.as_mut() else {
             let failure = Failure::new(FailureKind::Other, "the step has ended before");
-            return Poll::Ready(Stepped { end: StepEnd::Failed(failure), used: this.meter.used() });
+            return Poll::Ready(Stepped {
+                end: StepEnd::Failed(failure),
+                used: this.meter.slice_ends(),
+            });
         };
         let _running = this.component.runtime.ticker().running();
         this.meter.slice_begins();
@@ -131,8 +135,7 @@ impl Future for Step {
         };
         let future = this.future.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
-        this.meter.slice_ends();
-        Poll::Ready(Stepped { end, used: this.meter.used() })
+        Poll::Ready(Stepped { end, used: this.meter.slice_ends() })
     }
 }
 
@@ -152,15 +155,9 @@ async fn step(
     store.limiter(|state| &mut state.bounds);
     store.set_hostcall_fuel(copied_bytes_max);
     store.set_epoch_deadline(1);
-    let mut ticks: u32 = 0;
-    let tick_ms = runtime.config().tick_ms;
+    let tick = Duration::from_millis(runtime.config().tick_ms.into());
     store.epoch_deadline_callback(move |_| {
-        ticks = ticks.saturating_add(1);
-        // Ticks alone would count the ends of slices cut short by a wait, polled time alone would
-        // count the time in which the whole node was not given a core.
-        let over = ticks.saturating_mul(tick_ms) >= limits.cpu_ms_max
-            && meter.used() >= Duration::from_millis(limits.cpu_ms_max.into());
-        if over {
+        if meter.ticks(tick) >= Duration::from_millis(limits.cpu_ms_max.into()) {
             return Err(Reached::Cpu { max_ms: limits.cpu_ms_max }.into());
         }
         Ok(UpdateDeadline::Yield(1))

@@ -167,7 +167,8 @@ impl World {
             let missing = ours.functions.keys().find(|key| !theirs.functions.contains_key(*key));
             if let Some((key, function)) = missing.and_then(|key| ours.functions.get_key_value(key))
             {
-                return Err(differs(key, "it is not there".into(), ours_in.function(function)));
+                let wanted = format!("`{}`", ours_in.function(function));
+                return Err(differs(key, "it is not there".into(), wanted));
             }
         }
         for (key, function) in &theirs.functions {

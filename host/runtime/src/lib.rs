@@ -34,6 +34,7 @@ mod executor;
 mod failure;
 mod host;
 mod log;
+mod meter;
 mod offer;
 mod state;
 mod ticker;

@@ -2,8 +2,6 @@
 //! asked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation};
@@ -32,14 +30,6 @@ pub(crate) struct State {
 struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
-}
-
-/// How long a step has run so far.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    origin: Instant,
-    used_ns: AtomicU64,
-    slice_began_ns: AtomicU64,
 }
 
 impl State {
@@ -98,38 +88,5 @@ impl Wasi {
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
         Box::new(Self { ctx, table })
-    }
-}
-
-impl Meter {
-    pub(crate) fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-            used_ns: AtomicU64::new(0),
-            slice_began_ns: AtomicU64::new(0),
-        }
-    }
-
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn slice_begins(&self) {
-        self.slice_began_ns.store(self.now_ns(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn slice_ends(&self) {
-        self.used_ns.store(self.used_ns_now(), Ordering::Relaxed);
-        self.slice_began_ns.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn used_ns_now(&self) -> u64 {
-        let slice = self.now_ns().saturating_sub(self.slice_began_ns.load(Ordering::Relaxed));
-        self.used_ns.load(Ordering::Relaxed).saturating_add(slice)
-    }
-
-    /// The time that it ran, also while it runs.
-    pub(crate) fn used(&self) -> Duration {
-        Duration::from_nanos(self.used_ns_now())
     }
 }

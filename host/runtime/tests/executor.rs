@@ -90,9 +90,9 @@ fn short_steps_finish_while_a_long_one_runs() {
             done.send((task, stepped.end, over.load(Ordering::SeqCst))).unwrap();
         });
     }
-    for task in 0..100 {
-        let (number_, end, over) = ended.recv_timeout(LONG).unwrap();
-        assert_eq!((number_, end, over), (task, StepEnd::Done(number(task)), false));
+    for _ in 0..100 {
+        let (task, end, over) = ended.recv_timeout(LONG).unwrap();
+        assert_eq!((end, over), (StepEnd::Done(number(task)), false));
     }
     let long = long_ended.recv_timeout(LONG).unwrap();
     let StepEnd::Failed(failure) = long.end else { panic!("not stopped: {long:?}") };

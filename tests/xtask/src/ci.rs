@@ -14,14 +14,16 @@ use crate::tidy;
 /// A phase: its name, what it tells while it runs, and the check.
 type Phase = (&'static str, &'static str, fn(&Path) -> anyhow::Result<()>);
 
-/// The tests come last: what they print closes the run.
-const PHASES: [Phase; 7] = [
+/// All use the one release profile, so that the engine is compiled once. The tests come last: what
+/// they print closes the run.
+const PHASES: [Phase; 8] = [
     ("fmt", "every file is formatted", fmt),
     ("tidy", "the house style, where a machine can check it", house_style),
     ("no-std", "core and proto take nothing from std, nor do their dependencies", no_std),
     ("clippy", "no lint warns, in any target", clippy),
     ("doc", "the documentation builds without a warning", doc),
     ("doctest", "the examples in the documentation run", doctest),
+    ("sabotage", "the simulator catches each deliberate defect", sabotage),
     ("test", "all tests", test),
 ];
 
@@ -85,17 +87,27 @@ fn no_std(root: &Path) -> anyhow::Result<()> {
 }
 
 fn clippy(root: &Path) -> anyhow::Result<()> {
-    let targets = ["clippy", "--quiet", "--workspace", "--all-targets"];
+    let targets = ["clippy", "--quiet", "--release", "--workspace", "--all-targets"];
     must(cargo(root).args(targets).args(["--", "--deny", "warnings"]))
 }
 
 fn doc(root: &Path) -> anyhow::Result<()> {
-    let command = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
-    must(cargo(root).args(command).env("RUSTDOCFLAGS", "--deny warnings"))
+    let command = ["doc", "--quiet", "--release", "--workspace", "--no-deps"];
+    let private = ["--document-private-items"];
+    must(cargo(root).args(command).args(private).env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
 fn doctest(root: &Path) -> anyhow::Result<()> {
-    must(cargo(root).args(["test", "--quiet", "--workspace", "--doc"]))
+    let packages = ["izna-proto", "izna-core", "izna-sdk"].map(|package| ["--package", package]);
+    let mut test = cargo(root);
+    must(test.args(["test", "--quiet", "--release", "--doc"]).args(packages.as_flattened()))
+}
+
+/// The simulator with each deliberate defect in turn: a build of core of its own.
+fn sabotage(root: &Path) -> anyhow::Result<()> {
+    let mut test = cargo(root);
+    test.args(["test", "--quiet", "--release", "--package", "izna-sim", "--features", "sabotage"]);
+    must(test.args(["--test", "sabotage"]))
 }
 
 /// Nextest runs each test as a process of its own, and the programs side by side; without it, cargo
@@ -103,8 +115,8 @@ fn doctest(root: &Path) -> anyhow::Result<()> {
 fn test(root: &Path) -> anyhow::Result<()> {
     let nextest = cargo(root).args(["nextest", "--version"]).output();
     if nextest.is_ok_and(|output| output.status.success()) {
-        return must(cargo(root).args(["nextest", "run", "--workspace", "--no-fail-fast"]));
+        return must(cargo(root).args(["nextest", "run", "--release", "--workspace", "--no-fail-fast"]));
     }
     let targets = ["--lib", "--bins", "--tests"];
-    must(cargo(root).args(["test", "--workspace", "--no-fail-fast"]).args(targets))
+    must(cargo(root).args(["test", "--release", "--workspace", "--no-fail-fast"]).args(targets))
 }

@@ -1,4 +1,5 @@
-//! No system fonts: what the renderer's crates use of `system-fonts`, for a place that has no file system.
+//! No system fonts: what the renderer's crates use of `system-fonts`, for a place that has no file
+//! system.
 
 use std::path::PathBuf;
 
