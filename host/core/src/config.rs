@@ -20,9 +20,11 @@ pub struct Config {
     /// Where randomness comes from: equal seeds and inputs give equal outputs.
     pub seed: u64,
 
-    /// Steps handed out to run and not yet sliced: twice the cores, so that a core never waits for a decision.
+    /// Steps handed out to run and not yet sliced: twice the cores, so that a core never waits for
+    /// a decision.
     pub slots_max: usize,
-    /// Steps at all, with those that have used up a slice or wait for the host and so have given up their slot.
+    /// Steps at all, with those that have used up a slice or wait for the host and so have given up
+    /// their slot.
     pub sliced_max: usize,
     /// Processes held at all: running, queued, waiting for a node, on their way out.
     pub held_max: usize,

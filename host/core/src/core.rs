@@ -1,6 +1,7 @@
-//! The core itself: its state, its three doors, and the list of all that can wake it. What it does when woken is in the
-//! files beside: `gateway` (slots and replies), `steps` (run queue and steps), `migrate` (placement and deliveries),
-//! `peers` (beacons, links, app table), `recall` (cluster memory).
+//! The core itself: its state, its three doors, and the list of all that can wake it. What it does
+//! when woken is in the files beside: `gateway` (slots and replies), `steps` (run queue and steps),
+//! `migrate` (placement and deliveries), `peers` (beacons, links, app table), `recall` (cluster
+//! memory).
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -70,7 +71,8 @@ pub(crate) struct Held {
     pub(crate) born: Time,
     pub(crate) deadline: Time,
     pub(crate) place: Place,
-    /// The expected processor time of its next step, in microseconds, as counted in the core's work.
+    /// The expected processor time of its next step, in microseconds, as counted in the core's
+    /// work.
     pub(crate) demand_us: f64,
     /// Nodes that did not take it since it was last placed.
     pub(crate) tried: Vec<NodeId>,
@@ -136,12 +138,13 @@ pub(crate) enum Timer {
 
 /// What a step of an unknown component is taken to need.
 pub(crate) const DEMAND_US_FIRST: f64 = 500.0;
-/// Shares of memory at which a node looks loaded, and at which it takes nothing new, in thousandths.
+/// Shares of memory at which a node looks loaded, and at which it takes nothing new, in
+/// thousandths.
 const MEMORY_TIGHT: u16 = 800;
 const MEMORY_FULL: u16 = 950;
 
-/// Numbers on the wire begin elsewhere in each incarnation, so that an answer to an earlier one is told from an answer
-/// to this one.
+/// Numbers on the wire begin elsewhere in each incarnation, so that an answer to an earlier one is
+/// told from an answer to this one.
 fn first_number(incarnation: u64) -> u64 {
     (incarnation & 0xff_ffff) << 40
 }
@@ -227,7 +230,8 @@ impl Core {
         }
     }
 
-    /// The next thing to do. Worth calling after each [`Core::handle`] or [`Core::tick`], until none.
+    /// The next thing to do. Worth calling after each [`Core::handle`] or [`Core::tick`], until
+    /// none.
     #[must_use]
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()

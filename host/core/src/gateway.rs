@@ -1,5 +1,5 @@
-//! The gateway's side: a slot for each client that waits, from the request to the one reply. Here processes are born,
-//! missed, started again, and ended.
+//! The gateway's side: a slot for each client that waits, from the request to the one reply. Here
+//! processes are born, missed, started again, and ended.
 
 use alloc::{format, vec, vec::Vec};
 
@@ -27,7 +27,8 @@ pub(crate) struct Slot {
     heard: Time,
 }
 
-/// How many lost processes may be started again: a share of the new ones, so that repeats cannot feed on themselves.
+/// How many lost processes may be started again: a share of the new ones, so that repeats cannot
+/// feed on themselves.
 #[derive(Debug)]
 pub(crate) struct Budget {
     tokens: f64,
@@ -142,7 +143,8 @@ impl Core {
         self.place(held);
     }
 
-    /// Whether this process waits here for its first step and is nowhere else, so that refusing it loses nothing.
+    /// Whether this process waits here for its first step and is nowhere else, so that refusing it
+    /// loses nothing.
     pub(crate) fn is_fresh(&self, held: &Held) -> bool {
         let process = &held.process;
         let new = process.steps == 0 && process.hops == 0 && process.attempt == 0;

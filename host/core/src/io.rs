@@ -26,7 +26,8 @@ pub enum Input {
         /// The processor time it used.
         used: Duration,
     },
-    /// A running step has used up its slice or waits for the host: its slot is free. At most once a step.
+    /// A running step has used up its slice or waits for the host: its slot is free. At most once a
+    /// step.
     Sliced(HeldId),
     /// A beacon that is authentic.
     Heard(Beacon),
@@ -41,8 +42,8 @@ pub enum Input {
     },
     /// The own link to a node is down, or could not be made.
     LinkDown(NodeId),
-    /// A message from a node, over its link. Links deliver in order and not twice; messages on a link that went down may
-    /// be lost.
+    /// A message from a node, over its link. Links deliver in order and not twice; messages on a
+    /// link that went down may be lost.
     Received {
         /// From whom.
         peer: NodeId,
@@ -124,8 +125,8 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// Make a link to this node, of which a beacon was heard, then [`Input::LinkUp`] or [`Input::LinkDown`]. It takes the
-    /// place of one that is there, of which nothing more is told.
+    /// Make a link to this node, of which a beacon was heard, then [`Input::LinkUp`] or
+    /// [`Input::LinkDown`]. It takes the place of one that is there, of which nothing more is told.
     Connect(NodeId),
     /// Close the link to this node, then [`Input::LinkDown`].
     Disconnect(NodeId),
@@ -133,8 +134,8 @@ pub enum Output {
     Beacon(Beacon),
     /// Give this to the client.
     Reply(Reply),
-    /// Get and compile this component, from the own store or else from one of these nodes, then [`Input::Ready`] or
-    /// [`Input::NotReady`].
+    /// Get and compile this component, from the own store or else from one of these nodes, then
+    /// [`Input::Ready`] or [`Input::NotReady`].
     Hold {
         /// Which.
         digest: Digest,
@@ -143,7 +144,8 @@ pub enum Output {
     },
     /// Nothing needs this component any more.
     Release(Digest),
-    /// Keep this line of the app table on disk, in place of the app's older ones. Routes may have changed.
+    /// Keep this line of the app table on disk, in place of the app's older ones. Routes may have
+    /// changed.
     Store(TableEntry),
     /// What came of a step's request to cluster memory.
     MemoryAnswer {

@@ -1,10 +1,11 @@
-//! Every decision of an Izna node: the view of the others, placement, migration, the life of a process, admission, the
-//! app table, cluster memory.
+//! Every decision of an Izna node: the view of the others, placement, migration, the life of a
+//! process, admission, the app table, cluster memory.
 //!
-//! [`Core`] is a state machine with three doors: [`Core::handle`] takes what happened and the time, [`Core::poll`] gives
-//! what to do until there is nothing more, [`Core::deadline`] says when to come again though nothing happened. It reads
-//! no clock, owns no socket, starts no task, and draws its randomness from a seed: equal inputs give equal outputs. The
-//! simulator drives thousands of these in virtual time; what it proves is what ships.
+//! [`Core`] is a state machine with three doors: [`Core::handle`] takes what happened and the time,
+//! [`Core::poll`] gives what to do until there is nothing more, [`Core::deadline`] says when to
+//! come again though nothing happened. It reads no clock, owns no socket, starts no task, and draws
+//! its randomness from a seed: equal inputs give equal outputs. The simulator drives thousands of
+//! these in virtual time; what it proves is what ships.
 //!
 //! **Invariant.** Drain [`Core::poll`] to none before the next [`Core::handle`].
 #![no_std]

@@ -1,4 +1,5 @@
-//! The life of a process between two steps: what its entries become when a step has ended. No node, time or load here.
+//! The life of a process between two steps: what its entries become when a step has ended. No node,
+//! time or load here.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -16,12 +17,14 @@ pub(crate) enum Next {
     Ended(Outcome),
 }
 
-/// Let the active entry end its step with `end`. `app` is the revision that the process began with.
-pub(crate) fn advance(process: &mut Process, end: StepEnd, app: &App) -> Next {
-    match end {
-        StepEnd::Done(result) => finish(process, Ok(result)),
-        StepEnd::Failed(failure) => finish(process, Err(failure)),
-        StepEnd::Suspend { call, continuation } => {
+/// Let the active entry end its step with `end`. `app` is the revision that the process began with,
+/// if it is still known: without it no more calls can be made.
+pub(crate) fn advance(process: &mut Process, end: StepEnd, app: Option<&App>) -> Next {
+    match (end, app) {
+        (StepEnd::Done(result), _) => finish(process, Ok(result)),
+        (StepEnd::Failed(failure), _) => finish(process, Err(failure)),
+        (_, None) => Next::Ended(Err(unknown_revision(process))),
+        (StepEnd::Suspend { call, continuation }, Some(app)) => {
             let caller = process.active;
             let callee = resolve(process, app, call, Some(caller));
             let Some(entry) = process.entries.get_mut(usize::from(caller)) else {
@@ -40,7 +43,7 @@ pub(crate) fn advance(process: &mut Process, end: StepEnd, app: &App) -> Next {
             }
             Next::Ready
         }
-        StepEnd::Forward(call) => {
+        (StepEnd::Forward(call), Some(app)) => {
             let caller = process.entry().and_then(|entry| entry.caller);
             match resolve(process, app, call, caller) {
                 Ok(callee) => {
@@ -93,7 +96,8 @@ pub(crate) fn finish(process: &mut Process, outcome: Outcome) -> Next {
     }
 }
 
-/// What the active entry's next step is given. The payloads stay in the process too: they are shared, not copied.
+/// What the active entry's next step is given. The payloads stay in the process too: they are
+/// shared, not copied.
 pub(crate) fn run(entry: &Entry) -> Option<Run> {
     match &entry.state {
         State::Start { input } => Some(Run::Start { input: input.clone() }),
@@ -104,7 +108,8 @@ pub(crate) fn run(entry: &Entry) -> Option<Run> {
     }
 }
 
-/// A process whose entries do not fit together: nothing that a node makes, but what it could be sent.
+/// A process whose entries do not fit together: nothing that a node makes, but what it could be
+/// sent.
 fn corrupt() -> Next {
     let failure =
         Failure::new(FailureKind::Other, "the entries of the process do not fit together");
@@ -142,6 +147,12 @@ fn unlinked(spec: &ComponentSpec, call: &Call) -> Failure {
         spec.name, call.component, call.function
     );
     Failure::new(FailureKind::NotFound, message)
+}
+
+pub(crate) fn unknown_revision(process: &Process) -> Failure {
+    let message =
+        format!("revision {} of app {} is not known here any more", process.revision, process.app);
+    Failure::new(FailureKind::Unavailable, message)
 }
 
 pub(crate) fn unknown_component(app: &App, name: &str) -> Failure {
@@ -234,18 +245,21 @@ mod tests {
     #[test]
     fn call_and_return() {
         let (app, mut process) = (app(), process());
-        assert_eq!(advance(&mut process, suspend("bb"), &app), Next::Ready);
+        assert_eq!(advance(&mut process, suspend("bb"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting *bb:start");
-        assert_eq!(advance(&mut process, suspend("bb"), &app), Next::Ready);
+        assert_eq!(advance(&mut process, suspend("bb"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting bb:waiting *bb:start");
         let done = StepEnd::Done(Bytes::from_static(b"x"));
-        assert_eq!(advance(&mut process, done, &app), Next::Ready);
+        assert_eq!(advance(&mut process, done, Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting *bb:resume(b\"x\")");
         let failed = StepEnd::Failed(Failure::new(FailureKind::Failed, "no"));
-        assert_eq!(advance(&mut process, failed, &app), Next::Ready);
+        assert_eq!(advance(&mut process, failed, Some(&app)), Next::Ready);
         assert_eq!(show(&process), "*a:resume(failed)");
         let done = StepEnd::Done(Bytes::from_static(b"y"));
-        assert_eq!(advance(&mut process, done, &app), Next::Ended(Ok(Bytes::from_static(b"y"))));
+        assert_eq!(
+            advance(&mut process, done, Some(&app)),
+            Next::Ended(Ok(Bytes::from_static(b"y")))
+        );
     }
 
     /// If this fails, a tail call keeps its caller's entry, and a chain of them grows without end.
@@ -253,7 +267,10 @@ mod tests {
     fn forward_takes_the_place() {
         let (app, mut process) = (app(), process());
         for _ in 0..1000 {
-            assert_eq!(advance(&mut process, StepEnd::Forward(call("bb")), &app), Next::Ready);
+            assert_eq!(
+                advance(&mut process, StepEnd::Forward(call("bb")), Some(&app)),
+                Next::Ready
+            );
             assert_eq!(show(&process), "*bb:start");
         }
     }
@@ -262,10 +279,10 @@ mod tests {
     #[test]
     fn bad_calls_come_back_as_failures() {
         let (app, mut process) = (app(), process());
-        assert_eq!(advance(&mut process, suspend("nobody"), &app), Next::Ready);
+        assert_eq!(advance(&mut process, suspend("nobody"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "*a:resume(not-found)");
-        advance(&mut process, suspend("bb"), &app);
-        assert_eq!(advance(&mut process, suspend("ghost"), &app), Next::Ready);
+        advance(&mut process, suspend("bb"), Some(&app));
+        assert_eq!(advance(&mut process, suspend("ghost"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting *bb:resume(not-found)");
     }
 
@@ -274,7 +291,7 @@ mod tests {
     fn depth_is_limited() {
         let (app, mut process) = (app(), process());
         for _ in 0..ENTRIES_MAX {
-            advance(&mut process, suspend("bb"), &app);
+            advance(&mut process, suspend("bb"), Some(&app));
         }
         assert_eq!(process.entries.len(), ENTRIES_MAX);
         assert!(show(&process).ends_with("*bb:resume(limit)"));

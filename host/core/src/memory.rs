@@ -1,5 +1,5 @@
-//! Cluster memory: each key is kept by one node, chosen by rendezvous hashing over the nodes that are there. Bounded and
-//! volatile: a cache.
+//! Cluster memory: each key is kept by one node, chosen by rendezvous hashing over the nodes that
+//! are there. Bounded and volatile: a cache.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 

@@ -1,5 +1,5 @@
-//! Migration: placing a process, delivering it, and taking one in. A source keeps a process until the target has
-//! accepted it; whatever else happens, it is drawn again.
+//! Migration: placing a process, delivering it, and taking one in. A source keeps a process until
+//! the target has accepted it; whatever else happens, it is drawn again.
 
 use alloc::{
     collections::{BTreeSet, VecDeque},
@@ -90,8 +90,8 @@ impl Core {
             let own = placement::here(&load, &costs);
             let stays = best.is_none_or(|best| placement::stays(&own, best, &costs));
             let may_leave = held.process.left.len() < CHOICES_MAX;
-            let takes = !self.draining && !(fresh && self.is_full(&load));
-            if takes && (stays || !may_leave) {
+            let sends_away = self.draining || (fresh && self.is_full(&load));
+            if !sends_away && (stays || !may_leave) {
                 return self.enqueue(id);
             }
         }
@@ -122,7 +122,7 @@ impl Core {
         let Some(entry) = held.process.entry() else { return };
         let anyone = here || !self.view.holders(&entry.digest).is_empty();
         if fresh && anyone {
-            let message = "every node that could run it is full";
+            let message = "no node that could run it takes it now";
             return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
         }
         let since = held.homeless.unwrap_or(self.now);
@@ -188,7 +188,8 @@ impl Core {
         candidates
     }
 
-    /// Offer queued processes to less loaded nodes, newest birth first: those would wait here the longest.
+    /// Offer queued processes to less loaded nodes, newest birth first: those would wait here the
+    /// longest.
     pub(crate) fn offer_queued(&mut self) {
         let count = placement::selection_max(self.queue.len());
         let newest: Vec<HeldId> = self.queue.iter().rev().take(count).map(|(_, id)| *id).collect();
@@ -398,7 +399,8 @@ impl Core {
 
     fn refusal(&self, process: &Process) -> Option<Refusal> {
         let digest = process.entry().map(|entry| entry.digest);
-        // Of a process that has run nothing, refusing loses nothing: there is room kept for the others.
+        // Of a process that has run nothing, refusing loses nothing: there is room kept for the
+        // others.
         let fresh = process.steps == 0 && process.attempt == 0;
         let held_max = if fresh { self.config.admit_max } else { self.config.held_max };
         let waits = fresh && self.is_full(&self.load());

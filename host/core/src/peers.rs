@@ -74,9 +74,8 @@ impl Core {
     pub(crate) fn link_up(&mut self, peer: NodeId, incarnation: u64, name: Arc<str>) {
         if self.view.link_up(self.now, peer, incarnation, name, self.config.peers_max) {
             self.note(Note::Joined(peer));
+            // Whether the tables differ, the next beacon tells.
             self.send(peer, Message::AskInventory);
-            let summary = self.table.summary();
-            self.send(peer, Message::TableSummary(summary));
         }
     }
 
@@ -162,7 +161,13 @@ impl Core {
     }
 
     pub(crate) fn table_summary(&mut self, peer: NodeId, summary: &[(Arc<str>, Revision)]) {
-        let (missing, news) = self.table.compare(summary);
+        let (mut missing, news) = self.table.compare(summary);
+        let told = self.view.peer(peer).map_or(0, |peer| peer.table);
+        if missing.is_empty() && !news && told != 0 && told != self.table.sum() {
+            // Equal revisions that differ: two deployed at once. The bytes decide at the other
+            // side.
+            missing = self.table.entries().cloned().collect();
+        }
         if !missing.is_empty() {
             self.send(peer, Message::TableEntries(missing));
         }
@@ -215,7 +220,8 @@ impl Core {
         }
     }
 
-    /// The nodes that run it have it for sure; where it was deployed it is too, though it may not run there.
+    /// The nodes that run it have it for sure; where it was deployed it is too, though it may not
+    /// run there.
     fn ask_for(&mut self, digest: Digest) {
         let mut holders = self.view.holders(&digest);
         let others = self.view.present(self.now, &self.config);

@@ -1,15 +1,16 @@
-//! Placement: where a process goes next. Three policies, all pure: **transfer** (whether it leaves), **selection** (which
-//! of the queued ones leaves) and **location** (to which node).
+//! Placement: where a process goes next. Three policies, all pure: **transfer** (whether it
+//! leaves), **selection** (which of the queued ones leaves) and **location** (to which node).
 //!
-//! The figure that all three compare is the *expected time* of the next step on a node: what it takes to get there, to
-//! wait there and to run there, in microseconds.
+//! The figure that all three compare is the *expected time* of the next step on a node: what it
+//! takes to get there, to wait there and to run there, in microseconds.
 
 use alloc::vec::Vec;
 
 use izna_proto::Load;
 
-/// The width of the draw, as a share of the step's demand: nodes whose expected times differ by less count as equal.
-/// Smaller herds on stale figures, larger wastes good ones (docs/decisions/0004).
+/// The width of the draw, as a share of the step's demand: nodes whose expected times differ by
+/// less count as equal. Smaller herds on stale figures, larger wastes good ones
+/// (docs/decisions/0004).
 const WIDTH: f64 = 0.1;
 /// A node leaves a process alone unless the best other is better by this factor...
 const STAY_FACTOR: f64 = 1.1;
@@ -55,7 +56,8 @@ pub(crate) fn here(load: &Load, costs: &Costs) -> Estimate {
     }
 }
 
-/// The estimate for another node, from the load it last told and the deliveries that this figure cannot cover yet.
+/// The estimate for another node, from the load it last told and the deliveries that this figure
+/// cannot cover yet.
 pub(crate) fn there(load: &Load, uncovered: u32, costs: &Costs) -> Estimate {
     let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
     let uncovered = f64::from(uncovered);
@@ -81,8 +83,8 @@ pub(crate) fn best_us(estimates: &[Estimate]) -> Option<f64> {
     estimates.iter().map(|estimate| estimate.time_us).reduce(f64::min)
 }
 
-/// Location: an index drawn at random, weighted by room at the best level: idle cores first, capacity next, and
-/// exponentially less for what is worse. `unit` is uniform in [0, 1).
+/// Location: an index drawn at random, weighted by room at the best level: idle cores first,
+/// capacity next, and exponentially less for what is worse. `unit` is uniform in [0, 1).
 pub(crate) fn draw(estimates: &[Estimate], costs: &Costs, unit: f64) -> Option<usize> {
     let best = best_us(estimates)?;
     let width = WIDTH * costs.demand();
@@ -106,8 +108,8 @@ pub(crate) fn draw(estimates: &[Estimate], costs: &Costs, unit: f64) -> Option<u
     last
 }
 
-/// Selection: how many of the queued processes may leave at one time. Half, so that a wrong belief about the others
-/// cannot empty the queue.
+/// Selection: how many of the queued processes may leave at one time. Half, so that a wrong belief
+/// about the others cannot empty the queue.
 pub(crate) fn selection_max(queued: usize) -> usize {
     queued.div_ceil(2).min(32)
 }
@@ -140,7 +142,8 @@ mod tests {
         Load { wait_us, idle, capacity_milli: 2000, accepting: true, ..Load::default() }
     }
 
-    /// If this fails, processes leave a node that is as good as any, or stay on one that is markedly worse.
+    /// If this fails, processes leave a node that is as good as any, or stay on one that is
+    /// markedly worse.
     #[test]
     fn transfer_has_hysteresis() {
         let best = there(&load(0, 1), 0, &COSTS).time_us;
@@ -149,7 +152,8 @@ mod tests {
         assert!(!stays(&here(&load(2000, 0), &COSTS), best, &COSTS));
     }
 
-    /// If this fails, own deliveries are forgotten until the target tells of them, and everyone herds on one node.
+    /// If this fails, own deliveries are forgotten until the target tells of them, and everyone
+    /// herds on one node.
     #[test]
     fn uncovered_deliveries_count() {
         let fresh = there(&load(0, 2), 0, &COSTS);
@@ -159,7 +163,8 @@ mod tests {
         assert!(many.time_us > fresh.time_us + 3000.0);
     }
 
-    /// If this fails, the draw is not weighted by room: idle cores must get nearly all, equals equal shares.
+    /// If this fails, the draw is not weighted by room: idle cores must get nearly all, equals
+    /// equal shares.
     #[test]
     fn location_draws_by_room() {
         let estimates = [
@@ -176,7 +181,8 @@ mod tests {
         assert_eq!(draw(&[], &COSTS, 0.5), None);
     }
 
-    /// If this fails, a hopeless field of candidates (weights that vanish) gives no target though there are some.
+    /// If this fails, a hopeless field of candidates (weights that vanish) gives no target though
+    /// there are some.
     #[test]
     fn location_always_finds_one() {
         let estimates =

@@ -1,6 +1,5 @@
-//! Requests of local steps to cluster memory: answered here when this node keeps the key, else by the node that does.
-
-use alloc::string::String;
+//! Requests of local steps to cluster memory: answered here when this node keeps the key, else by
+//! the node that does.
 
 use izna_proto::{MemoryError, MemoryOperation, Message};
 
@@ -11,7 +10,7 @@ impl Core {
         &mut self,
         request: u64,
         app: &str,
-        key: &String,
+        key: &str,
         operation: MemoryOperation,
     ) {
         let key = match memory::scoped(app, key) {

@@ -1,4 +1,5 @@
-//! Steps: the run queue, handing out steps while slots are free, and what follows when one has ended.
+//! Steps: the run queue, handing out steps while slots are free, and what follows when one has
+//! ended.
 
 use alloc::{format, vec::Vec};
 
@@ -7,7 +8,7 @@ use izna_proto::{App, Failure, FailureKind, Limits, Outcome, Process, StepEnd, T
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
     core::{DEMAND_US_FIRST, Held, Place, Timer},
-    life::{self, Next},
+    life::{self, Next, unknown_revision},
 };
 
 /// How fast the demand of a component follows its latest steps.
@@ -159,10 +160,7 @@ impl Core {
         if self.now >= held.deadline {
             return self.expire(id);
         }
-        let Some(app) = self.table.app(&process.app, process.revision) else {
-            let failure = unknown_revision(process);
-            return self.end(id, Err(failure));
-        };
+        let app = self.table.app(&process.app, process.revision);
         match life::advance(process, end, app) {
             Next::Ended(outcome) => self.end(id, outcome),
             Next::Ready => match self.over_limit(id) {
@@ -205,7 +203,8 @@ impl Core {
     /// The deadline of a held process has come. Its client was told by the gateway.
     pub(crate) fn expire(&mut self, id: HeldId) {
         let Some(held) = self.held.get(&id) else { return };
-        // A running step comes back by its own limit, a delivery by its answer; both then find the deadline passed.
+        // A running step comes back by its own limit, a delivery by its answer; both then find the
+        // deadline passed.
         if matches!(held.place, Place::Running { .. } | Place::Leaving) {
             return;
         }
@@ -216,10 +215,4 @@ impl Core {
 
 fn limits(app: &App, component: &str) -> Limits {
     app.component(component).map(|component| component.limits).unwrap_or_default()
-}
-
-pub(crate) fn unknown_revision(process: &Process) -> Failure {
-    let message =
-        format!("revision {} of app {} is not known here any more", process.revision, process.app);
-    Failure::new(FailureKind::Unavailable, message)
 }

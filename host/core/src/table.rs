@@ -1,5 +1,5 @@
-//! The app table: which apps, revisions and components there are. Every node has it; the highest revision of an app wins
-//! wherever two meet, so the order in which news arrives does not matter.
+//! The app table: which apps, revisions and components there are. Every node has it; the highest
+//! revision of an app wins wherever two meet, so the order in which news arrives does not matter.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -94,8 +94,7 @@ impl Table {
     pub(crate) fn compare(&self, summary: &[(Arc<str>, Revision)]) -> (Vec<TableEntry>, bool) {
         let theirs: BTreeMap<_, _> = summary.iter().map(|(name, rev)| (name, *rev)).collect();
         let lacks = |entry: &&TableEntry| {
-            // Equal revisions may still differ when two deployed at once: the bytes decide at the other side.
-            theirs.get(&entry.name).is_none_or(|revision| *revision <= entry.revision)
+            theirs.get(&entry.name).is_none_or(|revision| *revision < entry.revision)
         };
         let missing = self.entries().filter(lacks).cloned().collect();
         let news = summary
@@ -188,7 +187,8 @@ mod tests {
         assert!(table.merge(Time::default(), entry("a", 2, true), 1));
     }
 
-    /// If this fails, a process that began with an old revision cannot go on, or old code is kept for ever.
+    /// If this fails, a process that began with an old revision cannot go on, or old code is kept
+    /// for ever.
     #[test]
     fn old_revisions_are_kept_for_a_while() {
         let mut table = Table::default();

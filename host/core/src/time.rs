@@ -4,7 +4,8 @@ use core::ops::{Add, Sub};
 
 pub use core::time::Duration;
 
-/// A moment on the node's steady clock. Moments of two nodes are never compared; a birth can lie before the clock began.
+/// A moment on the node's steady clock. Moments of two nodes are never compared; a birth can lie
+/// before the clock began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time {
     micros: i64,

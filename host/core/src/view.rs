@@ -1,5 +1,5 @@
-//! The view: what this node believes of the others. It hears beacons, loads that ride on messages, links going up and
-//! down; from these it tells who may be given a process, and whom to probe.
+//! The view: what this node believes of the others. It hears beacons, loads that ride on messages,
+//! links going up and down; from these it tells who may be given a process, and whom to probe.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     inventory: u64,
     asked_inventory: Option<(u64, Time)>,
     asked_table: Option<(u64, Time)>,
+    /// The sum of its app table, as its last beacon told.
+    pub(crate) table: u64,
     /// Deliveries to it that it has not answered, oldest first.
     pub(crate) outstanding: BTreeMap<u64, Time>,
     /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
@@ -132,6 +134,7 @@ impl View {
             peer.probed = None;
         }
         peer.load = beacon.load;
+        peer.table = beacon.table;
         let connect = !peer.linked && !peer.connecting;
         peer.connecting |= connect;
         let due = |asked: &mut Option<(u64, Time)>, sum: u64| {
@@ -333,6 +336,7 @@ impl Peer {
             inventory: 0,
             asked_inventory: None,
             asked_table: None,
+            table: 0,
             outstanding: BTreeMap::new(),
             suspect: false,
             probed: None,
@@ -399,7 +403,8 @@ mod tests {
         view.candidates(now, &Digest([3; 32]), &config()).count()
     }
 
-    /// If this fails, a captured beacon can be sent again to bring a dead node back or to undo its news.
+    /// If this fails, a captured beacon can be sent again to bring a dead node back or to undo its
+    /// news.
     #[test]
     fn repeated_and_old_beacons_are_dropped() {
         let (mut view, config) = (View::default(), config());

@@ -95,6 +95,10 @@ impl World {
             let name = self.apps[number].name.clone();
             return self.input(n, Input::Undeploy(name));
         }
+        self.deploy_at(n, number);
+    }
+
+    fn deploy_at(&mut self, n: usize, number: usize) {
         self.seen.count("deploy");
         if self.now > 300_000 {
             for at in 0..self.apps[number].components.len() {
@@ -113,10 +117,19 @@ impl World {
         self.input(n, Input::Deploy(app));
     }
 
-    /// So that every app is there in the end.
+    /// So that every app is there in the end. A deploy at a node that has not heard of the latest
+    /// one loses to that, so it is made where the latest is known.
     pub(crate) fn last_deploys(&mut self) {
         for app in 0..self.apps.len() {
-            self.deploy(app, false);
+            let name = self.apps[app].name.clone();
+            let revision = |n: &usize| {
+                let core = self.nodes[*n].core.as_ref().filter(|core| !core.draining());
+                core?.table().find(|line| line.name == name).map(|line| line.revision)
+            };
+            let latest = (0..self.nodes.len()).max_by_key(revision);
+            if let Some(n) = latest {
+                self.deploy_at(n, app);
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ impl World {
         let slow_nodes = options.slow_nodes.min(nodes / 2);
         for _ in 0..slow_nodes {
             let node = self.random.random_range(0..nodes);
-            self.nodes[node].slowness = self.random.random_range(3.0..20.0);
+            self.nodes[node].slowness = self.random.random_range(3.0..10.0);
         }
         for _ in 0..options.tight_nodes {
             let node = self.random.random_range(0..nodes);

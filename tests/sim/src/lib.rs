@@ -30,6 +30,7 @@ mod report;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod seen;
+mod sweep;
 mod world;
 
 pub use check::Violation;
@@ -38,6 +39,7 @@ pub use report::{Report, Watch, explain};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{SABOTAGE_SEEDS, find};
 pub use seen::{SOMETIMES, Seen};
+pub use sweep::{Sweep, sweep};
 pub(crate) use world::World;
 
 /// Let `seed` play out under `options`.

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use izna_proto::ProcessId;
-use izna_sim::{Options, Seen, Watch, explain, run};
+use izna_sim::{Options, Watch, explain, run, sweep};
 
 /// A deterministic simulator of an Izna cluster.
 #[derive(Debug, Parser)]
@@ -121,23 +121,21 @@ fn command() -> anyhow::Result<()> {
 }
 
 fn run_seeds(first: u64, seeds: u64, few: bool, changes: &Changes) -> anyhow::Result<()> {
-    let (mut seen, mut events, mut requests) = (Seen::default(), 0, 0);
     let begun = Instant::now();
-    for seed in first..first + seeds {
-        let options = changes.options(seed)?;
-        let report = run(&options, seed, Watch::Nothing);
-        if report.violation.is_some() {
-            bail!("{}", explain(&options, seed, &report, &changes.flags()));
-        }
-        (events, requests) = (events + report.events, requests + report.requests);
-        seen.merge(&report.seen);
+    // The scenario is read once, so that a bad one is told of before anything runs.
+    changes.options(first)?;
+    let options = |seed| changes.options(seed).unwrap_or_default();
+    let sweep = sweep(first, seeds, options, &changes.flags());
+    if let Some((_, text)) = sweep.failure {
+        bail!("{text}");
     }
-    for (what, times) in seen.iter() {
+    for (what, times) in sweep.seen.iter() {
         println!("{times:>12} {what}");
     }
+    let (requests, events) = (sweep.requests, sweep.events);
     let seconds = begun.elapsed().as_secs_f64();
     println!("{seeds} seeds, {requests} requests, {events} events, {seconds:.1} s: all is well");
-    let missing = seen.missing();
+    let missing = sweep.seen.missing();
     if !few && !missing.is_empty() {
         bail!("never seen to happen: {}", missing.join(", "));
     }

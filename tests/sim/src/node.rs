@@ -190,7 +190,12 @@ impl World {
     fn settle(&mut self, n: usize, cause: Cause) {
         let mut effects = std::mem::take(&mut self.effects);
         effects.collect(self.nodes[n].core.as_mut(), &cause);
-        self.check(n, &cause, &effects);
+        // Most beacons change nothing, and most of all that happens is beacons.
+        let held = self.nodes[n].core.as_ref().map_or(0, |core| core.held().0);
+        let idle = effects.outputs.is_empty() && held == self.nodes[n].copies.len();
+        if cause != Cause::Beacon || !idle {
+            self.check(n, &cause, &effects);
+        }
         let drained = effects.drained;
         for output in effects.outputs.drain(..) {
             self.perform(n, output);

@@ -152,7 +152,7 @@ impl Options {
         self.apps = r.random_range(1..=3);
         self.components = r.random_range(1..=5);
         self.holders = pick(r, &[0, 0, 2, 3, 10, 40]);
-        self.arrivals_per_second = between(r, 200.0, 1500.0);
+        self.arrivals_per_second = between(r, 200.0, 1200.0);
         self.idempotent = pick(r, &[0.0, 0.5, 0.5, 1.0]);
         self.abandon = some(r, 0.0, 0.2);
         self.deadline_ms = pick(r, &[[300, 1500], [30, 400], [1000, 1500]]);
@@ -163,7 +163,7 @@ impl Options {
     }
 
     fn draw_faults(&mut self, r: &mut impl Rng) {
-        self.beacon_interval_ms = pick(r, &[100, 150, 250]);
+        self.beacon_interval_ms = pick(r, &[100, 200, 250]);
         self.beacon_loss = some(r, 0.02, 0.4);
         self.beacon_duplicates = some(r, 0.01, 0.2);
         self.beacon_late = some(r, 0.01, 0.2);

@@ -150,7 +150,7 @@ fn work_us(random: &mut impl Rng, mean: f64) -> u32 {
     let exponential = -random.random::<f64>().max(1e-6).ln();
     let long = if random.random_bool(0.02) { 10.0 } else { 1.0 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small")]
-    let micros = (mean * exponential * long).clamp(1.0, 200_000.0) as u32;
+    let micros = (mean * exponential * long).clamp(1.0, 50_000.0) as u32;
     micros
 }
 

@@ -5,7 +5,7 @@ use izna_core::Sabotage;
 use crate::{Options, Violation, Watch, run};
 
 /// How many seeds a defect may take to be found.
-pub const SABOTAGE_SEEDS: u64 = 40;
+pub const SABOTAGE_SEEDS: u64 = 100;
 
 /// The first seed that finds a defect, and what was found.
 pub fn find(sabotage: Sabotage, seeds: u64) -> Option<(u64, Violation)> {

@@ -11,21 +11,18 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use expect_test::Expect;
 use izna_core::{Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time};
-use izna_proto::{
-    App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId,
-    StepEnd,
-};
+use izna_proto::{App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd};
 
 use crate::{print, words::Words};
 
 /// Run a script and compare what comes out.
 #[track_caller]
-pub fn check(script: &str, expected: Expect) {
+pub(crate) fn check(script: &str, expected: Expect) {
     expected.assert_eq(&run(script));
 }
 
 /// What a script prints.
-pub fn run(script: &str) -> String {
+pub(crate) fn run(script: &str) -> String {
     let mut machine = Machine::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         machine.line(line);
@@ -108,9 +105,8 @@ impl Machine {
 
     fn text(&self, output: &Output) -> Option<String> {
         let text = print::output(output);
-        let noise = [
-            "beacon", "ask-inventory", "table-summary", "inventory", "holding", "store", "joined",
-        ];
+        let noise =
+            ["beacon", "ask-inventory", "table-summary", "inventory", "holding", "store", "joined"];
         let noisy = noise.iter().find(|noise| print::is(&text, noise));
         let shown = noisy.is_none_or(|noise| self.show.iter().any(|shown| shown == noise));
         shown.then_some(text)
@@ -215,10 +211,12 @@ fn step(word: &str, words: &mut Words<'_>) -> Input {
         "fail" => StepEnd::Failed(Failure::new(FailureKind::Failed, words.next())),
         _ => {
             let (component, function) = words.call();
+            let keep = words.option("keep").unwrap_or(1);
+            let continuation = Bytes::from(vec![b'k'; keep as usize]);
             let input = words.payload();
             let call = Call { component, function, input };
             match word {
-                "call" => StepEnd::Suspend { call, continuation: Bytes::from_static(b"k") },
+                "call" => StepEnd::Suspend { call, continuation },
                 _ => StepEnd::Forward(call),
             }
         }
@@ -258,11 +256,11 @@ fn set(config: &mut Config, setting: &str, value: u64) {
 }
 
 /// What scripts leave out of a load.
-pub fn idle_load() -> Load {
+pub(crate) fn idle_load() -> Load {
     Load { wait_us: 0, idle: 1, capacity_milli: 1000, accepting: true, ..Load::default() }
 }
 
 /// An app as the scripts write it: every component may call every other.
-pub fn app(name: &str, components: Vec<izna_proto::ComponentSpec>) -> App {
+pub(crate) fn app(name: &str, components: Vec<izna_proto::ComponentSpec>) -> App {
     App { name: Arc::from(name), components, routes: Vec::new() }
 }

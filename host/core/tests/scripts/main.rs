@@ -1,4 +1,11 @@
 //! The core's rules as scripts: inputs in, outputs as text. `machine` says how a script is read.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of it is a test"
+)]
 
 mod admission;
 mod calls;

@@ -8,7 +8,7 @@ use izna_proto::{
 use crate::words::FIRST;
 
 /// Whether a printed line is of this kind of output.
-pub fn is(text: &str, kind: &str) -> bool {
+pub(crate) fn is(text: &str, kind: &str) -> bool {
     let words: Vec<&str> = text.split(' ').collect();
     match words.as_slice() {
         ["->", _, word, ..] => *word == kind,
@@ -17,7 +17,7 @@ pub fn is(text: &str, kind: &str) -> bool {
     }
 }
 
-pub fn output(output: &Output) -> String {
+pub(crate) fn output(output: &Output) -> String {
     match output {
         Output::Run(step) => {
             let (held, process) = (step.held.0, step.process.0);
@@ -32,7 +32,10 @@ pub fn output(output: &Output) -> String {
         Output::Send { peer, message } => format!("-> {} {}", peer.0, said(message)),
         Output::Connect(peer) => format!("connect {}", peer.0),
         Output::Disconnect(peer) => format!("disconnect {}", peer.0),
-        Output::Beacon(beacon) => format!("beacon wait {}", beacon.load.wait_us),
+        Output::Beacon(beacon) => {
+            let closed = if beacon.load.accepting { "" } else { " closed" };
+            format!("beacon wait {}{closed}", beacon.load.wait_us)
+        }
         Output::Reply(reply) => {
             let trail = nodes(&reply.trail);
             format!("reply p{} {} by {trail}", reply.process.0, ended(&reply.outcome))
@@ -128,7 +131,15 @@ fn answered(answer: &MemoryAnswer) -> String {
 fn ended(outcome: &Outcome) -> String {
     match outcome {
         Ok(value) => format!("ok {}", text(value)),
-        Err(failure) => format!("({failure})"),
+        Err(failure) => format!("({})", cut(&failure.to_string())),
+    }
+}
+
+/// Enough of a failure to know it by.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.to_string(),
     }
 }
 
@@ -156,7 +167,7 @@ fn number(number: u64) -> String {
 }
 
 /// What an operator would see.
-pub fn status(core: &Core) -> String {
+pub(crate) fn status(core: &Core) -> String {
     let mut lines = Vec::new();
     for process in core.processes() {
         let (id, state) = (process.id.0, process.state.as_str());

@@ -13,12 +13,12 @@ use izna_proto::{
 use crate::machine::{app, idle_load};
 
 /// The words of a line that are yet to be read.
-pub struct Words<'a> {
+pub(crate) struct Words<'a> {
     words: Vec<&'a str>,
 }
 
 /// The code of a component: `a` is one build of it, `a2` another.
-pub fn digest(name: &str) -> Digest {
+pub(crate) fn digest(name: &str) -> Digest {
     let mut bytes = [0; 32];
     bytes[0] = name.as_bytes()[0];
     bytes[1] = name.as_bytes().get(1).copied().unwrap_or(0);
@@ -26,37 +26,37 @@ pub fn digest(name: &str) -> Digest {
 }
 
 impl<'a> Words<'a> {
-    pub fn new(line: &'a str) -> Self {
+    pub(crate) fn new(line: &'a str) -> Self {
         Self { words: line.split_whitespace().collect() }
     }
 
-    pub fn peek(&self) -> &'a str {
+    pub(crate) fn peek(&self) -> &'a str {
         self.words.first().copied().unwrap_or_default()
     }
 
-    pub fn next(&mut self) -> &'a str {
+    pub(crate) fn next(&mut self) -> &'a str {
         assert!(!self.words.is_empty(), "the line ends too early");
         self.words.remove(0)
     }
 
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         let word = self.next();
         word.trim_start_matches('#').parse().unwrap_or_else(|_| panic!("not a number: {word}"))
     }
 
     /// The number after `name`, wherever it stands.
-    pub fn option(&mut self, name: &str) -> Option<u64> {
+    pub(crate) fn option(&mut self, name: &str) -> Option<u64> {
         let at = self.words.iter().position(|word| *word == name)?;
         self.words.remove(at);
         Some(self.words.remove(at).parse().unwrap())
     }
 
-    pub fn flag(&mut self, name: &str) -> bool {
+    pub(crate) fn flag(&mut self, name: &str) -> bool {
         let at = self.words.iter().position(|word| *word == name);
         at.map(|at| self.words.remove(at)).is_some()
     }
 
-    pub fn node(&mut self) -> NodeId {
+    pub(crate) fn node(&mut self) -> NodeId {
         NodeId(self.number())
     }
 
@@ -66,22 +66,22 @@ impl<'a> Words<'a> {
         nodes(self.words.remove(at))
     }
 
-    pub fn digest(&mut self) -> Digest {
+    pub(crate) fn digest(&mut self) -> Digest {
         digest(self.next())
     }
 
-    pub fn components(&mut self) -> Vec<Digest> {
+    pub(crate) fn components(&mut self) -> Vec<Digest> {
         self.next().split(',').filter(|name| *name != "-").map(digest).collect()
     }
 
     /// `a.f`: a component and a function.
-    pub fn call(&mut self) -> (Arc<str>, Arc<str>) {
+    pub(crate) fn call(&mut self) -> (Arc<str>, Arc<str>) {
         let (component, function) = self.next().split_once('.').expect("component.function");
         (Arc::from(component), Arc::from(function))
     }
 
     /// A word, or so many bytes.
-    pub fn payload(&mut self) -> Bytes {
+    pub(crate) fn payload(&mut self) -> Bytes {
         if let Some(bytes) = self.option("bytes") {
             return Bytes::from(vec![b'x'; bytes as usize]);
         }
@@ -91,7 +91,7 @@ impl<'a> Words<'a> {
         Bytes::copy_from_slice(self.next().as_bytes())
     }
 
-    pub fn load(&mut self) -> Load {
+    pub(crate) fn load(&mut self) -> Load {
         let wait_us = self.option("wait").unwrap_or(0);
         let idle = self.option("idle").unwrap_or(u64::from(wait_us == 0));
         Load {
@@ -103,7 +103,7 @@ impl<'a> Words<'a> {
     }
 
     /// `app a@all b@1,2 c=c2@all`: a name, and components with the nodes that hold them.
-    pub fn app(&mut self) -> izna_proto::App {
+    pub(crate) fn app(&mut self) -> izna_proto::App {
         let name = self.next();
         let specs: Vec<&str> = std::mem::take(&mut self.words);
         let names: Vec<&str> = specs.iter().map(|spec| split(spec).0).collect();
@@ -123,7 +123,7 @@ impl<'a> Words<'a> {
     }
 
     /// `app@2 a@all ..`, or `app@2 gone`.
-    pub fn table_entries(&mut self) -> Vec<TableEntry> {
+    pub(crate) fn table_entries(&mut self) -> Vec<TableEntry> {
         let (name, revision) = self.next().split_once('@').expect("name@revision");
         let gone = self.flag("gone");
         self.words.insert(0, name);
@@ -136,7 +136,7 @@ impl<'a> Words<'a> {
         vec![entry]
     }
 
-    pub fn operation(&mut self) -> MemoryOperation {
+    pub(crate) fn operation(&mut self) -> MemoryOperation {
         match self.next() {
             "get" => MemoryOperation::Get,
             "remove" => MemoryOperation::Remove,
@@ -145,13 +145,11 @@ impl<'a> Words<'a> {
         }
     }
 
-    pub fn message(&mut self) -> Message {
+    pub(crate) fn message(&mut self) -> Message {
         match self.next() {
             "deliver" => Message::Deliver(self.delivery()),
             "finish" => Message::Finish(self.finish()),
-            "accepted" => {
-                Message::Accepted { delivery: own(self.number()), load: self.load() }
-            }
+            "accepted" => Message::Accepted { delivery: own(self.number()), load: self.load() },
             "refused" => Message::Refused {
                 delivery: own(self.number()),
                 refusal: match self.next() {
@@ -265,7 +263,7 @@ impl<'a> Words<'a> {
 }
 
 /// Where the core's own deliveries and requests count from.
-pub const FIRST: u64 = 1 << 40;
+pub(crate) const FIRST: u64 = 1 << 40;
 
 fn own(number: u64) -> DeliveryId {
     DeliveryId(FIRST + number)

@@ -110,9 +110,7 @@ impl World {
     /// Look whether all is well at a node after something happened there.
     pub(crate) fn check(&mut self, n: usize, cause: &Cause, effects: &Effects) {
         self.check_ownership(n, cause, effects);
-        if *cause != Cause::Beacon {
-            self.check_bounds(n);
-        }
+        self.check_bounds(n);
     }
 
     /// Look whether all has come true in the end.

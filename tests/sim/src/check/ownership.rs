@@ -135,8 +135,8 @@ impl World {
             Message::Deliver(delivery) => {
                 let (process, target) = (&delivery.process, index(peer));
                 self.check_process(n, process);
-                self.check_delivery(n, peer, process);
                 self.acts(n, process.id, process.attempt);
+                self.check_delivery(n, peer, process);
                 let told = self.ownership.told(n, target);
                 let handover = Handover {
                     source: n,

@@ -1,0 +1,220 @@
+//! Placement: stay, or go, and where to.
+
+use expect_test::expect;
+
+use crate::machine::check;
+
+/// If this fails, a process stays where its component is not.
+#[test]
+fn a_process_goes_where_its_component_is() {
+    check(
+        "0 deploy app a@2
+         1 join 2 a
+         1 join 3 -
+         2 submit 1 a.f
+         3 from 2 accepted #1
+         4 status",
+        expect![[r#"
+            0 deploy app a@2
+            1 join 2 a
+            1 join 3 -
+            2 submit 1 a.f
+              -> 2 deliver #1 p1.0 a hops 1 steps 0 left 1
+            3 from 2 accepted #1
+            4 status
+              node 2 live, 1 components
+              node 3 live, 0 components
+        "#]],
+    );
+}
+
+/// If this fails, a node keeps what another would have done long before, or gives away what it
+/// could do as soon.
+#[test]
+fn a_markedly_more_loaded_node_gives_away() {
+    check(
+        "0 deploy app a@all
+         1 ready a
+         1 join 2 a
+         2 submit 1 a.f
+         2 submit 2 a.f
+         3 from 2 accepted #1 wait 600
+         3 submit 3 a.f
+         4 submit 4 a.f",
+        expect![[r#"
+            0 deploy app a@all
+              hold a from -
+            1 ready a
+            1 join 2 a
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+            2 submit 2 a.f
+              -> 2 deliver #1 p2.0 a hops 1 steps 0 left 1
+            3 from 2 accepted #1 wait 600
+            3 submit 3 a.f
+            4 submit 4 a.f
+        "#]],
+    );
+}
+
+/// If this fails, a process waits in the queue here while other nodes are idle.
+#[test]
+fn queued_processes_are_offered_again() {
+    check(
+        "set beacon_interval 100
+         0 deploy app a@all
+         1 ready a
+         1 join 2 a wait 100000
+         2 submit 1 a.f
+         2 submit 2 a.f
+         2 submit 3 a.f
+         50 beacon 2
+         200 wait",
+        expect![[r#"
+            0 deploy app a@all
+              hold a from -
+            1 ready a
+            1 join 2 a wait 100000
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+            2 submit 2 a.f
+            2 submit 3 a.f
+            50 beacon 2
+              at 96.491: -> 2 deliver #1 p3.0 a hops 1 steps 0 left 1
+            200 wait
+        "#]],
+    );
+}
+
+/// If this fails, all nodes send everything to the one that last told of an idle core.
+#[test]
+fn what_was_sent_counts_until_it_is_told_of() {
+    check(
+        "0 deploy app a@2,3
+         1 join 2 a
+         1 join 3 a
+         2 submit 1 a.f
+         2 submit 2 a.f
+         2 submit 3 a.f
+         2 submit 4 a.f",
+        expect![[r#"
+            0 deploy app a@2,3
+            1 join 2 a
+            1 join 3 a
+            2 submit 1 a.f
+              -> 2 deliver #1 p1.0 a hops 1 steps 0 left 1
+            2 submit 2 a.f
+              -> 3 deliver #2 p2.0 a hops 1 steps 0 left 1
+            2 submit 3 a.f
+              -> 2 deliver #3 p3.0 a hops 1 steps 0 left 1
+            2 submit 4 a.f
+              -> 3 deliver #4 p4.0 a hops 1 steps 0 left 1
+        "#]],
+    );
+}
+
+/// If this fails, processes go to nodes that are silent, drain, or do not answer.
+#[test]
+fn silent_closed_and_suspect_nodes_are_left_out() {
+    check(
+        "set silent_after 350
+         0 deploy app a@2,3,4
+         1 join 2 a
+         1 join 3 a
+         1 join 4 a closed
+         300 beacon 2
+         400 status
+         401 submit 1 a.f
+         430 status
+         431 submit 2 a.f
+         440 beacon 3
+         450 status",
+        expect![[r#"
+            0 deploy app a@2,3,4
+            1 join 2 a
+            1 join 3 a
+            1 join 4 a closed
+            300 beacon 2
+            400 status
+              node 2 live, 1 components
+              node 3 live, 1 components
+              node 4 closed, 1 components
+            401 submit 1 a.f
+              -> 2 deliver #1 p1.0 a hops 1 steps 0 left 1
+            430 status
+              p1.0 a leaving
+              node 2 live, 1 components
+              node 3 avoided, 1 components
+              node 4 avoided, 1 components
+            431 submit 2 a.f
+              reply p2 (busy: no node that could run it takes it now) by -
+            440 beacon 3
+            450 status
+              p1.0 a leaving
+              node 2 avoided, 1 components
+              node 3 live, 1 components
+              node 4 avoided, 1 components
+        "#]],
+    );
+}
+
+/// If this fails, a process travels for ever.
+#[test]
+fn hops_max() {
+    check(
+        "set hops_max 3
+         0 deploy app a@all b@2
+         1 ready a
+         1 join 2 a,b
+         2 from 2 deliver #1 1 a.f hops 4
+         2 from 2 deliver #2 2 a.f hops 3
+         3 call 1 b.f
+         4 from 2 deliver #3 3 a.f hops 3
+         5 drain",
+        expect![[r#"
+            0 deploy app a@all b@2
+              hold a from -
+            1 ready a
+            1 join 2 a,b
+            2 from 2 deliver #1 1 a.f hops 4
+              -> 2 refused #1 hops
+            2 from 2 deliver #2 2 a.f hops 3
+              -> 2 accepted #2 wait 500
+              run h1 p2 a.f start in
+            3 call 1 b.f
+              -> 2 finish #1 p2 (limit: the process has moved 3 times)
+            4 from 2 deliver #3 3 a.f hops 3
+              -> 2 accepted #3 wait 550
+              run h2 p3 a.f start in
+            5 drain
+        "#]],
+    );
+}
+
+/// If this fails, two nodes play ping-pong with a process.
+#[test]
+fn a_process_does_not_go_back_to_where_it_was() {
+    check(
+        "0 deploy app a@all
+         1 ready a
+         1 join 2 a
+         1 join 3 a
+         2 submit 1 a.f
+         3 from 2 deliver #1 2 a.f left 2
+         4 from 2 deliver #2 3 a.f left 2,4",
+        expect![[r#"
+            0 deploy app a@all
+              hold a from -
+            1 ready a
+            1 join 2 a
+            1 join 3 a
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+            3 from 2 deliver #1 2 a.f left 2
+              -> 3 deliver #1 p2.0 a hops 2 steps 0 left 2,1
+              -> 2 accepted #1 wait 500
+            4 from 2 deliver #2 3 a.f left 2,4
+              -> 2 accepted #2 wait 1000
+        "#]],
+    );
+}

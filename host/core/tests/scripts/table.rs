@@ -1,0 +1,183 @@
+//! The app table and the components that it calls for.
+
+use expect_test::expect;
+
+use crate::machine::check;
+
+/// If this fails, a deploy does not reach the others, or not the disk.
+#[test]
+fn a_deploy_is_kept_and_told() {
+    check(
+        "show store
+         0 join 2 -
+         1 deploy app a@all
+         2 deploy app a=a2@all
+         3 undeploy app",
+        expect![[r#"
+            0 join 2 -
+            1 deploy app a@all
+              store app@1
+              hold a from 2
+              -> 2 table-entries app@1
+            2 deploy app a=a2@all
+              store app@2
+              hold a2 from 2
+              -> 2 table-entries app@2
+            3 undeploy app
+              store app@3
+              -> 2 table-entries app@3
+        "#]],
+    );
+}
+
+/// If this fails, nodes that were apart do not agree again.
+#[test]
+fn tables_are_compared_when_their_sums_differ() {
+    check(
+        "show table-summary
+         show store
+         0 deploy app a@all
+         1 join 2 -
+         2 beacon 2 table 7
+         3 from 2 table-summary other@1
+         4 from 2 table-entries other@1 b@2
+         5 from 2 table-entries app@1 a@all
+         6 from 2 table-summary app@1 other@1",
+        expect![[r#"
+            0 deploy app a@all
+              store app@1
+              hold a from -
+            1 join 2 -
+            2 beacon 2 table 7
+              -> 2 table-summary app@1
+            3 from 2 table-summary other@1
+              -> 2 table-entries app@1
+              -> 2 table-summary app@1
+            4 from 2 table-entries other@1 b@2
+              store other@1
+            5 from 2 table-entries app@1 a@all
+            6 from 2 table-summary app@1 other@1
+              -> 2 table-entries app@1 other@1
+        "#]],
+    );
+}
+
+/// If this fails, components are not got, not tried again, or kept for ever.
+#[test]
+fn components_are_held_and_released() {
+    check(
+        "set retain_revision 300
+         0 join 2 a
+         0 join 3 -
+         1 deploy app a@all b@2
+         2 not-ready a
+         600 ready a
+         700 deploy app a=a2@all
+         701 ready a2
+         1200 undeploy app
+         1700 status",
+        expect![[r#"
+            0 join 2 a
+            0 join 3 -
+            1 deploy app a@all b@2
+              hold a from 2,3
+              -> 2 table-entries app@1
+              -> 3 table-entries app@1
+            2 not-ready a
+              not ready: a: no
+              at 502: hold a from 2,3
+            600 ready a
+            700 deploy app a=a2@all
+              hold a2 from 2,3
+              -> 2 table-entries app@2
+              -> 3 table-entries app@2
+            701 ready a2
+              at 1000: release a
+            1200 undeploy app
+              -> 2 table-entries app@3
+              -> 3 table-entries app@3
+              at 1500: release a2
+            1700 status
+              node 2 live, 1 components
+              node 3 live, 0 components
+        "#]],
+    );
+}
+
+/// If this fails, a restarted node has forgotten its apps.
+#[test]
+fn a_restored_table_is_not_stored_again() {
+    check(
+        "show store
+         0 restore app@3 a@all
+         1 ready a
+         2 submit 1 a.f",
+        expect![[r#"
+            0 restore app@3 a@all
+              hold a from -
+            1 ready a
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+        "#]],
+    );
+}
+
+/// If this fails, a process that began with an old revision goes on with a new one.
+#[test]
+fn a_process_stays_with_its_revision() {
+    check(
+        "0 deploy app a@all b@all
+         1 ready a
+         1 ready b
+         2 submit 1 a.f
+         3 deploy app a=a2@all b=b2@all
+         4 ready a2
+         4 ready b2
+         5 call 1 b.f
+         6 submit 2 a.f
+         7 done 1 x",
+        expect![[r#"
+            0 deploy app a@all b@all
+              hold a from -
+              hold b from -
+            1 ready a
+            1 ready b
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+            3 deploy app a=a2@all b=b2@all
+              hold a2 from -
+              hold b2 from -
+            4 ready a2
+            4 ready b2
+            5 call 1 b.f
+              run h1 p1 b.f start in
+            6 submit 2 a.f
+            7 done 1 x
+              run h1 p1 a.f resume k ok x
+        "#]],
+    );
+}
+
+/// If this fails, apps fill every node.
+#[test]
+fn apps_max() {
+    check(
+        "set apps_max 1
+         show store
+         0 deploy app a@all
+         1 deploy other b@all
+         2 from 2 table-entries third@1 c@all
+         3 deploy app a=a2@all",
+        expect![[r#"
+            0 deploy app a@all
+              store app@1
+              hold a from -
+            1 deploy other b@all
+              no room for app other
+            2 from 2 table-entries third@1 c@all
+            3 deploy app a=a2@all
+              store app@2
+              hold a2 from -
+        "#]],
+    );
+}
