@@ -33,10 +33,10 @@ test: guests
 
 bench: build guests
 	@$(CARGO) bench --package izna-bench
-	@$(CARGO) run --release --package izna-bench --bin cluster
+	@$(CARGO) run --release --package izna-bench --bin bench-cluster
 
 bench-peers: build guests
-	@$(CARGO) run --release --package izna-bench --bin peers
+	@$(CARGO) run --release --package izna-bench --bin bench-peers
 
 sim:
 	@$(CARGO) run --release --package izna-sim -- run --seeds $(or $(SEEDS),1000)

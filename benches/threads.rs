@@ -1,6 +1,11 @@
 //! Steps on two threads beside steps on one: whether a second core is worth having. Rounds are
 //! interleaved, because the machine is not the same from one second to the next.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a bench prints, and panics when it cannot")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench prints, and panics when it cannot"
+)]
 
 use std::fs;
 use std::sync::Arc;
@@ -57,7 +62,10 @@ fn main() {
     let (median, best) = (ratios[ROUNDS / 2], ratios[ROUNDS - 1]);
     println!("steps a second on one thread  {one:.0?}");
     println!("steps a second on two threads {two:.0?}");
-    println!("{}", report::aim("two threads over one, best round", best, "times", Aim::AtLeast(1.8)));
+    println!(
+        "{}",
+        report::aim("two threads over one, best round", best, "times", Aim::AtLeast(1.8))
+    );
     println!("        median of {ROUNDS} rounds: {median:.2}");
     let parts = [("one", json!(one)), ("two", json!(two)), ("ratio_median", json!(median))];
     report::save("threads", &parts).unwrap();

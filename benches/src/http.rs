@@ -204,13 +204,17 @@ mod tests {
         let found = whole(bytes).unwrap().unwrap();
         assert_eq!((found.status, found.bytes, found.closes), (200, bytes.len() - 4, false));
         let response = owned(bytes, &found).unwrap();
-        assert_eq!((response.text().as_str(), response.nodes()), ("ok", vec!["a".into(), "b".into()]));
+        assert_eq!(
+            (response.text().as_str(), response.nodes()),
+            ("ok", vec!["a".into(), "b".into()])
+        );
     }
 
     /// If this fails, a server that sends chunks cannot be measured beside ours.
     #[test]
     fn chunks_are_put_together() {
-        let bytes = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n1\r\n!\r\n0\r\n\r\n";
+        let bytes =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n1\r\n!\r\n0\r\n\r\n";
         for end in 0..bytes.len() {
             assert_eq!(whole(&bytes[..end]).unwrap(), None, "{end}");
         }

@@ -312,11 +312,7 @@ struct Connection {
     buffer: Vec<u8>,
 }
 
-async fn ask(
-    shared: &Shared,
-    open: &mut Option<Connection>,
-    request: &[u8],
-) -> Result<Answer> {
+async fn ask(shared: &Shared, open: &mut Option<Connection>, request: &[u8]) -> Result<Answer> {
     let connection = match open {
         Some(connection) => connection,
         None => {

@@ -38,7 +38,8 @@ impl Table {
 
     /// The table as Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = format!("| {} |\n|{}\n", self.columns.join(" | "), "---|".repeat(self.columns.len()));
+        let mut text =
+            format!("| {} |\n|{}\n", self.columns.join(" | "), "---|".repeat(self.columns.len()));
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(cell).collect();
             let _ = writeln!(text, "| {} |", cells.join(" | "));

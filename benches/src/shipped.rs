@@ -35,7 +35,7 @@ pub fn target() -> PathBuf {
 pub fn guest(name: &str) -> Result<PathBuf> {
     let path = root().join("target/guests").join(name).with_extension("wasm");
     let built = path.is_file();
-    built.then_some(path).with_context(|| {
-        format!("the guest {name} is not built: run guest-sdk/build.sh {name}")
-    })
+    built
+        .then_some(path)
+        .with_context(|| format!("the guest {name} is not built: run guest-sdk/build.sh {name}"))
 }

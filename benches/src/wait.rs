@@ -15,11 +15,7 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> Result<T> {
 }
 
 /// The same, with a patience of its own.
-pub fn within<T>(
-    patience: Duration,
-    what: &str,
-    mut look: impl FnMut() -> Option<T>,
-) -> Result<T> {
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {

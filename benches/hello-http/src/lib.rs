@@ -1,5 +1,5 @@
-//! Answers every request with a few bytes, as a wasi:http 0.2 component: what `bench-peers` gives to
-//! `wasmtime serve`. It is no part of Izna.
+//! Answers every request with a few bytes, as a wasi:http 0.2 component: what `bench-peers` gives
+//! to `wasmtime serve`. It is no part of Izna.
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{

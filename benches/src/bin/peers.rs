@@ -1,5 +1,5 @@
-//! `echo` beside what a user would take instead: plain hyper without isolation, and `wasmtime serve`
-//! with a fresh instance for each request, in its default settings and with pool slots kept
+//! `echo` beside what a user would take instead: plain hyper without isolation, and `wasmtime
+//! serve` with a fresh instance for each request, in its default settings and with pool slots kept
 //! resident. Rounds are interleaved; compare ratios, for nobody has these two cores to himself.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
@@ -111,9 +111,10 @@ fn subjects(cluster: &Cluster, folder: &Path) -> Result<Vec<Subject>> {
     Ok(subjects)
 }
 
-/// The `wasmtime` program that `benches/peers.sh` has installed.
+/// The `wasmtime` program: named by `WASMTIME`, or the one that `benches/peers.sh` has installed.
 fn wasmtime() -> Option<PathBuf> {
-    let path = shipped::target().join("tools/bin/wasmtime");
+    let installed = || shipped::root().join("target/tools/bin/wasmtime");
+    let path = env::var_os("WASMTIME").map_or_else(installed, PathBuf::from);
     path.is_file().then_some(path)
 }
 

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use izna_gateway::{
-    BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, api,
-};
+use izna_gateway::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, api};
 use izna_node::{
     Description, Error, NetError, NewProcess, Node, Peer, PeerState, Snapshot,
     identity::{self, node_id},
@@ -135,11 +133,9 @@ impl Cluster for Bridge {
         })
     }
 
-    fn drain(&self) -> BoxFuture<()> {
+    fn drain(&self) -> BoxFuture<bool> {
         let node = self.0.clone();
-        Box::pin(async move {
-            node.drain(DRAIN_MAX).await;
-        })
+        Box::pin(async move { node.drain(DRAIN_MAX).await })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -172,8 +168,8 @@ fn is_there(peer: &Peer) -> bool {
     peer.status.state == PeerState::Live
 }
 
-/// The nodes that are ready to run a component. Of others a node tells only how many components they
-/// hold: one that holds as many as it should is taken to hold this one.
+/// The nodes that are ready to run a component. Of others a node tells only how many components
+/// they hold: one that holds as many as it should is taken to hold this one.
 fn holders(node: &Node, snapshot: &Snapshot, apps: &[&App], spec: &ComponentSpec) -> Vec<String> {
     let should = |id: NodeId| {
         let specs = apps.iter().flat_map(|app| &app.components);
@@ -218,8 +214,12 @@ pub(crate) fn description(description: &Description) -> api::Description {
 
 fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
     let c = &snapshot.counters;
-    let counter = |name, help, value| {
-        Metric { name, help, kind: MetricKind::Counter, labels: Vec::new(), value }
+    let counter = |name, help, value| Metric {
+        name,
+        help,
+        kind: MetricKind::Counter,
+        labels: Vec::new(),
+        value,
     };
     let gauge = |name, help, value: usize| {
         let value = value as u64;

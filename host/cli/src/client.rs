@@ -26,7 +26,7 @@ impl Client {
     /// The node that is managed at `url`.
     pub(crate) fn new(url: &str) -> Result<Self, Trouble> {
         let base = url.trim_end_matches('/');
-        if !base.strip_prefix("http://").is_some_and(|host| !host.is_empty()) {
+        if base.strip_prefix("http://").is_none_or(str::is_empty) {
             let what = format!("`{base}` is no address of a node");
             let fix = "write it as http://127.0.0.1:9070; a node is managed from its own machine";
             return Err(Trouble::new(Exit::Usage, what).fix(fix));

@@ -37,6 +37,7 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Run a node, until it is told to stop
+    #[command(after_help = node::AFTER_HELP)]
     Node(Box<node::Arguments>),
     /// Deploy an app, or a new revision of it
     Deploy(deploy::Arguments),

@@ -169,7 +169,7 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, Trouble> {
 fn check(document: &Document, folder: PathBuf) -> Result<Manifest, Trouble> {
     let text: Text = document.parse(Exit::Data)?;
     let checker = Checker { document, names: text.component.keys().cloned().collect() };
-    checker.name("app", text.app.name.as_ref(), &text.app.name.span())?;
+    checker.name("an app", text.app.name.as_ref(), &text.app.name.span())?;
     if text.component.is_empty() {
         let trouble = checker.wrong("the app has no component", &text.app.name.span());
         return Err(trouble.fix("add one: [component.NAME] with its source = \"FILE.wasm\""));
@@ -207,10 +207,10 @@ impl Checker<'_> {
         name: String,
         text: Spanned<ComponentText>,
     ) -> Result<Component, Trouble> {
-        self.name("component", &name, &text.span())?;
+        self.name("a component", &name, &text.span())?;
         let text = text.into_inner();
         for (link, target) in &text.links {
-            self.name("link", link, &target.span())?;
+            self.name("a link", link, &target.span())?;
             self.known(&format!("component `{name}` links to"), target)?;
         }
         if let Some(nodes) = text.nodes.as_ref().filter(|nodes| nodes.as_ref().is_empty()) {
@@ -286,7 +286,7 @@ impl Checker<'_> {
                 return Err(Trouble::new(Exit::Data, what).at(lines));
             }
             self.known(&format!("route `{path}` leads to"), &text.component)?;
-            self.name("function", text.function.as_ref(), &text.function.span())?;
+            self.name("a function", text.function.as_ref(), &text.function.span())?;
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
                 path: path.clone(),
@@ -352,14 +352,18 @@ function = "render"
         let cases = [
             ("memory", "memmory", "unknown key `memmory`\n  at: izna.toml:11: limits"),
             ("memory", "memmory", "fix: did you mean `memory`?"),
-            ("\"64MiB\"", "\"64\"", "`64` is no size: write a number with a unit, as 64MiB\n  at: "),
+            (
+                "\"64MiB\"",
+                "\"64\"",
+                "`64` is no size: write a number with a unit, as 64MiB\n  at: ",
+            ),
             ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
             ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
             ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
             ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
             ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
             ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
-            ("\"tex\"", "\"a b\"", "`a b` is no name for a app"),
+            ("\"tex\"", "\"a b\"", "`a b` is no name of an app"),
             ("\"/tex\"", "\"tex\"", "does not begin with `/`"),
             ("name = \"tex\"", "name =", "izna.toml:3"),
             ("source = \"cache.wasm\"", "", "missing field `source`"),

@@ -1,7 +1,12 @@
-//! Settings: by flag, then by `IZNA_*`, then by file, then by default. Flags and variables are clap's;
-//! here is the file, and who wins.
+//! Settings: by flag, then by `IZNA_*`, then by file, then by default. Flags and variables are
+//! clap's; here is the file, and who wins.
 
-use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
 use izna_gateway::Limits;
@@ -124,7 +129,7 @@ impl LimitsFile {
             ("uri", 64 << 10, self.uri, &mut limits.uri_bytes_max),
         ] {
             if let Some(size) = given {
-                check("limits", name, size.0, (64, max))?;
+                check(name, size, (Size(64), Size(max)))?;
                 *slot = usize::try_from(size.0).unwrap_or(usize::MAX);
             }
         }
@@ -134,7 +139,7 @@ impl LimitsFile {
             ("connections", 1 << 20, self.connections, &mut limits.connections_max),
         ] {
             if let Some(count) = given {
-                check("limits", name, count as u64, (1, max))?;
+                check(name, count, (1, max))?;
                 *slot = count;
             }
         }
@@ -145,7 +150,7 @@ impl LimitsFile {
             ("idle_timeout_ms", self.idle_timeout_ms, &mut limits.idle_timeout),
         ] {
             if let Some(ms) = given {
-                check("limits", name, ms, (10, 3_600_000))?;
+                check(name, ms, (10, 3_600_000))?;
                 *slot = Duration::from_millis(ms);
             }
         }
@@ -153,10 +158,10 @@ impl LimitsFile {
     }
 }
 
-fn check(table: &str, name: &str, value: u64, (min, max): (u64, u64)) -> Result<(), Trouble> {
-    if (min..=max).contains(&value) {
+fn check<T: PartialOrd + Display>(name: &str, value: T, (min, max): (T, T)) -> Result<(), Trouble> {
+    if (&min..=&max).contains(&&value) {
         return Ok(());
     }
-    let what = format!("{table}.{name} {value} is not within {min} to {max}");
+    let what = format!("limits.{name} {value} is not within {min} to {max}");
     Err(Trouble::new(Exit::Config, what))
 }

@@ -1,5 +1,5 @@
-//! What a person is told when a command fails: what is wrong, and where it helps, where, why and what
-//! to do. It ends the program with one of the codes of `sysexits`.
+//! What a person is told when a command fails: what is wrong, and where it helps, where, why and
+//! what to do. It ends the program with one of the codes of `sysexits`.
 
 use std::{error::Error, fmt, io, path::Path};
 
@@ -117,10 +117,7 @@ impl fmt::Display for Trouble {
 }
 
 /// What may have been meant by `word`.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.into_iter().map(|known| (strsim::damerau_levenshtein(word, known), known));
     let allowed = (word.chars().count() / 3).max(1);
     scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(d, _)| *d).map(|(_, k)| k)

@@ -39,14 +39,33 @@ fn trouble(error: &clap::Error) -> Trouble {
         _ => first,
     };
     let trouble = Trouble::new(Exit::Usage, what);
-    let meant = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg]
-        .into_iter()
-        .find_map(|kind| text(error, kind));
-    match (meant, usage) {
-        (Some(meant), _) => trouble.fix(format!("did you mean `{meant}`?")),
-        (None, Some(usage)) => trouble.fix(format!("use it as `{}`", usage.trim())),
-        (None, None) => trouble.fix("see `izna --help`"),
+    let possible = rendered.lines().map(str::trim).find_map(|line| {
+        line.strip_prefix("[possible values: ").and_then(|line| line.strip_suffix(']'))
+    });
+    match (meant(error), possible, usage) {
+        (Some(meant), ..) => trouble.fix(format!("did you mean `{meant}`?")),
+        (None, Some(possible), _) => trouble.fix(format!("take one of: {possible}")),
+        (None, None, Some(usage)) => trouble.fix(format!("use it as `{}`", usage.trim())),
+        (None, None, None) => trouble.fix("see `izna --help`"),
     }
+}
+
+/// What may have been meant: of clap's suggestions the one most like what was typed.
+fn meant(error: &clap::Error) -> Option<String> {
+    let kinds = [
+        (ContextKind::InvalidSubcommand, ContextKind::SuggestedSubcommand),
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+    ];
+    kinds.into_iter().find_map(|(typed, suggested)| {
+        let typed = text(error, typed)?;
+        match error.get(suggested)? {
+            ContextValue::String(text) => Some(text.clone()),
+            ContextValue::Strings(texts) => {
+                texts.iter().min_by_key(|t| strsim::damerau_levenshtein(&typed, t)).cloned()
+            }
+            _ => None,
+        }
+    })
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {

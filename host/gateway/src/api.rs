@@ -43,7 +43,7 @@ pub struct Node {
     pub name: String,
     /// Its id, made from the name.
     pub id: String,
-    /// `here`, `alive`, `silent` or `dead`.
+    /// `here`, or how the asked node sees it: `live`, `avoided`, `closed` or `unlinked`.
     pub state: String,
     /// Its count of restarts.
     pub incarnation: u64,
@@ -281,9 +281,11 @@ pub struct Returned {
     pub result: serde_json::Value,
 }
 
-/// The node has nothing left to do and takes nothing new.
+/// The node takes nothing new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     /// The node.
     pub node: String,
+    /// Whether nothing is left on it.
+    pub empty: bool,
 }

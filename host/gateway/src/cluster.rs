@@ -40,8 +40,8 @@ pub trait Cluster: Send + Sync + 'static {
     fn deploy(&self, app: App) -> BoxFuture<Result<Revision, String>>;
     /// Undeploy an app that the table has. The error is one sentence.
     fn undeploy(&self, name: Arc<str>) -> BoxFuture<Result<Revision, String>>;
-    /// Take nothing new and finish or hand over what is here.
-    fn drain(&self) -> BoxFuture<()>;
+    /// Take nothing new and finish or hand over what is here; whether nothing was left in time.
+    fn drain(&self) -> BoxFuture<bool>;
     /// Whether the node is in order and takes work; otherwise why not.
     fn ready(&self) -> Result<(), String>;
     /// The node's figures, for `/metrics`.

@@ -49,7 +49,7 @@ fn wrong(text: impl Into<String>) -> Error {
 /// # Errors
 /// With the first thing that is wrong.
 pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
-    check_name("app", &app.name)?;
+    check_name("an app", &app.name)?;
     if app.components.is_empty() {
         return Err(wrong(format!("app `{}` has no component", app.name)));
     }
@@ -60,7 +60,7 @@ pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
     }
     let mut names = HashSet::new();
     for component in &app.components {
-        check_name("component", &component.name)?;
+        check_name("a component", &component.name)?;
         if !names.insert(component.name.as_str()) {
             return Err(wrong(format!("component `{}` stands there twice", component.name)));
         }
@@ -76,7 +76,7 @@ pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(good) {
         let rule = format!("1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`");
-        return Err(wrong(format!("`{}` is no name for a {what}: {rule}", name.escape_debug())));
+        return Err(wrong(format!("`{}` is no name of {what}: {rule}", name.escape_debug())));
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ fn check_routes(
 
 fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error> {
     let path = &route.path;
-    check_name("function", &route.function)?;
+    check_name("a function", &route.function)?;
     if !names.contains(route.component.as_str()) {
         let component = route.component.escape_debug();
         let text = format!("route `{path}` leads to `{component}`, which is not in the app");

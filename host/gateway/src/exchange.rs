@@ -35,9 +35,9 @@ pub(crate) fn request(
     body: &[u8],
 ) -> Result<Bytes, Refusal> {
     let query = pairs(parts.uri.query().unwrap_or_default())?;
-    let params = params.into_iter().map(|(name, value)| {
-        Ok((name, decode(&value, "a path parameter")?.into_owned()))
-    });
+    let params = params
+        .into_iter()
+        .map(|(name, value)| Ok((name, decode(&value, "a path parameter")?.into_owned())));
     let params = params.collect::<Result<_, Refusal>>()?;
     let mut writer = Writer { bytes: Vec::with_capacity(body.len() + 1024) };
     writer.head(ARRAY, 1);
@@ -80,10 +80,11 @@ fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Refusal
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let escaped = after.first_chunk::<2>().filter(|_| *first == b'%').and_then(|[high, low]| {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
-        });
+        let escaped =
+            after.first_chunk::<2>().filter(|_| *first == b'%').and_then(|[high, low]| {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+            });
         bytes.push(escaped.unwrap_or(*first));
         rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }

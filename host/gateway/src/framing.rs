@@ -51,8 +51,8 @@ impl Framer {
         matches!(self.state, State::Head { .. })
     }
 
-    /// Look at the bytes that follow those passed on. `bytes` begins where the last `Pass` or `Head`
-    /// ended, and has all that was there before and more after a `More`.
+    /// Look at the bytes that follow those passed on. `bytes` begins where the last `Pass` or
+    /// `Head` ended, and has all that was there before and more after a `More`.
     pub(crate) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
         if bytes.is_empty() {
             return Ok(Progress::More);
@@ -319,7 +319,10 @@ mod tests {
     /// If this fails, good requests are refused, or their ends are not seen.
     #[test]
     fn requests_are_told_apart() {
-        check("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.0\r\n\r\n", expect!["head, head, end"]);
+        check(
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.0\r\n\r\n",
+            expect!["head, head, end"],
+        );
         check(
             "POST / HTTP/1.1\r\nHost:a\r\ncontent-length: 3\r\n\r\nab\nGET / HTTP/1.0\r\n\r\n",
             expect!["head, head, end"],
@@ -366,12 +369,27 @@ mod tests {
     /// If this fails, bytes that are no request are waited on or taken for one.
     #[test]
     fn first_lines_are_checked() {
-        check("\r\nGET / HTTP/1.1\r\n\r\n", expect!["the request has something that is no HTTP/1 request"]);
+        check(
+            "\r\nGET / HTTP/1.1\r\n\r\n",
+            expect!["the request has something that is no HTTP/1 request"],
+        );
         check("\x16\x03\x01\x02", expect!["the request has something that is no HTTP/1 request"]);
-        check("GET  / HTTP/1.1\r\n\r\n", expect!["the request has a first line that is not `METHOD target HTTP/1.1`"]);
-        check("GET http://a/ HTTP/1.1\r\n\r\n", expect!["the request has a target that is not a path in ASCII"]);
-        check("PRI * HTTP/2.0\r\n\r\n", expect!["the request has a target that is not a path in ASCII"]);
-        check("GET / HTTP/3.0\r\n\r\n", expect!["the request has a version other than HTTP/1.1 and HTTP/1.0"]);
+        check(
+            "GET  / HTTP/1.1\r\n\r\n",
+            expect!["the request has a first line that is not `METHOD target HTTP/1.1`"],
+        );
+        check(
+            "GET http://a/ HTTP/1.1\r\n\r\n",
+            expect!["the request has a target that is not a path in ASCII"],
+        );
+        check(
+            "PRI * HTTP/2.0\r\n\r\n",
+            expect!["the request has a target that is not a path in ASCII"],
+        );
+        check(
+            "GET / HTTP/3.0\r\n\r\n",
+            expect!["the request has a version other than HTTP/1.1 and HTTP/1.0"],
+        );
         check("GET / HTTP/1.1\r\n\r\n", expect!["the request has not exactly one Host"]);
     }
 
@@ -380,8 +398,14 @@ mod tests {
     fn heads_are_bounded() {
         let long = "a".repeat(200);
         check(&format!("GET /{long} HTTP/1.0\r\n\r\n"), expect!["the target is over 40 bytes"]);
-        check(&format!("GET / HTTP/1.0\r\nx: {long}\r\n\r\n"), expect!["the headers are over 100 bytes"]);
-        check("GET / HTTP/1.0\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n", expect!["there are more than 3 headers"]);
+        check(
+            &format!("GET / HTTP/1.0\r\nx: {long}\r\n\r\n"),
+            expect!["the headers are over 100 bytes"],
+        );
+        check(
+            "GET / HTTP/1.0\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n",
+            expect!["there are more than 3 headers"],
+        );
     }
 
     /// If this fails, a body could hide a second request.

@@ -157,8 +157,8 @@ impl Guard {
 
     /// Note what is waited for now, and whether that has lasted too long.
     ///
-    /// Hyper does not read again between an answer and the next request, so that the idle timer runs
-    /// through both, and only counts when no request was begun since it was set.
+    /// Hyper does not read again between an answer and the next request, so that the idle timer
+    /// runs through both, and only counts when no request was begun since it was set.
     fn overdue(&mut self, cx: &mut Context<'_>) -> bool {
         let wait = match self.framer.at_head() {
             true if self.held.is_empty() => Wait::Idle,
@@ -248,7 +248,11 @@ impl AsyncRead for Guard {
 }
 
 impl Guard {
-    fn stalled<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.write_timer = None;
             return poll;

@@ -116,7 +116,8 @@ mod tests {
     /// If this fails, `izna call` gives a component other arguments than were typed.
     #[test]
     fn json_survives_the_way_there_and_back() {
-        let value = json!({"b": [1, -2, 1.5, true, null, "x"], "a": {"long": 18446744073709551615u64}});
+        let value =
+            json!({"b": [1, -2, 1.5, true, null, "x"], "a": {"long": 18446744073709551615u64}});
         let bytes = encode(&to_cbor(value.clone()).unwrap());
         cbor::check(&bytes, Form::Deterministic, &cbor::Limits::default()).unwrap();
         assert_eq!(from_cbor(decode(&bytes).unwrap()), value);

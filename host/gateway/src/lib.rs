@@ -3,8 +3,8 @@
 //! [`Gateway::bind`] opens the two listeners, so that a port in use is told before anything starts;
 //! [`Bound::serve`] serves them with a [`Cluster`], which is the node as the gateway sees it.
 //!
-//! **Invariant.** The gateway knows nothing of what runs a process, and no input, be it a client's or
-//! a guest's, makes it panic or keep what is over a [`Limits`].
+//! **Invariant.** The gateway knows nothing of what runs a process, and no input, be it a client's
+//! or a guest's, makes it panic or keep what is over a [`Limits`].
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -160,8 +160,11 @@ impl Bound {
     pub fn serve(self, cluster: Arc<dyn Cluster>) -> Result<Gateway, Error> {
         let Config { limits, manage_limits, .. } = self.config;
         let take = |listener, address, what| {
-            TcpListener::from_std(listener)
-                .map_err(|source| Error::Listen { address, what, source })
+            TcpListener::from_std(listener).map_err(|source| Error::Listen {
+                address,
+                what,
+                source,
+            })
         };
         let (address, manage_address) = self.addresses;
         let public = take(self.public, address, "HTTP")?;
@@ -173,13 +176,8 @@ impl Bound {
             limits.clone(),
             Arc::clone(&metrics),
         ));
-        let manager = manage::Manage::new(
-            cluster,
-            metrics,
-            manage_limits.clone(),
-            manage_address,
-            url,
-        );
+        let manager =
+            manage::Manage::new(cluster, metrics, manage_limits.clone(), manage_address, url);
         let (stop_public, stopped) = watch::channel(false);
         let (stop_manage, manage_stopped) = watch::channel(false);
         let follower = Arc::clone(&handler);

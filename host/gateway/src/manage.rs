@@ -232,10 +232,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-async fn admit(
-    State(shared): State<Shared>,
-    body: Bytes,
-) -> Result<Json<api::Artifact>, Refusal> {
+async fn admit(State(shared): State<Shared>, body: Bytes) -> Result<Json<api::Artifact>, Refusal> {
     let refused = |why| Refusal::other(StatusCode::UNPROCESSABLE_ENTITY, "bad-component", why);
     shared.cluster.admit(body).await.map(Json).map_err(refused)
 }
@@ -271,8 +268,8 @@ async fn undeploy(
 }
 
 async fn drain(State(shared): State<Shared>) -> Json<api::Drained> {
-    shared.cluster.drain().await;
-    Json(api::Drained { node: shared.cluster.name().to_string() })
+    let empty = shared.cluster.drain().await;
+    Json(api::Drained { node: shared.cluster.name().to_string(), empty })
 }
 
 async fn call(

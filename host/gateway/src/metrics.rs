@@ -7,9 +7,7 @@ use izna_proto::Outcome;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text},
-    metrics::{
-        MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
-    },
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 

@@ -155,9 +155,8 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
 
 fn respond(reply: &cluster::Reply) -> Response {
     let mut response = match &reply.outcome {
-        Ok(result) => exchange::response(result).unwrap_or_else(|bad| {
-            refusal::with_process(&bad, reply.process)
-        }),
+        Ok(result) => exchange::response(result)
+            .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
         Err(failure) => refusal::failure_response(&clearer(failure), reply.process),
     };
     label(&mut response, reply);

@@ -25,8 +25,8 @@ pub(crate) struct Target {
 }
 
 impl Routes {
-    /// The routes of a table. Where two apps claim a path, which a deploy refuses but two deploys at
-    /// once can bring about, the first by name has it on every node.
+    /// The routes of a table. Where two apps claim a path, which a deploy refuses but two deploys
+    /// at once can bring about, the first by name has it on every node.
     pub(crate) fn new(table: &[TableEntry]) -> Self {
         let mut apps: Vec<_> = table.iter().filter_map(|entry| entry.app.as_ref()).collect();
         apps.sort_by(|a, b| a.name.cmp(&b.name));

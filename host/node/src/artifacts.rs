@@ -169,12 +169,13 @@ pub(crate) fn release(shell: &Arc<Shell>, digest: Digest) {
         return;
     }
     let Ok(store) = shell.store() else { return };
-    let _ = shell.spawn_blocking(move || {
+    // Nobody waits for it; a stop does.
+    drop(shell.spawn_blocking(move || {
         if let Err(error) = store.remove(digest) {
             let error: &dyn std::error::Error = &error;
             tracing::error!(%digest, error, "cannot remove an artifact");
         }
-    });
+    }));
 }
 
 /// Whether an app has the component, or may have it soon.

@@ -40,7 +40,7 @@ const NODE_LIFE: Duration = DAY.saturating_mul(730);
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    beacon_key: BeaconKey,
+    pub(crate) beacon_key: BeaconKey,
 }
 
 /// The identity of one node as a file.

@@ -10,6 +10,7 @@ use crate::{Error, artifacts, links, quiet::Quiet, shell::Shell};
 
 /// One thing to do.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "almost all are outputs")]
 pub(crate) enum Control {
     /// What core wants.
     Output(Output),

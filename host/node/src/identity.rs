@@ -343,7 +343,7 @@ pub(crate) mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
-    use crate::authority::{Bundle, DAY, tests::authority};
+    use crate::authority::{Authority, Bundle, DAY, tests::authority};
 
     /// The identity that a file with this content would give.
     pub(crate) fn load(pem: &str) -> Result<Identity, Error> {
@@ -392,7 +392,7 @@ pub(crate) mod tests {
             let refused = load(not).unwrap_err().to_string();
             assert!(refused.contains("is not a node's identity: it has no PEM block"), "{refused}");
         }
-        let cut = &authority().issue("a").unwrap().pem;
+        let cut = authority().issue("a").unwrap().pem().to_string();
         let refused = load(&cut[..cut.len() / 2]).unwrap_err();
         assert!(matches!(refused, Error::Other { .. }), "{refused}");
         let (one, two) = (authority(), authority());

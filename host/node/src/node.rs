@@ -334,6 +334,7 @@ impl Node {
         shell.stop.cancel();
         shell.tasks.close();
         shell.tasks.wait().await;
+        shell.radio.close();
         let executor = lock(&shell.executor).take();
         // It waits for the slices that its threads are in.
         let _ = spawn_blocking(move || drop(executor)).await;

@@ -6,7 +6,7 @@ use std::{
     io::ErrorKind,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ use crate::{
     book::Way,
     net::Multicast,
     quiet::Quiet,
-    shell::Shell,
+    shell::{Background, Shell},
 };
 
 /// A node that has heard nobody for this long says so.
@@ -40,17 +40,26 @@ const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Radio {
     seal: Seal,
-    multicast: Option<(UdpSocket, Multicast)>,
-    unicast: UdpSocket,
+    multicast: Option<Multicast>,
+    /// None once the node has stopped.
+    sockets: Mutex<Option<Sockets>>,
     seeds: Vec<String>,
     heard_self: AtomicBool,
+    heard_others: AtomicBool,
     news: Notify,
     /// What each node was told last.
     told: Mutex<HashMap<NodeId, Vec<PeerAddress>>>,
-    targets: Mutex<Vec<SocketAddr>>,
     refused: Quiet,
     unsent: Quiet,
     flooded: Quiet,
+}
+
+#[derive(Debug)]
+struct Sockets {
+    multicast: Option<Arc<UdpSocket>>,
+    unicast: Arc<UdpSocket>,
+    /// Kept from beacon to beacon for its room.
+    targets: Vec<SocketAddr>,
 }
 
 impl Radio {
@@ -60,15 +69,18 @@ impl Radio {
         unicast: UdpSocket,
         seeds: Vec<String>,
     ) -> Self {
+        let (socket, multicast) = multicast.unzip();
+        let (socket, unicast) = (socket.map(Arc::new), Arc::new(unicast));
+        let sockets = Sockets { multicast: socket, unicast, targets: Vec::new() };
         Self {
             seal,
             multicast,
-            unicast,
+            sockets: Mutex::new(Some(sockets)),
             seeds,
             heard_self: AtomicBool::new(false),
+            heard_others: AtomicBool::new(false),
             news: Notify::new(),
             told: Mutex::default(),
-            targets: Mutex::default(),
             refused: Quiet::default(),
             unsent: Quiet::default(),
             flooded: Quiet::default(),
@@ -85,13 +97,23 @@ impl Radio {
     /// Send a beacon to everyone. Never waits: what does not go out now is dropped.
     pub(crate) fn send(&self, shell: &Shell, beacon: &Beacon) {
         let datagram = self.seal.seal(beacon);
-        if let Some((socket, multicast)) = &self.multicast {
+        let mut sockets = self.lock_sockets();
+        let Some(Sockets { multicast: socket, unicast, targets }) = &mut *sockets else { return };
+        if let (Some(socket), Some(multicast)) = (socket, &self.multicast) {
             let group = SocketAddr::from((multicast.group, multicast.port));
             self.send_to(socket, &datagram, group);
         }
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        shell.lock_book().targets(Instant::now(), &mut targets);
-        targets.iter().for_each(|target| self.send_to(&self.unicast, &datagram, *target));
+        shell.lock_book().targets(Instant::now(), targets);
+        targets.iter().for_each(|target| self.send_to(unicast, &datagram, *target));
+    }
+
+    /// Close the sockets, when the tasks that listen have ended.
+    pub(crate) fn close(&self) {
+        self.lock_sockets().take();
+    }
+
+    fn lock_sockets(&self) -> MutexGuard<'_, Option<Sockets>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send_to(&self, socket: &UdpSocket, datagram: &[u8], to: SocketAddr) {
@@ -120,7 +142,7 @@ impl Radio {
     fn hear(&self, shell: &Arc<Shell>, datagram: &[u8], from: SocketAddr, way: Way) {
         let beacon = match self.seal.open(datagram) {
             Ok(beacon) => beacon,
-            Err(why) => return self.refuse(from, &why),
+            Err(why) => return self.refuse(from, &why, way),
         };
         if beacon.node == shell.who.node {
             if beacon.incarnation == shell.incarnation {
@@ -133,12 +155,20 @@ impl Radio {
         shell.feed(Input::Heard(beacon));
     }
 
-    fn refuse(&self, from: SocketAddr, why: &Refused) {
-        // Clusters that share a network and a port are no news.
-        if matches!(why, Refused::Cluster(_)) {
-            tracing::trace!(%from, %why, "dropped a datagram");
+    fn refuse(&self, from: SocketAddr, why: &Refused, way: Way) {
+        let is_other_cluster = matches!(why, Refused::Cluster(_));
+        if is_other_cluster && way == Way::Multicast {
+            // Clusters may share a network and a group: that is worth one line.
+            if !self.heard_others.swap(true, Ordering::Relaxed) {
+                let text = "a beacon is left alone: nodes of two clusters do not join";
+                tracing::info!(%from, %why, "{text}");
+            }
         } else if let Some(left_out) = self.refused.take() {
-            tracing::warn!(%from, %why, left_out, "dropped a datagram that is no good beacon");
+            let text = match is_other_cluster {
+                true => "a node of another cluster has this one among its seeds; it does not join",
+                false => "dropped a datagram: no good beacon",
+            };
+            tracing::warn!(%from, %why, left_out, "{text}");
         }
     }
 
@@ -157,12 +187,13 @@ impl Radio {
 
 /// Start all that goes on by itself.
 pub(crate) fn start(shell: &Arc<Shell>) {
-    let spawn = |future| shell.spawn(future);
-    if shell.radio.multicast.is_some() {
-        let shell = shell.clone();
-        spawn(Box::pin(listen(shell, Way::Multicast)) as crate::shell::Background);
+    let spawn = |future: Background| shell.spawn(future);
+    if let Some(Sockets { multicast, unicast, .. }) = &*shell.radio.lock_sockets() {
+        if let Some(socket) = multicast {
+            spawn(Box::pin(listen(shell.clone(), socket.clone(), Way::Multicast)));
+        }
+        spawn(Box::pin(listen(shell.clone(), unicast.clone(), Way::Unicast)));
     }
-    spawn(Box::pin(listen(shell.clone(), Way::Unicast)));
     spawn(Box::pin(tell(shell.clone())));
     spawn(Box::pin(warn_if_alone(shell.clone())));
     if !shell.radio.seeds.is_empty() {
@@ -170,12 +201,8 @@ pub(crate) fn start(shell: &Arc<Shell>) {
     }
 }
 
-async fn listen(shell: Arc<Shell>, way: Way) {
+async fn listen(shell: Arc<Shell>, socket: Arc<UdpSocket>, way: Way) {
     let radio = &shell.radio;
-    let socket = match (&radio.multicast, way) {
-        (Some((socket, _)), Way::Multicast) => socket,
-        _ => &radio.unicast,
-    };
     let mut budget = Budget::new(Instant::now());
     // One byte more than is looked at: what fills it is too long.
     let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
@@ -235,7 +262,7 @@ async fn warn_if_alone(shell: Arc<Shell>) {
     }
     let seconds = ALONE_AFTER.as_secs();
     match &radio.multicast {
-        Some((_, Multicast { group, port, interface })) => {
+        Some(Multicast { group, port, interface }) => {
             if radio.heard_self.load(Ordering::Relaxed) {
                 return;
             }

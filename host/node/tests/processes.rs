@@ -1,4 +1,5 @@
 //! Processes on real nodes: here, there, and when nodes or clients go away.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

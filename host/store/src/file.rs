@@ -30,7 +30,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 fn fill(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let open = OpenOptions::new().write(true).create(true).mode(0o600).open(path);
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let mut file = open.at("create", path)?;
     file.write_all(bytes).at("write", path)?;
     file.sync_all().at("write", path)

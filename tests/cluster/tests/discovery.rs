@@ -1,5 +1,11 @@
 //! How nodes find each other, and what they say when they do not.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "tests say what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests say what is wrong by panicking"
+)]
 
 use izna_bench::{Cluster, Discovery, Options};
 use izna_tests_cluster::echo;

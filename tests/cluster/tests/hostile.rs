@@ -1,5 +1,11 @@
 //! Bytes from strangers, on every listener that a node has.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "tests say what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests say what is wrong by panicking"
+)]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -35,7 +41,9 @@ fn shapes() -> Vec<Vec<u8>> {
         b"\x00\x00\x00\x10",
     ];
     let rounds = (0..ROUNDS).zip(starts.iter().cycle());
-    rounds.map(|(seed, start)| [start, &noise(seed + 1, 700 + 97 * seed as usize)[..]].concat()).collect()
+    rounds
+        .map(|(seed, start)| [start, &noise(seed + 1, 700 + 97 * seed as usize)[..]].concat())
+        .collect()
 }
 
 fn tcp(address: SocketAddr) {
@@ -54,7 +62,8 @@ fn udp(address: SocketAddr) {
     for (seed, bytes) in shapes().iter().enumerate() {
         let _ = socket.send_to(bytes, address);
         // What a beacon begins with, and then not.
-        let _ = socket.send_to(&[b"IZB1", &noise(seed as u64 + 99, 60 + seed)[..]].concat(), address);
+        let _ =
+            socket.send_to(&[b"IZB1", &noise(seed as u64 + 99, 60 + seed)[..]].concat(), address);
     }
 }
 

@@ -1,5 +1,11 @@
 //! What a node refuses to start with: one clear sentence, an exit code, and nothing changed.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "tests say what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests say what is wrong by panicking"
+)]
 
 use std::fs;
 use std::net::TcpListener;
@@ -86,8 +92,9 @@ fn a_node_of_another_cluster_does_not_join() {
     let mut stranger = izna_bench::Node::start("x", cluster.folder(), launch).unwrap();
     stranger.wait_ready().unwrap();
 
-    stranger.wait_log(&["WARN", "beacon"]).unwrap();
-    cluster.node("a").unwrap().wait_log(&["WARN", "beacon"]).unwrap();
+    stranger.wait_log(&["INFO", "is of the cluster c-", "do not join"]).unwrap();
+    let warned = ["WARN", "is of the cluster c-", "seeds", "does not join"];
+    cluster.node("a").unwrap().wait_log(&warned).unwrap();
     for node in [&stranger, cluster.node("a").unwrap(), cluster.node("b").unwrap()] {
         let nodes = node.manage("/v1/nodes").unwrap();
         let count = if node.name() == "x" { 1 } else { 2 };

@@ -1,5 +1,11 @@
 //! Requests by HTTP: what is served, from where, and what becomes of components that misbehave.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "tests say what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests say what is wrong by panicking"
+)]
 
 use izna_bench::{Cluster, Options, shipped};
 use izna_tests_cluster::{MISBEHAVE, call, echo, error};
@@ -124,7 +130,8 @@ fn a_component_that_misbehaves_ends_its_step_and_nothing_else() {
     assert_eq!(twice.status, 200, "{}", twice.text());
 }
 
-/// If this fails, a client can make a node read or keep as much as it likes, or gets no clear answer.
+/// If this fails, a client can make a node read or keep as much as it likes, or gets no clear
+/// answer.
 #[test]
 fn requests_over_a_limit_are_refused_by_name() {
     let cluster = Cluster::start(Options::nodes(&["a"])).unwrap();

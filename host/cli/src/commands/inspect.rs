@@ -50,7 +50,8 @@ fn shown(description: &api::Description) -> String {
     for producer in &description.producers {
         let _ = writeln!(said, "made by   {producer}");
     }
-    for (title, interfaces) in [("imports", &description.imports), ("exports", &description.exports)]
+    for (title, interfaces) in
+        [("imports", &description.imports), ("exports", &description.exports)]
     {
         let _ = writeln!(said, "{title}");
         for interface in interfaces {

@@ -35,7 +35,10 @@ pub(crate) fn nodes(context: &Context, arguments: &Arguments) -> Result<(), Trou
         let load = &node.load;
         vec![
             node.name.clone(),
-            if load.accepting { node.state.clone() } else { format!("{}, closed", node.state) },
+            match node.state.as_str() {
+                "here" if !load.accepting => "here, closed".to_owned(),
+                state => state.to_owned(),
+            },
             node.address.clone().unwrap_or_default(),
             format!("{:.1}", f64::from(load.capacity_milli) / 1000.0),
             percent(load.cpu_permille),
@@ -104,8 +107,9 @@ pub(crate) fn drain(context: &Context, arguments: &Arguments) -> Result<(), Trou
     drop(progress);
     match context.format {
         Format::Json => output::json(&drained),
-        Format::Text => {
-            output::text(&format!("{} is empty and takes nothing new\n", drained.node))
-        }
+        Format::Text => output::text(&match drained.empty {
+            true => format!("{} takes nothing new and is empty\n", drained.node),
+            false => format!("{} takes nothing new, but is not empty yet\n", drained.node),
+        }),
     }
 }

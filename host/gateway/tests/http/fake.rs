@@ -116,8 +116,8 @@ impl Cluster for Fake {
         Box::pin(async { Ok(3) })
     }
 
-    fn drain(&self) -> BoxFuture<()> {
-        Box::pin(async {})
+    fn drain(&self) -> BoxFuture<bool> {
+        Box::pin(async { true })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -177,11 +177,8 @@ pub(crate) fn edge(limits: Limits) -> Edge {
     let entry = TableEntry { name: Arc::clone(&app.name), revision: 1, app: Some(app) };
     let table = watch::channel(Arc::new(vec![entry])).0;
     let fake = Arc::new(Fake { table, requests: Mutex::default() });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let manage_limits = Limits { body_bytes_max: 1 << 20, ..limits.clone() };
     let config = Config { listen: any, manage: any, limits, manage_limits };

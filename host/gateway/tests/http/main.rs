@@ -1,6 +1,14 @@
 //! The gateway over real sockets, with a cluster that is made up: what good clients get, and what
 //! hostile ones do not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test may panic and print"
+)]
+
 mod fake;
 
 use std::{
@@ -94,15 +102,24 @@ fn sizes_are_limited() {
     let text = "the body is over 1000 bytes";
     refused(format!("{post}Content-Length: 1001\r\n\r\n{long}"), 413, text);
     refused(format!("{post}Content-Length: 99999999999999\r\n\r\n"), 413, text);
-    refused(format!("{post}Transfer-Encoding: chunked\r\n\r\nbb8\r\n{long}\r\n0\r\n\r\n"), 413, text);
+    refused(
+        format!("{post}Transfer-Encoding: chunked\r\n\r\nbb8\r\n{long}\r\n0\r\n\r\n"),
+        413,
+        text,
+    );
     let text = "the target is over 500 bytes";
     refused(format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, text);
     refused(format!("GET /{long}"), 414, text);
     let text = "the headers are over 2000 bytes";
     refused(format!("GET / HTTP/1.1\r\nHost: a\r\nx: {long}\r\n\r\n"), 431, text);
     let many = "x: y\r\n".repeat(20);
-    refused(format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431, "there are more than 20 headers");
-    let within = format!("{post}Content-Length: 1000\r\nConnection: close\r\n\r\n{}", &long[..1000]);
+    refused(
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"),
+        431,
+        "there are more than 20 headers",
+    );
+    let within =
+        format!("{post}Content-Length: 1000\r\nConnection: close\r\n\r\n{}", &long[..1000]);
     assert_eq!(status(&edge.raw(within.as_bytes())), 200);
 }
 
@@ -150,7 +167,8 @@ fn ambiguous_requests_are_refused_and_the_connection_closed() {
         "Host: a\r\nx: a\0b\r\n",
     ];
     for head in heads {
-        let got = edge.raw(format!("POST /echo HTTP/1.1\r\n{head}\r\n0\r\n\r\n{hidden}").as_bytes());
+        let got =
+            edge.raw(format!("POST /echo HTTP/1.1\r\n{head}\r\n0\r\n\r\n{hidden}").as_bytes());
         assert_eq!(status(&got), 400, "{head:?}: {got}");
         assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{head:?}: {got}");
         assert!(got.contains("connection: close"), "{head:?}: {got}");
@@ -244,9 +262,11 @@ fn management_is_for_this_machine() {
     assert_eq!(missing["error"]["message"], "no app `ap` is deployed; did you mean `app`?");
     edge.get("/page");
     let metrics = get("/metrics", host);
-    for line in
-        ["izna_steps_total 5", "izna_gateway_requests_total{status=\"201\"} 1", "duration_seconds_b"]
-    {
+    for line in [
+        "izna_steps_total 5",
+        "izna_gateway_requests_total{status=\"201\"} 1",
+        "duration_seconds_b",
+    ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     let call = r#"{"app":"app","component":"c","function":"echo","args":[{"a":1}]}"#;

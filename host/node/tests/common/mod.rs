@@ -1,5 +1,6 @@
 //! What the tests of this crate share: a cluster in one process, over real sockets.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     net::{Ipv4Addr, UdpSocket},
@@ -17,32 +18,32 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster's authority, and a place for its nodes.
-pub struct Cluster {
-    pub place: TempDir,
-    pub authority: Authority,
-    pub multicast: Option<Multicast>,
+pub(crate) struct Cluster {
+    pub(crate) place: TempDir,
+    pub(crate) authority: Authority,
+    pub(crate) multicast: Option<Multicast>,
 }
 
 impl Cluster {
     /// One without multicast.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         let authority = Authority::create(&place.path().join("authority"), "test").unwrap();
         Self { place, authority, multicast: None }
     }
 
     /// One with multicast on the loopback interface.
-    pub fn with_multicast() -> Self {
+    pub(crate) fn with_multicast() -> Self {
         Self { multicast: Some(multicast()), ..Self::new() }
     }
 
-    pub fn identity(&self, name: &str) -> Identity {
+    pub(crate) fn identity(&self, name: &str) -> Identity {
         let path = self.authority.issue(name).unwrap().write(self.place.path()).unwrap();
         Identity::load(&path).unwrap()
     }
 
     /// What a node is started with: seeds, or the cluster's multicast.
-    pub fn config(&self, name: &str, seeds: &[&Node]) -> NodeConfig {
+    pub(crate) fn config(&self, name: &str, seeds: &[&Node]) -> NodeConfig {
         let data = self.place.path().join(name);
         let runtime = izna_runtime::Config { steps_max: 64, ..izna_runtime::Config::default() };
         NodeConfig {
@@ -59,19 +60,19 @@ impl Cluster {
         }
     }
 
-    pub async fn start(&self, name: &str, seeds: &[&Node]) -> Node {
+    pub(crate) async fn start(&self, name: &str, seeds: &[&Node]) -> Node {
         Node::start(self.config(name, seeds)).await.unwrap()
     }
 }
 
 /// A group on the loopback interface with a port that nobody uses.
-pub fn multicast() -> Multicast {
+pub(crate) fn multicast() -> Multicast {
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     Multicast { port, ..Multicast::default() }
 }
 
 /// Wait until a condition holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "it did not come about that {what}");
@@ -80,19 +81,19 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// How many other nodes are live for a node.
-pub fn live(node: &Node) -> usize {
+pub(crate) fn live(node: &Node) -> usize {
     let peers = node.status().unwrap().peers;
     peers.iter().filter(|peer| peer.status.state == PeerState::Live).count()
 }
 
 /// Wait until each node has links to all others.
-pub async fn linked(nodes: &[&Node]) {
+pub(crate) async fn linked(nodes: &[&Node]) {
     let others = nodes.len() - 1;
     until("all nodes are linked", || nodes.iter().all(|node| live(node) == others)).await;
 }
 
 /// A guest's bytes.
-pub fn guest(name: &str) -> Bytes {
+pub(crate) fn guest(name: &str) -> Bytes {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/guests");
     match std::fs::read(folder.join(format!("{name}.wasm"))) {
         Ok(bytes) => bytes.into(),
@@ -101,7 +102,7 @@ pub fn guest(name: &str) -> Bytes {
 }
 
 /// An app of one component that can call itself.
-pub fn app(name: &str, digest: Digest, spread: Spread) -> App {
+pub(crate) fn app(name: &str, digest: Digest, spread: Spread) -> App {
     let echo: Arc<str> = "echo".into();
     let links = vec![(echo.clone(), echo.clone())];
     let limits = Limits::default();
@@ -110,7 +111,7 @@ pub fn app(name: &str, digest: Digest, spread: Spread) -> App {
 }
 
 /// A request to the echo component of an app.
-pub fn request(app: &str, function: &str, input: &'static [u8]) -> NewProcess {
+pub(crate) fn request(app: &str, function: &str, input: &'static [u8]) -> NewProcess {
     NewProcess {
         app: app.into(),
         component: "echo".into(),
