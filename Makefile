@@ -32,10 +32,13 @@ test: guests
 	@$(CARGO) xtask ci
 
 bench: build guests
-	@$(CARGO) bench --package izna-bench
+	@# With izna selected too the engine has the same features, and is not built again.
+	@$(CARGO) bench --package izna --package izna-bench --bench micro --bench threads --bench migration
 	@$(CARGO) run --release --package izna-bench --bin bench-cluster
 
 bench-peers: build guests
+	@benches/peers.sh
+	@$(CARGO) build --release --package izna-bench --bins
 	@$(CARGO) run --release --package izna-bench --bin bench-peers
 
 sim:

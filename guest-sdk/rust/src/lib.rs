@@ -15,17 +15,15 @@
 //! # Contract
 //!
 //! - A function takes up to eight arguments, each of them a serde type. A caller may leave out
-//! trailing arguments
-//!   that are [`Option`]s. It returns `Result<T>`, where `T` is a serde type or a [`Step`]. Any error that can be
-//!   displayed becomes [`Failure::Failed`] through `?`.
+//!   trailing arguments that are [`Option`]s. It returns `Result<T>`, where `T` is a serde type or a
+//!   [`Step`]. Any error that can be displayed becomes [`Failure::Failed`] through `?`.
 //! - Every step runs in a fresh instance, maybe on another node: statics do not survive, only the
-//! continuation does.
+//!   continuation does.
 //! - A function that calls another component ends its step with [`call`]`(..).then(continuation)`,
-//! and names the
-//!   function that goes on: `start => resume` in [`component!`]. The compiler checks that the continuation that the
-//!   one leaves is the continuation that the other takes.
+//!   and names the function that goes on: `start => resume` in [`component!`]. The compiler checks
+//!   that the continuation that the one leaves is the continuation that the other takes.
 //! - A step is not promised to run exactly once: after a lost node it may run again from its
-//! beginning.
+//!   beginning.
 //!
 //! ```
 //! use izna_sdk::{Outcome, Result, Step, call};

@@ -86,7 +86,7 @@ pub fn done<C>(value: impl Serialize) -> Result<Step<C>> {
 /// What a function may return in its `Ok`: a [`Step`], or a serde value, which finishes it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a value to finish with nor a `Step<{C}>`",
-    label = "a function returns a serde value, or a step with the continuation that its resume function takes",
+    label = "a function returns a serde value, or a step with what its resume function takes",
     note = "a function that suspends needs a resume function: `component! {{ start => resume }}`"
 )]
 pub trait IntoStep<C> {

@@ -115,7 +115,13 @@ fn sabotage(root: &Path) -> anyhow::Result<()> {
 fn test(root: &Path) -> anyhow::Result<()> {
     let nextest = cargo(root).args(["nextest", "--version"]).output();
     if nextest.is_ok_and(|output| output.status.success()) {
-        return must(cargo(root).args(["nextest", "run", "--release", "--workspace", "--no-fail-fast"]));
+        return must(cargo(root).args([
+            "nextest",
+            "run",
+            "--release",
+            "--workspace",
+            "--no-fail-fast",
+        ]));
     }
     let targets = ["--lib", "--bins", "--tests"];
     must(cargo(root).args(["test", "--release", "--workspace", "--no-fail-fast"]).args(targets))
