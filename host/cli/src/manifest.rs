@@ -374,7 +374,8 @@ function = "render"
         }
         let route = GOOD.split_once("[[route]]").unwrap().1;
         let twice = said(&format!("{GOOD}[[route]]{route}"));
-        let both = "error: route `/tex` is claimed twice\n  at: izna.toml:14: path = \"/tex\"\n       \
+        let both = "error: route `/tex` is claimed twice\n  \
+                    at: izna.toml:14: path = \"/tex\"\n       \
                     izna.toml:18: path = \"/tex\"";
         assert_eq!(twice, both);
     }

@@ -5,8 +5,8 @@
 //! - `# ...` says what is broken if it fails;
 //! - `FILE: PATH`, then its lines, then `END`, makes a file; `HEX: PATH DIGITS` one of bytes;
 //!   `CHMOD: MODE PATH` changes the mode of one;
-//! - `RUN: ARGUMENT ...` runs `izna`; beneath are the lines of its output, those of its errors behind
-//!   `! `, and its exit code behind `=> `.
+//! - `RUN: ARGUMENT ...` runs `izna`; beneath are the lines of its output, those of its errors
+//!   behind `! `, and its exit code behind `=> `.
 //!
 //! `BLESS=1` writes what came in place of what was expected. Read the diff before you commit it.
 

@@ -28,8 +28,8 @@ const ARTIFACT_BYTES_MAX: usize = 64 << 20;
 /// How long a node that was told to stop hands over its processes.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-pub(crate) const AFTER_HELP: &str = "Each option may be given as a variable, IZNA_NODE_IDENTITY and \
-    so on, or in the settings file under [node] and [limits].";
+pub(crate) const AFTER_HELP: &str = "Each option may be given as a variable, IZNA_NODE_IDENTITY \
+    and so on, or in the settings file under [node] and [limits].";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
