@@ -237,6 +237,7 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         counter("izna_steps", "Steps that ended", c.steps),
         counter("izna_deliveries", "Deliveries sent", c.deliveries),
         counter("izna_migrations", "Deliveries that were accepted", c.migrations),
+        counter("izna_migration_us", "Microseconds that these took together", c.migration_us),
         counter("izna_arrivals", "Processes taken in", c.arrivals),
         counter("izna_bounced", "Arrivals sent on at once", c.bounced),
         counter("izna_offered", "Queued processes that left for another node", c.offered),

@@ -34,7 +34,8 @@ pub struct Config {
     pub admit_wait_max: Duration,
     /// Clients that wait for a reply at this node's gateway.
     pub waiting_max: usize,
-    /// Migrations of one process. A process that has reached it stays where it is.
+    /// Migrations of one process, besides the few (`LEFT_MAX` of the protocol) that each of its
+    /// steps allows it. A process that has reached it stays where it is.
     pub hops_max: u32,
     /// Steps of one process: what stops one that calls for ever.
     pub steps_max: u32,

@@ -44,8 +44,8 @@ pub struct Core {
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
-    /// Deliveries on their way: to whom, and what.
-    pub(crate) deliveries: BTreeMap<u64, (NodeId, HeldId)>,
+    /// Deliveries on their way: to whom, what, and since when.
+    pub(crate) deliveries: BTreeMap<u64, (NodeId, HeldId, Time)>,
     pub(crate) next_delivery: u64,
     pub(crate) recent: Recent,
 
@@ -261,8 +261,9 @@ impl Core {
                 self.send(peer, Message::MemoryAnswer { request, answer });
             }
             Message::MemoryAnswer { request, answer } => {
-                if let Some(request) = self.requests.answered(peer, request) {
-                    self.put(Output::MemoryAnswer { request, answer });
+                if let Some(asked) = self.requests.answered(peer, request) {
+                    self.disarm(asked.until, Timer::Memory(request));
+                    self.put(Output::MemoryAnswer { request: asked.local, answer });
                 }
             }
             Message::Probe { load } => {

@@ -8,6 +8,8 @@ use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, NodeId};
 use lru::LruCache;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::Time;
+
 /// The longest key with its app's name, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// What keeping a value costs beside its bytes.
@@ -89,8 +91,16 @@ fn cost(key: &Bytes, value: &Bytes) -> usize {
 /// Requests of local steps that other nodes are to answer.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    waiting: BTreeMap<u64, (u64, NodeId)>,
+    waiting: BTreeMap<u64, Asked>,
     next: u64,
+}
+
+/// A request of a local step, and when its wait ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) local: u64,
+    keeper: NodeId,
+    pub(crate) until: Time,
 }
 
 impl Requests {
@@ -104,25 +114,21 @@ impl Requests {
     }
 
     /// Note a request of a local step to `keeper`; gives the number for the wire.
-    pub(crate) fn ask(&mut self, local: u64, keeper: NodeId) -> u64 {
+    pub(crate) fn ask(&mut self, local: u64, keeper: NodeId, until: Time) -> u64 {
         self.next += 1;
-        self.waiting.insert(self.next, (local, keeper));
+        self.waiting.insert(self.next, Asked { local, keeper, until });
         self.next
     }
 
     /// The local request that `peer` answers, once.
-    pub(crate) fn answered(&mut self, peer: NodeId, request: u64) -> Option<u64> {
-        match self.waiting.get(&request) {
-            Some((_, keeper)) if *keeper == peer => {
-                self.waiting.remove(&request).map(|(local, _)| local)
-            }
-            _ => None,
-        }
+    pub(crate) fn answered(&mut self, peer: NodeId, request: u64) -> Option<Asked> {
+        self.waiting.get(&request).filter(|asked| asked.keeper == peer)?;
+        self.waiting.remove(&request)
     }
 
     /// The local request that waited too long, if it still waits.
     pub(crate) fn late(&mut self, request: u64) -> Option<u64> {
-        self.waiting.remove(&request).map(|(local, _)| local)
+        self.waiting.remove(&request).map(|asked| asked.local)
     }
 
     /// The local requests that a node will not answer any more.
@@ -130,7 +136,7 @@ impl Requests {
         let lost: Vec<u64> = self
             .waiting
             .iter()
-            .filter(|(_, (_, keeper))| *keeper == peer)
+            .filter(|(_, asked)| asked.keeper == peer)
             .map(|(request, _)| *request)
             .collect();
         lost.into_iter().filter_map(|request| self.late(request)).collect()

@@ -14,7 +14,7 @@ use izna_proto::{
 use rand::RngExt;
 
 use crate::{
-    Core, Duration, HeldId, Output,
+    Core, Duration, HeldId, Output, Time,
     core::{ComponentState, DEMAND_US_FIRST, Held, Place, Timer},
     placement::{self, Candidates, Costs},
 };
@@ -23,6 +23,9 @@ use crate::{
 const CHOICES_MAX: usize = 2;
 /// A process that this many nodes did not take waits a while before it is offered again.
 const TRIED_MAX: usize = 8;
+/// Moves that each step of a process allows it, beyond `hops_max`.
+#[expect(clippy::cast_possible_truncation, reason = "it is four")]
+const HOPS_PER_STEP: u32 = LEFT_MAX as u32;
 /// The longest time that a process is taken to have left.
 const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -80,7 +83,7 @@ impl Core {
         if here && !self.draining && load.wait_us == 0 && !(fresh && self.is_full(&load)) {
             return self.enqueue(id);
         }
-        if held.process.hops >= self.config.hops_max {
+        if held.process.hops >= self.hops_max(&held.process) {
             return self.moved_enough(id, here, fresh);
         }
         let costs = self.costs(&digest);
@@ -103,12 +106,20 @@ impl Core {
         }
     }
 
+    /// How often a process may have moved by now: each step earns it a few moves, so that one with
+    /// many remote calls lives as long as its deadline lets it, and one that only moves does not.
+    fn hops_max(&self, process: &Process) -> u32 {
+        self.config.hops_max.saturating_add(process.steps.saturating_mul(HOPS_PER_STEP))
+    }
+
     /// A process may not move any more.
     fn moved_enough(&mut self, id: HeldId, here: bool, fresh: bool) {
         if here {
             return self.without_target(id, here, fresh);
         }
-        let message = format!("the process has moved {} times", self.config.hops_max);
+        let Some(held) = self.held.get(&id) else { return };
+        let Process { hops, steps, .. } = held.process;
+        let message = format!("the process has moved {hops} times for {steps} steps");
         self.end(id, Err(Failure::new(FailureKind::Limit, message)));
     }
 
@@ -207,7 +218,7 @@ impl Core {
     fn next_delivery(&mut self, id: HeldId, peer: NodeId) -> DeliveryId {
         self.next_delivery += 1;
         let delivery = self.next_delivery;
-        self.deliveries.insert(delivery, (peer, id));
+        self.deliveries.insert(delivery, (peer, id, self.now));
         self.view.delivering(self.now, peer, delivery);
         self.arm(self.now + self.config.acknowledge_timeout, Timer::Acknowledge(delivery));
         DeliveryId(delivery)
@@ -264,10 +275,11 @@ impl Core {
 
     pub(crate) fn accepted(&mut self, peer: NodeId, delivery: DeliveryId, load: Load) {
         self.view.told_load(peer, load);
-        let Some(id) = self.take_delivery(peer, delivery) else { return };
+        let Some((id, sent)) = self.take_delivery(peer, delivery) else { return };
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Leaving) => {
                 self.counters.migrations += 1;
+                self.counters.migration_us += micros(self.now.since(sent));
                 self.release(id);
             }
             Some(Place::Finishing(_)) => {
@@ -285,7 +297,7 @@ impl Core {
         refusal: Refusal,
     ) {
         self.view.told_load(peer, load);
-        let Some(id) = self.take_delivery(peer, delivery) else { return };
+        let Some((id, _)) = self.take_delivery(peer, delivery) else { return };
         self.counters.refused_there += 1;
         if let Some(held) = self.held.get(&id) {
             let entry = self.table.entry(&held.process.app);
@@ -311,7 +323,7 @@ impl Core {
 
     /// A delivery that was not answered in time.
     pub(crate) fn unanswered(&mut self, delivery: u64) {
-        if let Some((peer, id)) = self.deliveries.remove(&delivery) {
+        if let Some((peer, id, _)) = self.deliveries.remove(&delivery) {
             self.view.unanswered(peer, delivery);
             self.unclear_delivery(id, peer);
         }
@@ -320,7 +332,8 @@ impl Core {
     /// Deliveries that the broken link may or may not have carried.
     pub(crate) fn unclear(&mut self, peer: NodeId, deliveries: Vec<u64>) {
         for delivery in deliveries {
-            if let Some((_, id)) = self.deliveries.remove(&delivery) {
+            if let Some((_, id, sent)) = self.deliveries.remove(&delivery) {
+                self.disarm_delivery(delivery, sent);
                 self.unclear_delivery(id, peer);
             }
         }
@@ -335,14 +348,23 @@ impl Core {
         self.again(id, peer);
     }
 
-    fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<HeldId> {
+    /// What an answer is about, and since when it was awaited.
+    fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<(HeldId, Time)> {
         self.view.answered(peer, delivery.0);
         match self.deliveries.get(&delivery.0) {
-            Some((target, _)) if *target == peer => {
-                self.deliveries.remove(&delivery.0).map(|(_, id)| id)
+            Some((target, id, sent)) if *target == peer => {
+                let (id, sent) = (*id, *sent);
+                self.deliveries.remove(&delivery.0);
+                self.disarm_delivery(delivery.0, sent);
+                Some((id, sent))
             }
             _ => None,
         }
+    }
+
+    /// Left to themselves these timers would wake the node once for every delivery.
+    fn disarm_delivery(&mut self, delivery: u64, sent: Time) {
+        self.disarm(sent + self.config.acknowledge_timeout, Timer::Acknowledge(delivery));
     }
 
     /// Draw again for a process that `peer` did not, or may not have, taken.
@@ -410,7 +432,7 @@ impl Core {
         let unbounded = false;
         if self.draining {
             Some(Refusal::Draining)
-        } else if process.hops > self.config.hops_max && !unbounded {
+        } else if process.hops > self.hops_max(process) && !unbounded {
             Some(Refusal::Hops)
         } else if self.table.app(&process.app, process.revision).is_none() {
             Some(Refusal::Revision)

@@ -30,9 +30,10 @@ impl Core {
             return self.recall_failed(request);
         }
         self.counters.memory_requests += 1;
-        let wire = self.requests.ask(request, keeper);
+        let until = self.now + self.config.memory_timeout;
+        let wire = self.requests.ask(request, keeper, until);
         self.send(keeper, Message::Memory { request: wire, key, operation });
-        self.arm(self.now + self.config.memory_timeout, Timer::Memory(wire));
+        self.arm(until, Timer::Memory(wire));
     }
 
     pub(crate) fn recall_late(&mut self, wire: u64) {

@@ -33,6 +33,8 @@ pub struct Counters {
     pub deliveries: u64,
     /// Deliveries that the target accepted.
     pub migrations: u64,
+    /// The time from delivery to acceptance, all of these together, in microseconds.
+    pub migration_us: u64,
     /// Processes taken in from other nodes.
     pub arrivals: u64,
     /// Of them, those that were sent on at once.

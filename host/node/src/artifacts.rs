@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, shell::Shell};
+use crate::{Error, shell::Shell, writer::Flush};
 
 /// The bytes of one piece.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -132,7 +132,7 @@ pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>)
                 (0, Bytes::new())
             }
         };
-        shell.links.send(peer, &Message::Artifact { digest, offset, length, piece });
+        shell.links.send(peer, &Message::Artifact { digest, offset, length, piece }, Flush::Later);
     }
 }
 
@@ -315,7 +315,7 @@ async fn piece(
     let (sender, receiver) = oneshot::channel();
     lock(&shell.artifacts.pieces).insert(request, sender);
     let _forget = Forget { shell, request };
-    if !shell.links.send(holder, &Message::AskArtifact { digest, offset }) {
+    if !shell.links.send(holder, &Message::AskArtifact { digest, offset }, Flush::Later) {
         return Err(Missing::Gone(name(shell, holder)));
     }
     match timeout(PIECE_MAX, receiver).await {

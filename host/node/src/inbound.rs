@@ -232,7 +232,11 @@ async fn listen(
                 shell.artifacts.arrived(peer, digest, offset, length, piece);
             }
             Ok(Message::Peers(peers)) => shell.radio.told(shell, &peers),
-            Ok(message) => shell.feed(Input::Received { peer, message }),
+            // Answers to all that has come together go out together.
+            Ok(message) if has_frame(frames.read_buffer()) => {
+                shell.feed(Input::Received { peer, message });
+            }
+            Ok(message) => shell.feed_now(Input::Received { peer, message }),
             Err(error) => {
                 if let Some(left_out) = shell.inbound.unheard.take() {
                     let name = &hello.name;
@@ -242,6 +246,12 @@ async fn listen(
             }
         }
     }
+}
+
+/// Whether a whole message has been read, so that the next one is here without waiting.
+fn has_frame(read: &[u8]) -> bool {
+    read.split_first_chunk()
+        .is_some_and(|(length, rest)| rest.len() >= u32::from_be_bytes(*length) as usize)
 }
 
 #[cfg(test)]
@@ -282,6 +292,14 @@ mod tests {
         inbound.leave(NodeId(1), second);
         let count = (0..10_000).filter(|n| inbound.enter(&hello(*n, 1)).is_some()).count();
         assert_eq!(count, LINKS_MAX);
+    }
+
+    /// If this fails, an answer waits for a message that is not there yet.
+    #[test]
+    fn a_whole_message_is_seen() {
+        let seen =
+            [&b""[..], b"\0\0\0", b"\0\0\0\x02a", b"\0\0\0\x02ab", b"\0\0\0\x02abc"].map(has_frame);
+        assert_eq!(seen, [false, false, false, true, true]);
     }
 
     /// If this fails, an operator who mixed up two ports is not told so.

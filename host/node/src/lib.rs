@@ -27,6 +27,7 @@ mod secret;
 mod shell;
 mod status;
 mod tls;
+mod writer;
 
 pub use authority::{Authority, Bundle};
 pub use error::Error;

@@ -8,14 +8,10 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use izna_core::Input;
 use izna_proto::{Hello, Message, NodeId, Wire};
@@ -23,16 +19,19 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::mpsc,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::{
-    codec::{Framed, LengthDelimitedCodec},
+    codec::{Framed, FramedParts, LengthDelimitedCodec},
     sync::CancellationToken,
 };
 
-use crate::{shell::Shell, tls};
+use crate::{
+    shell::Shell,
+    tls,
+    writer::{Ended, Flush, Writer},
+};
 
 /// The longest message: the largest process, and room.
 pub(crate) const FRAME_BYTES_MAX: usize = 20 << 20;
@@ -40,12 +39,6 @@ pub(crate) const FRAME_BYTES_MAX: usize = 20 << 20;
 const HELLO_BYTES_MAX: usize = 1024;
 /// How long a handshake may take, greeting included.
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-/// Messages that wait in one link.
-const QUEUE_FRAMES_MAX: usize = 8192;
-/// Bytes that wait in one link.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Messages that are written before a flush.
-const BATCH: usize = 64;
 const DELAY_MIN: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(2);
 /// A link that was up for less counts as a failed attempt.
@@ -106,20 +99,21 @@ struct Peer {
 enum LinkState {
     Down,
     Connecting,
-    Up { queue: Queue, hello: Arc<Hello>, since: Instant },
+    Up { link: Arc<Link>, hello: Arc<Hello>, since: Instant },
 }
 
-#[derive(Debug, Clone)]
-struct Queue {
-    frames: mpsc::Sender<Bytes>,
-    bytes: Arc<AtomicUsize>,
-}
+type Link = Writer<Box<dyn Stream>>;
+
+/// What a link writes to: TLS over TCP, or a pipe in tests.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 impl Links {
-    /// Queue a message for a node; false if there is no link to it.
-    pub(crate) fn send(&self, peer: NodeId, message: &Message) -> bool {
-        let queue = match self.lock().get(&peer) {
-            Some(Peer { state: LinkState::Up { queue, .. }, .. }) => queue.clone(),
+    /// Send a message to a node; false if there is no link to it.
+    pub(crate) fn send(&self, peer: NodeId, message: &Message, flush: Flush) -> bool {
+        let link = match self.lock().get(&peer) {
+            Some(Peer { state: LinkState::Up { link, .. }, .. }) => link.clone(),
             _ => return false,
         };
         // Outside of the lock: a process can have megabytes.
@@ -129,15 +123,11 @@ impl Links {
             tracing::error!(%peer, length, "a message is too long to be sent");
             return false;
         }
-        let waiting = queue.bytes.fetch_add(length, Ordering::Relaxed) + length;
-        if waiting > QUEUE_BYTES_MAX || queue.frames.try_send(frame).is_err() {
-            queue.bytes.fetch_sub(length, Ordering::Relaxed);
-            if let Some(peer) = self.lock().get(&peer) {
-                peer.stop.cancel();
-            }
-            return false;
+        let sent = link.send(&frame, flush);
+        if sent.is_err() {
+            self.disconnect(peer);
         }
-        true
+        sent.is_ok()
     }
 
     /// The nodes whose link is up.
@@ -192,12 +182,12 @@ impl Links {
     }
 
     /// The link of this attempt is up; false if a newer attempt has begun.
-    fn is_up(&self, node: NodeId, attempt: u64, queue: Queue, hello: Arc<Hello>) -> bool {
+    fn is_up(&self, node: NodeId, attempt: u64, link: Arc<Link>, hello: Arc<Hello>) -> bool {
         let mut peers = self.lock();
         let Some(peer) = peers.get_mut(&node).filter(|peer| peer.attempt == attempt) else {
             return false;
         };
-        peer.state = LinkState::Up { queue, hello, since: Instant::now() };
+        peer.state = LinkState::Up { link, hello, since: Instant::now() };
         true
     }
 
@@ -273,39 +263,22 @@ async fn run(
     sleep(delay).await;
     let address = shell.lock_book().address(peer).ok_or(Broken::Unknown)?;
     let dial = timeout(HANDSHAKE_MAX, dial(shell, peer, address));
-    let (mut frames, hello) = dial.await.map_err(|_| Broken::Late(address))??;
-    let (sender, mut receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
-    let queue = Queue { frames: sender, bytes: Arc::default() };
-    let hello = Arc::new(hello);
-    let bytes = queue.bytes.clone();
-    if !shell.links.is_up(peer, attempt, queue, hello.clone()) {
+    let (frames, hello) = dial.await.map_err(|_| Broken::Late(address))??;
+    // After its greeting the other side says nothing here, but it can close.
+    let FramedParts { io, read_buf, write_buf, .. } = frames.into_parts();
+    if !read_buf.is_empty() || !write_buf.is_empty() {
+        return Err(Broken::Unexpected);
+    }
+    let (link, hello) = (Arc::new(Link::new(Box::new(io))), Arc::new(hello));
+    if !shell.links.is_up(peer, attempt, link.clone(), hello.clone()) {
         return Ok(());
     }
     link_up(shell, peer, &hello);
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        tokio::select! {
-            count = receiver.recv_many(&mut batch, BATCH) => {
-                if count == 0 {
-                    return Ok(());
-                }
-                let length = batch.iter().map(Bytes::len).sum::<usize>();
-                for frame in batch.drain(..) {
-                    frames.feed(frame).await.map_err(Broken::Transport)?;
-                }
-                SinkExt::<Bytes>::flush(&mut frames).await.map_err(Broken::Transport)?;
-                bytes.fetch_sub(length, Ordering::Relaxed);
-            }
-            // After its greeting the other side says nothing here, but it can close.
-            read = frames.next() => {
-                return Err(match read {
-                    None => Broken::Closed,
-                    Some(Ok(_)) => Broken::Unexpected,
-                    Some(Err(error)) => Broken::Transport(error),
-                });
-            }
-        }
-    }
+    Err(match link.run().await {
+        Ended::Closed => Broken::Closed,
+        Ended::Unexpected => Broken::Unexpected,
+        Ended::Failed(error) => Broken::Transport(error),
+    })
 }
 
 async fn dial(
@@ -387,6 +360,8 @@ fn jitter(most: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
     use super::*;
 
     fn attempt(links: &Links) -> (u64, Duration) {
@@ -396,14 +371,15 @@ mod tests {
         }
     }
 
-    fn up(links: &Links, attempt: u64) -> mpsc::Receiver<Bytes> {
-        let (frames, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
-        let queue = Queue { frames, bytes: Arc::default() };
+    /// The other end of the link that is up then.
+    fn up(links: &Links, attempt: u64) -> DuplexStream {
+        let (here, there) = duplex(64);
         let cluster = izna_proto::ClusterId(1);
         let (node, name) = (NodeId(1), "one".to_string());
         let hello = Hello { protocol: 1, cluster, node, incarnation: 1, name, peer_port: 1 };
-        assert!(links.is_up(NodeId(1), attempt, queue, Arc::new(hello)));
-        receiver
+        let link = Arc::new(Link::new(Box::new(here)));
+        assert!(links.is_up(NodeId(1), attempt, link, Arc::new(hello)));
+        there
     }
 
     /// If this fails, a node that cannot be reached is dialled ten times a second by everyone.
@@ -430,34 +406,24 @@ mod tests {
     fn an_old_attempt_says_nothing() {
         let links = Links::default();
         let (first, _) = attempt(&links);
-        let _receiver = up(&links, first);
+        let _other = up(&links, first);
         assert!(matches!(links.begin(NodeId(1), 1), Begin::IsUp(_)));
         let Begin::Attempt { attempt: second, .. } = links.begin(NodeId(1), 2) else { panic!() };
         assert_eq!(links.is_down(NodeId(1), first), None);
         assert!(links.is_down(NodeId(1), second).is_some());
     }
 
-    /// If this fails, a node that reads slowly fills this node's memory.
+    /// If this fails, a node that reads slowly is sent ever more.
     #[test]
-    fn a_full_queue_breaks_the_link() {
+    fn a_full_link_is_closed() {
         let links = Links::default();
-        let ask = Message::AskInventory;
-        assert!(!links.send(NodeId(1), &ask));
+        assert!(!links.send(NodeId(1), &Message::AskInventory, Flush::Later));
         let Begin::Attempt { attempt, stop, .. } = links.begin(NodeId(1), 1) else { panic!() };
-        let mut receiver = up(&links, attempt);
-        (0..QUEUE_FRAMES_MAX).for_each(|_| assert!(links.send(NodeId(1), &ask)));
-        assert!(!stop.is_cancelled());
-        assert!(!links.send(NodeId(1), &ask));
-        assert!(stop.is_cancelled());
-        let _ = links.is_down(NodeId(1), attempt);
-        while receiver.try_recv().is_ok() {}
-
-        let Begin::Attempt { attempt, stop, .. } = links.begin(NodeId(1), 1) else { panic!() };
-        let _receiver = up(&links, attempt);
-        let piece = Bytes::from(vec![0; 8 << 20]);
+        let _other = up(&links, attempt);
+        let piece = bytes::Bytes::from(vec![0; 9 << 20]);
         let digest = izna_proto::Digest([0; 32]);
-        let large = Message::Artifact { digest, offset: 0, length: 8 << 20, piece };
-        let fitting = (0..20).take_while(|_| links.send(NodeId(1), &large)).count();
+        let large = Message::Artifact { digest, offset: 0, length: 9 << 20, piece };
+        let fitting = (0..20).take_while(|_| links.send(NodeId(1), &large, Flush::Later)).count();
         assert_eq!(fitting, 7);
         assert!(stop.is_cancelled());
     }

@@ -26,6 +26,7 @@ use crate::{
     net::Multicast,
     quiet::Quiet,
     shell::{Background, Shell},
+    writer::Flush,
 };
 
 /// A node that has heard nobody for this long says so.
@@ -178,7 +179,8 @@ impl Radio {
         for peer in shell.links.up() {
             let list = shell.lock_book().list(now, peer);
             let last = told.entry(peer).or_default();
-            if list != *last && shell.links.send(peer, &Message::Peers(list.clone())) {
+            if list != *last && shell.links.send(peer, &Message::Peers(list.clone()), Flush::Later)
+            {
                 *last = list;
             }
         }

@@ -33,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Error, artifacts::Artifacts, book::Book, control::Control, inbound::Inbound, links::Links,
-    radio::Radio, tls,
+    radio::Radio, tls, writer::Flush,
 };
 
 pub(crate) type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -157,7 +157,12 @@ impl Shell {
 
     /// Tell core what happened, and do what it wants done. Short; from any thread.
     pub(crate) fn feed(self: &Arc<Self>, input: Input) {
-        self.drive(|core, now| core.handle(now, input));
+        self.drive(Flush::Later, |core, now| core.handle(now, input));
+    }
+
+    /// The same, for who does not go on with more of the like: what is sent leaves at once.
+    pub(crate) fn feed_now(self: &Arc<Self>, input: Input) {
+        self.drive(Flush::Now, |core, now| core.handle(now, input));
     }
 
     /// The same, with a look at core before anything else happens to it.
@@ -166,7 +171,7 @@ impl Shell {
         input: Input,
         look: impl FnOnce(&Core) -> T,
     ) -> Option<T> {
-        self.drive(|core, now| {
+        self.drive(Flush::Later, |core, now| {
             core.handle(now, input);
             look(core)
         })
@@ -177,7 +182,11 @@ impl Shell {
         self.lock_core().map(|core| look(&core))
     }
 
-    fn drive<T>(self: &Arc<Self>, input: impl FnOnce(&mut Core, Time) -> T) -> Option<T> {
+    fn drive<T>(
+        self: &Arc<Self>,
+        flush: Flush,
+        input: impl FnOnce(&mut Core, Time) -> T,
+    ) -> Option<T> {
         let mut outputs = OUTPUTS.take();
         let result = {
             let mut core = self.lock_core()?;
@@ -197,7 +206,9 @@ impl Shell {
             self.alarm.set(core.deadline());
             result
         };
-        outputs.drain(..).for_each(|output| self.perform(output));
+        // A woken step may take this thread's core: what others wait for goes out before.
+        outputs.sort_by_key(|output| matches!(output, Output::Run(_)));
+        outputs.drain(..).for_each(|output| self.perform(output, flush));
         OUTPUTS.replace(outputs);
         Some(result)
     }
@@ -216,12 +227,12 @@ impl Shell {
         }
     }
 
-    fn perform(self: &Arc<Self>, output: Output) {
+    fn perform(self: &Arc<Self>, output: Output, flush: Flush) {
         match output {
             Output::Run(step) => self.run(step),
             Output::Send { peer, message } => {
                 let is_process = matches!(message, Message::Deliver(_));
-                if self.links.send(peer, &message) && is_process {
+                if self.links.send(peer, &message, flush) && is_process {
                     self.process_encoded.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -247,7 +258,7 @@ impl Shell {
             let end = StepEnd::Failed(Failure::new(FailureKind::Unavailable, why));
             // Not at once: it could be a long chain of entries that all fail here.
             self.spawner.spawn(async move {
-                shell.feed(Input::Stepped { held, end, used: Duration::ZERO });
+                shell.feed_now(Input::Stepped { held, end, used: Duration::ZERO });
             });
             return;
         };
@@ -263,9 +274,9 @@ impl Shell {
         self.spawner.spawn_with(
             async move {
                 let stepped = future.await;
-                shell.feed(Input::Stepped { held, end: stepped.end, used: stepped.used });
+                shell.feed_now(Input::Stepped { held, end: stepped.end, used: stepped.used });
             },
-            move || sliced.feed(Input::Sliced(held)),
+            move || sliced.feed_now(Input::Sliced(held)),
         );
     }
 
@@ -330,7 +341,7 @@ pub(crate) async fn wake(shell: Arc<Shell>) {
         let at = shell.alarm.at.load(Ordering::Acquire);
         let micros = at.saturating_sub(shell.now().as_micros());
         if micros <= 0 {
-            shell.drive(Core::tick);
+            shell.drive(Flush::Later, Core::tick);
             tokio::task::yield_now().await;
             continue;
         }
@@ -402,7 +413,7 @@ impl Host for StepHost {
         let (sender, receiver) = oneshot::channel();
         lock(&shell.memory).insert(request, sender);
         let waiting = Waiting { shell: shell.clone(), request };
-        shell.feed(Input::Memory { request, app, key, operation });
+        shell.feed_now(Input::Memory { request, app, key, operation });
         Box::pin(async move {
             let answer = receiver.await;
             drop(waiting);

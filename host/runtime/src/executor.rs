@@ -203,11 +203,18 @@ impl Shared {
             // The worker that calls this is about to look for work itself: no need to wake another
             // one.
             queues.long.push_back(runnable);
-        } else {
-            queues.fresh.push_back(runnable);
-            if queues.idle > 0 {
-                self.work.notify_one();
-            }
+            return;
+        }
+        queues.fresh.push_back(runnable);
+        self.wake(queues);
+    }
+
+    /// Wake a worker if there is work, outside of the lock: it would run into it.
+    fn wake(&self, queues: MutexGuard<'_, Queues>) {
+        let wakes = queues.idle > 0 && !(queues.fresh.is_empty() && queues.long.is_empty());
+        drop(queues);
+        if wakes {
+            self.work.notify_one();
         }
     }
 
@@ -278,9 +285,7 @@ impl Worker {
             }
             self.looked = Instant::now();
             if let Some(runnable) = self.pick(&mut queues) {
-                if queues.idle > 0 && !(queues.fresh.is_empty() && queues.long.is_empty()) {
-                    self.shared.work.notify_one();
-                }
+                self.shared.wake(queues);
                 return Some(runnable);
             }
             queues.idle += 1;

@@ -158,7 +158,7 @@ fn silent_closed_and_suspect_nodes_are_left_out() {
     );
 }
 
-/// If this fails, a process travels for ever.
+/// If this fails, a process travels for ever, or one with many calls ends too early.
 #[test]
 fn hops_max() {
     check(
@@ -167,10 +167,11 @@ fn hops_max() {
          1 ready a
          1 join 2 a,b
          2 from 2 deliver #1 1 a.f hops 4
-         2 from 2 deliver #2 2 a.f hops 3
-         3 call 1 b.f
-         4 from 2 deliver #3 3 a.f hops 3
-         5 drain",
+         2 from 2 deliver #2 2 a.f hops 7 steps 1
+         3 from 2 deliver #3 3 a.f hops 8 steps 1
+         4 call 1 b.f
+         5 from 2 deliver #4 4 a.f hops 3
+         6 drain",
         expect![[r#"
             0 deploy app a@all b@2
               hold a from -
@@ -178,15 +179,17 @@ fn hops_max() {
             1 join 2 a,b
             2 from 2 deliver #1 1 a.f hops 4
               -> 2 refused #1 hops
-            2 from 2 deliver #2 2 a.f hops 3
+            2 from 2 deliver #2 2 a.f hops 7 steps 1
               -> 2 accepted #2 wait 500
               run h1 p2 a.f start in
-            3 call 1 b.f
-              -> 2 finish #1 p2 (limit: the process has moved 3 times)
-            4 from 2 deliver #3 3 a.f hops 3
-              -> 2 accepted #3 wait 550
-              run h2 p3 a.f start in
-            5 drain
+            3 from 2 deliver #3 3 a.f hops 8 steps 1
+              -> 2 refused #3 hops
+            4 call 1 b.f
+              -> 2 deliver #1 p2.0 a>b hops 8 steps 2 left 1
+            5 from 2 deliver #4 4 a.f hops 3
+              -> 2 accepted #4 wait 550
+              run h2 p4 a.f start in
+            6 drain
         "#]],
     );
 }

@@ -1,6 +1,6 @@
 //! *Bound*: everything stays within its limit, and in the end nothing is left.
 
-use izna_proto::Process;
+use izna_proto::{LEFT_MAX, Process};
 
 use crate::World;
 
@@ -28,7 +28,7 @@ impl World {
     }
 
     pub(crate) fn check_process(&mut self, n: usize, process: &Process) {
-        let hops_max = self.nodes[n].config.hops_max;
+        let hops_max = self.nodes[n].config.hops_max + process.steps * LEFT_MAX as u32;
         if process.hops > hops_max {
             let message = format!("{} hops, over the limit of {hops_max}", process.hops);
             self.fail("bound", Some(process.id), n, message);
