@@ -27,7 +27,7 @@ pub struct Core {
     pub(crate) now: Time,
     pub(crate) random: Xoshiro256PlusPlus,
     outputs: VecDeque<Output>,
-    timers: BTreeSet<(Time, Timer)>,
+    pub(crate) timers: BTreeSet<(Time, Timer)>,
 
     pub(crate) table: Table,
     pub(crate) view: View,

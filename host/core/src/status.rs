@@ -149,6 +149,8 @@ pub struct Fill {
     pub memory_bytes: usize,
     /// Operations on cluster memory that wait for other nodes.
     pub memory_requests: usize,
+    /// Reasons to wake up though nothing happens.
+    pub timers: usize,
 }
 
 impl ProcessState {
@@ -238,6 +240,7 @@ impl Core {
             apps: self.table.entries().count(),
             memory_bytes: self.part.bytes(),
             memory_requests: self.requests.len(),
+            timers: self.timers.len(),
         }
     }
 

@@ -41,6 +41,12 @@ pub(crate) fn of(error: &Error, scene: Scene<'_>) -> Failure {
         }
         let text = trap.to_string();
         let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+        // Compilers put a guest's own stack at the low end of its memory: one that is used up runs
+        // over that end.
+        let text = match trap {
+            Trap::MemoryOutOfBounds => format!("{text}, or a recursion too deep for its stack"),
+            _ => text.to_string(),
+        };
         return trapped(format!("trapped in `{function}`: {text}{frames}"));
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {

@@ -119,6 +119,7 @@ fn the_call_stack_is_limited() {
     let failed = failure(run(&misbehave, "deep", start(numbers(&[])), LIMITS));
     // The guest's own stack in memory may end first, which is a trap.
     assert!(matches!(failed.kind, FailureKind::Limit | FailureKind::Trapped), "{failed}");
+    assert!(failed.message.contains("stack"), "{failed}");
     let recursion = r#"(func $deeper (result i32) (i32.add (call $deeper) (i32.const 1)))"#;
     let component = load(&runtime(), &simple("", recursion, "(global.set $result (call $deeper))"));
     let failed = failure(run(&component, "any", start(numbers(&[])), LIMITS));

@@ -35,7 +35,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(200);
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// Folders that change while an app is built and run, at any depth.
-const NOT_WATCHED: [&str; 4] = [".izna", ".git", "target", "node_modules"];
+const NOT_WATCHED: [&str; 6] =
+    [".izna", ".git", "target", "node_modules", "Cargo.lock", "package-lock.json"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

@@ -14,6 +14,11 @@ use crate::{
 };
 
 static TEMPLATE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/template");
+/// The SDK goes into the app as it is: the app builds without it being published, and goes on doing
+/// so when this program is of another version.
+static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/src");
+const SDK_MANIFEST: &str = include_str!("../../../../guest-sdk/rust/Cargo.toml");
+const SDK_FOLDER: &str = "izna-sdk";
 /// What of the template's folder is no part of it.
 const LEFT_OUT: [&str; 2] = ["target", "Cargo.lock"];
 
@@ -24,7 +29,7 @@ pub(crate) struct Arguments {
     /// Where to put the folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
-    /// A folder with the crate izna-sdk, in place of the published one
+    /// A folder with the crate izna-sdk, in place of a copy in the app
     #[arg(long, value_name = "DIR", env = "IZNA_SDK", hide_env_values = true)]
     sdk: Option<PathBuf>,
 }
@@ -50,10 +55,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let sdk = match &arguments.sdk {
         Some(path) => {
             let path = fs::canonicalize(path).map_err(|e| Trouble::file("find", path, &e))?;
-            format!("{{ path = {:?} }}", path.display().to_string())
+            path.display().to_string()
         }
-        None => format!("\"{}\"", env!("CARGO_PKG_VERSION")),
+        None => {
+            let sdk = folder.join(SDK_FOLDER);
+            let src = sdk.join("src");
+            fs::create_dir_all(&src).map_err(|error| Trouble::create(&src, &error))?;
+            let manifest = sdk.join("Cargo.toml");
+            fs::write(&manifest, SDK_MANIFEST).map_err(|e| Trouble::create(&manifest, &e))?;
+            write(&SDK, &src, &[])?;
+            SDK_FOLDER.to_string()
+        }
     };
+    let sdk = format!("{{ path = {sdk:?} }}");
     let crate_name = name.replace('-', "_");
     let values = [("{{name}}", name.as_str()), ("{{crate}}", &crate_name), ("{{sdk}}", &sdk)];
     write(&TEMPLATE, &folder, &values)?;

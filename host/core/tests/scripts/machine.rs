@@ -73,6 +73,11 @@ impl Machine {
         match words.peek() {
             "join" => return self.join(at, &mut words),
             "wait" => return,
+            "timers" => {
+                let timers = self.core.as_ref().unwrap().fill().timers;
+                writeln!(self.printed, "  {timers} timers").unwrap();
+                return;
+            }
             "status" => {
                 let core = self.core.as_ref().unwrap();
                 self.printed += &print::status(core);

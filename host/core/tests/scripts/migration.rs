@@ -30,6 +30,39 @@ fn a_process_is_kept_until_it_is_accepted() {
     );
 }
 
+/// If this fails, every delivery and request wakes the node once more, long after its answer.
+#[test]
+fn an_answer_disarms_its_timer() {
+    check(
+        "0 deploy app b@2
+         1 join 2 b
+         1 timers
+         2 submit 1 b.f
+         2 memory 1 a get
+         2 timers
+         3 from 2 accepted #1
+         3 from 2 memory-answer #1 v
+         3 timers",
+        expect![[r#"
+            0 deploy app b@2
+            1 join 2 b
+            1 timers
+              2 timers
+            2 submit 1 b.f
+              -> 2 deliver #1 p1.0 b hops 1 steps 0 left 1
+            2 memory 1 a get
+              -> 2 memory #1 get
+            2 timers
+              6 timers
+            3 from 2 accepted #1
+            3 from 2 memory-answer #1 v
+              memory-answer 1 v
+            3 timers
+              3 timers
+        "#]],
+    );
+}
+
 /// If this fails, an answer that is not about this delivery makes a node forget a process.
 #[test]
 fn only_the_target_can_accept_and_only_this_delivery() {
