@@ -1,6 +1,7 @@
 //! `izna deploy` and `izna undeploy`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -146,7 +147,7 @@ pub(crate) fn deploy(
     let path = format!("/v1/apps/{}", manifest.app);
     let deployed: api::Deployed = client.put(&path, &app)?;
     ACTIVATED.store(true, Ordering::Relaxed);
-    await_holders(client, &path, deployed.revision, wait)
+    await_holders(client, &app, deployed.revision, wait)
 }
 
 fn read(component: &Component) -> Result<Bytes, Trouble> {
@@ -186,18 +187,19 @@ fn send(
 
 fn await_holders(
     client: &Client,
-    path: &str,
+    app: &api::App,
     revision: u64,
     wait: Duration,
 ) -> Result<api::AppStatus, Trouble> {
     let _progress = Progress::start("deploying");
     let began = Instant::now();
     loop {
-        let status: api::AppStatus = client.get(path)?;
+        let status: api::AppStatus = client.get(&format!("/v1/apps/{}", app.name))?;
+        if status.revision != revision || !same_code(&status.app, app) {
+            return Err(superseded(&status, revision));
+        }
         let open = status.components.iter().find(|c| c.holders.len() < c.wanted.max(1));
-        let Some(open) = open.filter(|_| !wait.is_zero() && status.revision == revision) else {
-            return Ok(status);
-        };
+        let Some(open) = open.filter(|_| !wait.is_zero()) else { return Ok(status) };
         if began.elapsed() > wait {
             let what = format!("component `{}` is not ready on all its nodes", open.name);
             let why = match &open.trouble {
@@ -215,6 +217,23 @@ fn await_holders(
         }
         thread::sleep(POLL);
     }
+}
+
+fn same_code(one: &api::App, other: &api::App) -> bool {
+    let code = |app: &api::App| -> BTreeMap<String, String> {
+        let components = app.components.iter();
+        components.map(|c| (c.name.clone(), c.digest.clone())).collect()
+    };
+    code(one) == code(other)
+}
+
+/// A deploy at another node, of which this one had not heard, came out on top.
+fn superseded(status: &api::AppStatus, revision: u64) -> Trouble {
+    let name = &status.app.name;
+    let what = format!("revision {revision} of app `{name}` was superseded at once");
+    let why = format!("revision {} was deployed at another node meanwhile", status.revision);
+    let fix = "if yours is to be the newest, deploy it again; see `izna apps`";
+    Trouble::new(Exit::TryAgain, what).why(why).fix(fix)
 }
 
 pub(crate) fn shown(status: &api::AppStatus) -> String {
