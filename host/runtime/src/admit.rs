@@ -215,7 +215,7 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
     } else if has("wasi:cli/run") {
         "; it is a program that runs from the command line, not a service"
     } else {
-        "; nor a function that takes and gives only values, which can be called as it is"
+        "; ordinary functions that take and give values would do as well"
     };
     Err(Error::World { wanted: offer::HANDLER, exports, hint })
 }

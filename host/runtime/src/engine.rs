@@ -31,6 +31,8 @@ const STEPS_MAX: usize = 5000;
 const KEPT_BYTES: usize = 256 << 10;
 /// How many freed slots keep that.
 const WARM_SLOTS_MAX: u32 = 100;
+/// The share of the machine's memory, in thousandths, above which nothing is kept as a mere hint.
+const TIGHT_PERMILLE: u16 = 800;
 /// The host's own part of a step's stack.
 const HOST_STACK_BYTES: usize = 1536 << 10;
 
@@ -160,10 +162,16 @@ impl Runtime {
         self.inner.cache.as_ref().map(Cache::counts).unwrap_or_default()
     }
 
-    /// Drop suspended functions that have been kept for too long; all of them where memory is
-    /// `tight`. Worth calling a few times a second: nothing else looks at their age on an idle node.
-    pub fn sweep(&self, tight: bool) {
-        self.inner.warm.sweep(tight);
+    /// Drop suspended functions that have been kept for too long; all of them where more than
+    /// four fifths of the machine's memory is in use. Worth calling a few times a second: nothing
+    /// else looks at their age on an idle node.
+    pub fn sweep(&self, memory_permille: u16) {
+        self.inner.warm.sweep(memory_permille > TIGHT_PERMILLE);
+    }
+
+    /// Drop all suspended functions: they keep this alive, and the hosts of their steps.
+    pub fn clear(&self) {
+        self.inner.warm.sweep(true);
     }
 
     /// What has become of suspended functions.

@@ -31,11 +31,11 @@ pub enum Error {
     )]
     Unsatisfied {
         /// The component.
-        component: String,
+        component: Box<str>,
         /// What it imports.
-        interface: String,
+        interface: Box<str>,
         /// What may have been meant, or nothing.
-        hint: String,
+        hint: Box<str>,
     },
     /// More than one does.
     #[error(
@@ -46,9 +46,9 @@ pub enum Error {
     )]
     Ambiguous {
         /// The component.
-        component: String,
+        component: Box<str>,
         /// What it imports.
-        interface: String,
+        interface: Box<str>,
         /// Who exports it.
         exporters: Vec<String>,
     },
@@ -59,13 +59,13 @@ pub enum Error {
     )]
     Target {
         /// The component.
-        component: String,
+        component: Box<str>,
         /// What it imports.
-        interface: String,
+        interface: Box<str>,
         /// Who was named.
-        target: String,
+        target: Box<str>,
         /// What that one exports.
-        hint: String,
+        hint: Box<str>,
     },
     /// The two have another view of a function.
     #[error(
@@ -74,17 +74,17 @@ pub enum Error {
     )]
     Differs {
         /// Who calls.
-        component: String,
+        component: Box<str>,
         /// The interface.
-        interface: String,
+        interface: Box<str>,
         /// The function.
-        function: String,
+        function: Box<str>,
         /// Its type there.
-        wanted: String,
+        wanted: Box<str>,
         /// Who is called.
-        target: String,
+        target: Box<str>,
         /// Its type there.
-        found: String,
+        found: Box<str>,
     },
     /// A function of it cannot be called from another component.
     #[error(
@@ -92,25 +92,25 @@ pub enum Error {
     )]
     Obstacle {
         /// Who calls.
-        component: String,
+        component: Box<str>,
         /// The interface.
-        interface: String,
+        interface: Box<str>,
         /// The function.
-        function: String,
+        function: Box<str>,
         /// Who is called.
-        target: String,
+        target: Box<str>,
         /// Why not.
-        why: String,
+        why: Box<str>,
     },
     /// A link that nothing uses.
     #[error("component `{component}` has a link `{link}`, but imports nothing of that name{hint}")]
     Unused {
         /// The component.
-        component: String,
+        component: Box<str>,
         /// The link.
-        link: String,
+        link: Box<str>,
         /// What it imports.
-        hint: String,
+        hint: Box<str>,
     },
 }
 
@@ -179,9 +179,10 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
             part.description.needs().map(|import| import.name.clone()).collect();
         let hint = match imports.as_slice() {
             [] => "; it imports nothing of other components".into(),
-            imports => format!("; it imports {}", list(imports)),
+            imports => format!("; it imports {}", list(imports)).into(),
         };
-        return Err(Error::Unused { component: part.name.into(), link: link.to_string(), hint });
+        let (component, link) = (part.name.into(), (**link).into());
+        return Err(Error::Unused { component, link, hint });
     }
     part.description.needs().map(|import| link(part, import, parts)).collect()
 }
@@ -195,9 +196,9 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
     };
     let missing = |target: &str, hint: String| Error::Target {
         component: part.name.into(),
-        interface: import.name.clone(),
+        interface: import.name.as_str().into(),
         target: target.into(),
-        hint,
+        hint: hint.into(),
     };
     let Some(target) = target else {
         let target = named.map_or("", |(_, target)| target);
@@ -223,7 +224,7 @@ fn exporter<'a, 'b>(
     let others = parts.iter().filter(|other| other.name != part.name);
     let exporters: Vec<&Part<'_>> =
         others.clone().filter(|other| exported(other, &import.name).is_some()).collect();
-    let (component, interface) = (part.name.to_owned(), import.name.clone());
+    let (component, interface) = (part.name.into(), import.name.as_str().into());
     match exporters.as_slice() {
         [one] => Ok(one),
         [] => {
@@ -232,10 +233,10 @@ fn exporter<'a, 'b>(
                 other.description.exports.iter().map(of)
             });
             let exports: Vec<(String, &str)> = exports.collect();
-            let near = offer::nearest_of(&interface, exports.iter().map(|(name, _)| name.as_str()));
+            let near = offer::nearest_of(&import.name, exports.iter().map(|(name, _)| name.as_str()));
             let found = exports.iter().find(|(name, _)| Some(name.as_str()) == near);
             let hint = found.map(|(name, of)| format!("; the nearest is `{name}` of `{of}`"));
-            Err(Error::Unsatisfied { component, interface, hint: hint.unwrap_or_default() })
+            Err(Error::Unsatisfied { component, interface, hint: hint.unwrap_or_default().into() })
         }
         several => {
             let exporters = several.iter().map(|part| part.name.to_owned()).collect();
@@ -260,17 +261,18 @@ fn agree(
     for item in &import.items {
         let found = export.items.iter().find(|other| other.name == item.name);
         let obstacle = found.and_then(|found| found.obstacle.clone());
-        let (component, interface) = (part.name.to_owned(), import.name.clone());
-        let (function, target) = (item.name.clone(), target.name.to_owned());
+        let (component, interface) = (part.name.into(), import.name.as_str().into());
+        let (function, target) = (item.name.as_str().into(), target.name.into());
         if let Some(why) = item.obstacle.clone().or(obstacle) {
+            let why = why.into();
             return Err(Error::Obstacle { component, interface, function, target, why });
         }
         let found = match found {
             Some(found) if found.ty == item.ty => continue,
-            Some(found) => format!("`{}`", found.ty),
+            Some(found) => format!("`{}`", found.ty).into(),
             None => "no such function".into(),
         };
-        let wanted = item.ty.clone();
+        let wanted = item.ty.as_str().into();
         return Err(Error::Differs { component, interface, function, wanted, target, found });
     }
     Ok(())

@@ -366,7 +366,9 @@ fn warm_functions_are_bounded() {
     let counts = runtime.warm_counts();
     assert_eq!((counts.kept, counts.dropped), (3, 7));
     assert!(counts.bytes >= 3 << 16, "{counts:?}");
-    runtime.sweep(true);
+    runtime.sweep(800);
+    assert_eq!(runtime.warm_counts().kept, 3);
+    runtime.sweep(801);
     assert_eq!((runtime.warm_counts().kept, runtime.warm_counts().bytes), (0, 0));
 
     // Memory and age are limits too, and a full pool takes the place of the oldest.
@@ -377,12 +379,12 @@ fn warm_functions_are_bounded() {
     let brief = izna_runtime::Config { warm_ms_max: 0, ..config.clone() };
     let runtime = Runtime::new(brief).unwrap();
     suspend(&guest(&runtime, "album"), 1);
-    runtime.sweep(false);
+    runtime.sweep(0);
     assert_eq!(runtime.warm_counts().kept, 0);
     let full = izna_runtime::Config { steps_max: 2, ..config };
     let runtime = Runtime::new(full).unwrap();
     let album = guest(&runtime, "album");
     (0..10).for_each(|process| suspend(&album, process));
     assert!(runtime.warm_counts().kept <= 2);
-    runtime.sweep(true);
+    runtime.clear();
 }

@@ -163,7 +163,7 @@ fn any_value(ty: &Ty) -> BoxedStrategy<Value> {
             .boxed(),
         Ty::F32 => any::<f32>().prop_map(|v| Value::Float(v.into())).boxed(),
         Ty::F64 => any::<f64>().prop_map(Value::Float).boxed(),
-        Ty::Char => any::<char>().prop_map(|char| text(char)).boxed(),
+        Ty::Char => any::<char>().prop_map(text).boxed(),
         Ty::String => any::<String>().prop_map(text).boxed(),
         Ty::Bytes => any::<Vec<u8>>().prop_map(Value::Bytes).boxed(),
         Ty::List(ty) if matches!(**ty, Ty::Int("u8", ..)) => any_value(&Ty::Bytes),

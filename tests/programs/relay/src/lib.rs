@@ -75,7 +75,7 @@ fn color_back(c: there::Color) -> here::Color {
 
 impl here::Guest for Relay {
     same! {
-        a_bool(bool) a_u8(u8) a_u16(u16) a_u32(u32) a_u64(u64) a_s8(i8) a_s16(i16) a_s32(i32)
+        a_bool(bool) a_u8(u8) a_u16(u16) a_u32(u32) a_u64(u64) value(u64) a_s8(i8) a_s16(i16) a_s32(i32)
         a_s64(i64) a_f32(f32) a_f64(f64) a_char(char) an_option(Option<u32>)
         deep_option(Option<Option<u32>>) bare_result(Result<(), ()>)
     }
