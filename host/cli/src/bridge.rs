@@ -194,12 +194,15 @@ pub(crate) fn description(description: &Description) -> api::Description {
             .map(|interface| api::Interface {
                 name: interface.name.clone(),
                 functions: interface.functions.clone(),
+                granted: interface.is_granted(),
+                obstacles: obstacles(interface),
             })
             .collect()
     };
     api::Description {
         kind: match description.kind {
             izna_runtime::Kind::Explicit => "explicit".to_owned(),
+            izna_runtime::Kind::Direct => "direct".to_owned(),
             _ => "other".to_owned(),
         },
         bytes: description.bytes,
@@ -210,6 +213,11 @@ pub(crate) fn description(description: &Description) -> api::Description {
         function_bytes: description.function_bytes,
         producers: description.producers.clone(),
     }
+}
+
+fn obstacles(interface: &izna_runtime::Interface) -> Vec<String> {
+    let items = interface.items.iter();
+    items.filter_map(|item| Some(format!("{}: {}", item.name, item.obstacle.as_ref()?))).collect()
 }
 
 fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
@@ -251,6 +259,17 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         counter("izna_beacons_dropped", "Beacons that were old or repeated", c.beacons_dropped),
         counter("izna_memory_requests", "Requests to cluster memory", c.memory_requests),
         counter("izna_processes_encoded", "Processes turned into bytes", snapshot.process_encoded),
+        counter("izna_warm_resumed", "Suspended functions that went on", snapshot.warm.resumed),
+        counter("izna_replayed", "Functions started again by record", snapshot.warm.replayed),
+        counter("izna_warm_dropped", "Suspended functions dropped", snapshot.warm.dropped),
+        gauge("izna_warm", "Suspended functions kept here", snapshot.warm.kept),
+        Metric {
+            name: "izna_warm_bytes",
+            help: "Linear memory of suspended functions",
+            kind: MetricKind::Gauge,
+            labels: Vec::new(),
+            value: snapshot.warm.bytes,
+        },
         gauge("izna_processes", "Processes held here", snapshot.held),
         gauge("izna_waiting", "Clients that wait here", snapshot.waiting),
         gauge("izna_peers", "Other nodes in the view", snapshot.peers.len()),

@@ -12,6 +12,7 @@ mod quantity;
 mod settings;
 mod trouble;
 mod usage;
+mod wave;
 
 use std::process::ExitCode;
 

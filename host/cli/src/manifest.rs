@@ -96,7 +96,9 @@ struct ComponentText {
     source: Spanned<String>,
     /// The command that builds the file; `izna dev` and `izna deploy --build` run it.
     build: Option<String>,
-    /// Whom it may call: the name that it uses, and the component of the app that it means.
+    /// Whom it may call: the name that it uses, and the component of the app that it means. Of a
+    /// direct component the name is an interface that it imports, and needed only where several
+    /// components export that.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     links: BTreeMap<String, Spanned<String>>,
@@ -130,7 +132,8 @@ struct RouteText {
     /// The component.
     #[schemars(with = "String")]
     component: Spanned<String>,
-    /// Its function, called with the HTTP request.
+    /// Its function, called with the HTTP request; that of a direct component, as
+    /// `interface.function`, with what the request has under the names of its parameters.
     #[schemars(with = "String")]
     function: Spanned<String>,
     /// How long a request may take in milliseconds, 1 to 3600000; 10000 when absent.
@@ -201,6 +204,10 @@ impl Checker<'_> {
         deploy::check_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
     }
 
+    fn typed_name(&self, what: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
+        deploy::check_typed_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
+    }
+
     fn component(
         &self,
         folder: &Path,
@@ -210,7 +217,7 @@ impl Checker<'_> {
         self.name("a component", &name, &text.span())?;
         let text = text.into_inner();
         for (link, target) in &text.links {
-            self.name("a link", link, &target.span())?;
+            self.typed_name("a link", link, &target.span())?;
             self.known(&format!("component `{name}` links to"), target)?;
         }
         if let Some(nodes) = text.nodes.as_ref().filter(|nodes| nodes.as_ref().is_empty()) {
@@ -286,7 +293,7 @@ impl Checker<'_> {
                 return Err(Trouble::new(Exit::Data, what).at(lines));
             }
             self.known(&format!("route `{path}` leads to"), &text.component)?;
-            self.name("a function", text.function.as_ref(), &text.function.span())?;
+            self.typed_name("a function", text.function.as_ref(), &text.function.span())?;
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
                 path: path.clone(),

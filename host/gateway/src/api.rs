@@ -206,7 +206,7 @@ pub struct Artifact {
 /// What a component is and needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// How it is called: `explicit`.
+    /// How it is called: `explicit` or `direct`.
     pub kind: String,
     /// Its size, in bytes.
     pub bytes: usize,
@@ -231,6 +231,12 @@ pub struct Interface {
     pub name: String,
     /// Its functions as in WIT.
     pub functions: Vec<String>,
+    /// Of an import, whether the platform provides it; another one is a call of a component.
+    #[serde(default)]
+    pub granted: bool,
+    /// What of it cannot be called across components, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<String>,
 }
 
 /// What came of a deploy or an undeploy.

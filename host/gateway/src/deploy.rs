@@ -11,6 +11,7 @@ use crate::{Cluster, api};
 
 const PARTS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
+const TYPED_NAME_BYTES_MAX: usize = 256;
 /// The least and the most linear memory of a step, in bytes.
 pub const MEMORY_BYTES: (u64, u64) = (1 << 20, 1 << 30);
 /// The least and the most CPU time of a step, in milliseconds.
@@ -81,13 +82,28 @@ pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Functions of direct components, and links to their interfaces, have names with a package and a
+/// version: `demo:tex/render@1.0.0.svg`.
+///
+/// # Errors
+/// When it is not such a name, or too long.
+pub fn check_typed_name(what: &str, name: &str) -> Result<(), Error> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/@$+".contains(&b);
+    if name.is_empty() || name.len() > TYPED_NAME_BYTES_MAX || !name.bytes().all(good) {
+        let rule = format!("1 to {TYPED_NAME_BYTES_MAX} letters, digits or `-_.:/@$+`");
+        return Err(wrong(format!("`{}` is no name of {what}: {rule}", name.escape_debug())));
+    }
+    Ok(())
+}
+
 fn check_component(
     component: &api::AppComponent,
     names: &HashSet<&str>,
     cluster: &dyn Cluster,
 ) -> Result<ComponentSpec, Error> {
     let name = &component.name;
-    for target in component.links.values() {
+    for (link, target) in &component.links {
+        check_typed_name("a link", link)?;
         if !names.contains(target.as_str()) {
             let text = format!("component `{name}` links to `{target}`, which is not in the app");
             return Err(wrong(text));
@@ -162,7 +178,7 @@ fn check_routes(
 
 fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error> {
     let path = &route.path;
-    check_name("a function", &route.function)?;
+    check_typed_name("a function", &route.function)?;
     if !names.contains(route.component.as_str()) {
         let component = route.component.escape_debug();
         let text = format!("route `{path}` leads to `{component}`, which is not in the app");

@@ -59,7 +59,7 @@ pub(crate) fn request(
 }
 
 /// The decoded pairs of a query.
-fn pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
+pub(crate) fn pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
     let parts = query.split('&').filter(|part| !part.is_empty());
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -73,7 +73,7 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
 }
 
 /// Undo percent-encoding. What is no escape stays as it is; what is no UTF-8 is refused.
-fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Refusal> {
+pub(crate) fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Refusal> {
     if !text.contains('%') {
         return Ok(Cow::Borrowed(text));
     }
@@ -169,7 +169,16 @@ fn is_ours_or_hop_by_hop(name: &HeaderName) -> bool {
 
 /// The response that a result stands for.
 pub(crate) fn response(result: &[u8]) -> Result<Response, Refusal> {
-    let value = json::decode(result).map_err(|_| bad("a value that is no valid CBOR"))?;
+    response_of(value(result)?)
+}
+
+/// The value that a result is.
+pub(crate) fn value(result: &[u8]) -> Result<Value, Refusal> {
+    json::decode(result).map_err(|_| bad("a value that is no valid CBOR"))
+}
+
+/// The response that a value stands for.
+pub(crate) fn response_of(value: Value) -> Result<Response, Refusal> {
     match value {
         Value::Map(pairs) if is_response(&pairs) => from_map(pairs),
         Value::Bytes(bytes) => Ok(typed("application/octet-stream", bytes)),

@@ -22,6 +22,7 @@ mod public;
 mod refusal;
 mod routes;
 mod server;
+mod typed;
 
 use std::{
     io,

@@ -25,6 +25,7 @@ use crate::{
     refusal::{self, Refusal},
     routes::Routes,
     server::Handler,
+    typed,
 };
 
 const PROCESS: HeaderName = HeaderName::from_static("x-izna-process");
@@ -75,7 +76,11 @@ impl Public {
         let routes = self.routes();
         let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
         let body = read_body(&parts, body, &self.limits).await?;
-        let input = exchange::request(&parts, params, &body)?;
+        let is_direct = typed::is_direct(&target.route.function);
+        let input = match is_direct {
+            true => typed::arguments(&parts, params, &body)?,
+            false => exchange::request(&parts, params, &body)?,
+        };
         let deadline = Duration::from_millis(u64::from(target.route.deadline_ms));
         let request = cluster::Request {
             app: Arc::clone(&target.app),
@@ -92,7 +97,7 @@ impl Public {
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
-        Ok(respond(&reply))
+        Ok(respond(&reply, is_direct))
     }
 }
 
@@ -153,9 +158,13 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
         || parts.headers.contains_key("idempotency-key")
 }
 
-fn respond(reply: &cluster::Reply) -> Response {
+fn respond(reply: &cluster::Reply, is_direct: bool) -> Response {
+    let response = |result: &[u8]| match is_direct {
+        true => typed::response(result),
+        false => exchange::response(result),
+    };
     let mut response = match &reply.outcome {
-        Ok(result) => exchange::response(result)
+        Ok(result) => response(result)
             .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
         Err(failure) => refusal::failure_response(&clearer(failure), reply.process),
     };

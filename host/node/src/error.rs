@@ -23,6 +23,17 @@ pub enum Error {
     /// The engine, or a component that it does not take.
     #[error(transparent)]
     Runtime(#[from] izna_runtime::Error),
+    /// Components of an app that do not fit together.
+    #[error(transparent)]
+    Link(#[from] izna_runtime::link::Error),
+    /// A route to a function that is not there.
+    #[error("route `{route}` leads nowhere")]
+    Route {
+        /// Its path.
+        route: String,
+        /// Why.
+        source: izna_runtime::Unnamed,
+    },
     /// A deploy of what was not admitted here.
     #[error(
         "the component \"{component}\" of \"{app}\" is not here: nobody gave this node {digest}"

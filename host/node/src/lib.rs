@@ -27,13 +27,14 @@ mod secret;
 mod shell;
 mod status;
 mod tls;
+mod wiring;
 mod writer;
 
 pub use authority::{Authority, Bundle};
 pub use error::Error;
 pub use identity::Identity;
 pub use izna_core::{Counters, PeerState, PeerStatus, ProcessState, ProcessStatus, Reply};
-pub use izna_runtime::{CacheCounts, Description};
+pub use izna_runtime::{CacheCounts, Description, WarmCounts};
 pub use net::{Error as NetError, Multicast};
 pub use node::{NewProcess, Node, NodeConfig, Tune};
 pub use status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot};

@@ -31,7 +31,7 @@ use crate::{
     radio::{self, Radio},
     shell::{self, Parts, Shell, TableLines, Who},
     status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot},
-    tls,
+    tls, wiring,
 };
 
 /// Between two measurements of the node's own load.
@@ -223,13 +223,15 @@ impl Node {
     /// to the others.
     ///
     /// # Errors
-    /// When a component of it was not admitted here, or the app cannot be kept.
+    /// When a component of it was not admitted here, components do not fit together, or the app
+    /// cannot be kept.
     pub async fn deploy(&self, app: App) -> Result<TableEntry, Error> {
         let (store, name) = (self.shell.store()?, app.name.clone());
         if let Some(missing) = app.components.iter().find(|c| !store.has(c.digest)) {
             let (app, component) = (name.to_string(), missing.name.to_string());
             return Err(Error::NotAdmitted { app, component, digest: missing.digest });
         }
+        let app = wiring::wire(&self.shell, app).await?;
         self.change(Input::Deploy(app), name).await
     }
 
@@ -300,11 +302,13 @@ impl Node {
                 counters: *core.counters(),
                 process_encoded: shell.process_encoded.load(Ordering::Relaxed),
                 cache: izna_runtime::CacheCounts::default(),
+                warm: izna_runtime::WarmCounts::default(),
             }
         })?;
         // The rest needs no lock of core.
         snapshot.ready = self.is_ready();
         snapshot.cache = shell.runtime.cache_counts();
+        snapshot.warm = shell.runtime.warm_counts();
         let book = shell.lock_book();
         for peer in &mut snapshot.peers {
             peer.address = book.address(peer.status.node);
@@ -337,7 +341,12 @@ impl Node {
         shell.radio.close();
         let executor = lock(&shell.executor).take();
         // It waits for the slices that its threads are in.
-        let _ = spawn_blocking(move || drop(executor)).await;
+        let runtime = shell.runtime.clone();
+        let end = move || {
+            drop(executor);
+            runtime.clear();
+        };
+        let _ = spawn_blocking(end).await;
         lock(&shell.replies).clear();
         lock(&shell.memory).clear();
         shell.store.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -402,7 +411,7 @@ fn engine_config(
     data: &Path,
 ) -> izna_runtime::Config {
     let steps = core.slots_max.saturating_add(core.sliced_max).saturating_add(STEPS_SPARE);
-    engine.steps_max = engine.steps_max.max(steps);
+    engine.steps_max = engine.steps_max.max(steps.saturating_add(engine.warm_max));
     engine.cache = engine.cache.or_else(|| Some(data.join("cache")));
     engine
 }
@@ -412,7 +421,9 @@ async fn measure(shell: Arc<Shell>, mut gauge: Gauge) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        shell.feed(Input::Measured(gauge.measure(Instant::now())));
+        let measured = gauge.measure(Instant::now());
+        shell.feed(Input::Measured(measured));
+        shell.runtime.sweep(measured.memory_permille);
     }
 }
 

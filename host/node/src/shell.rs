@@ -269,7 +269,7 @@ impl Shell {
         };
         let (function, run) = (step.function.clone(), step.run.clone());
         let host = StepHost { shell: self.clone(), step: Scene::of(&step) };
-        let future = component.step(function, run, limits, Arc::new(host));
+        let future = component.step(function, run, limits, Arc::new(host)).of(step.process);
         let sliced = self.clone();
         self.spawner.spawn_with(
             async move {

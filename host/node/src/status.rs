@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub process_encoded: u64,
     /// Compiled components: how often the cache had them.
     pub cache: izna_runtime::CacheCounts,
+    /// Suspended functions of direct components.
+    pub warm: izna_runtime::WarmCounts,
 }
 
 /// Another node.

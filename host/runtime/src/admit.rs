@@ -62,6 +62,16 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// What the bytes of an admitted component are. As quick as [`admit`](Self::admit) without its
+    /// checks.
+    pub fn describe(&self, component: &[u8]) -> Result<Description, Error> {
+        catch_unwind(|| describe(component, Anatomy::read(component))).unwrap_or_else(|_| {
+            Err(Error::Describe { reason: "the decoder failed; its message is in the log".into() })
+        })
+    }
+}
+
 enum Form {
     Component,
     Module,
@@ -172,10 +182,10 @@ fn invalid(error: &wasmparser::BinaryReaderError, bytes: usize) -> Error {
 fn describe(component: &[u8], anatomy: Anatomy) -> Result<Description, Error> {
     let world = World::read(component)?;
     let (imports, exports) = (world.imports(), world.exports());
-    check_exports(&world, &exports)?;
-    check_imports(&world, &imports)?;
+    let kind = check_exports(&world, &exports)?;
+    check_imports(&world, &imports, kind)?;
     Ok(Description {
-        kind: Kind::Explicit,
+        kind,
         bytes: component.len(),
         imports,
         exports,
@@ -186,10 +196,15 @@ fn describe(component: &[u8], anatomy: Anatomy) -> Result<Description, Error> {
     })
 }
 
-fn check_exports(world: &World, exports: &[Interface]) -> Result<(), Error> {
+fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
     let handler = exports.iter().find(|export| offer::compatible(&export.name, offer::HANDLER));
     if let Some(handler) = handler {
-        return world.agrees(&handler.name, offer::HANDLER, Side::Export);
+        world.agrees(&handler.name, offer::HANDLER, Side::Export)?;
+        return Ok(Kind::Explicit);
+    }
+    let own = exports.iter().filter(|export| !is_platforms(&export.name));
+    if own.flat_map(|export| &export.items).any(|item| item.obstacle.is_none()) {
+        return Ok(Kind::Direct);
     }
     let exports: Vec<String> = exports.iter().map(|export| export.name.clone()).collect();
     let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
@@ -200,16 +215,22 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<(), Error> {
     } else if has("wasi:cli/run") {
         "; it is a program that runs from the command line, not a service"
     } else {
-        "; an SDK of Izna makes the export from your functions"
+        "; ordinary functions that take and give values would do as well"
     };
     Err(Error::World { wanted: offer::HANDLER, exports, hint })
 }
 
-fn check_imports(world: &World, imports: &[Interface]) -> Result<(), Error> {
+/// Whether a name is one of the platform's or of WASI, which no component of an app exports.
+fn is_platforms(name: &str) -> bool {
+    ["wasi:", "wasi_", "izna:"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn check_imports(world: &World, imports: &[Interface], kind: Kind) -> Result<(), Error> {
     let mut refused = Vec::new();
-    // An interface without functions only names types.
-    for import in imports.iter().filter(|import| !import.functions.is_empty()) {
+    // An interface without functions and resources only names types.
+    for import in imports.iter().filter(|import| !import.items.is_empty()) {
         match offer::grant(&import.name) {
+            None if kind == Kind::Direct && !is_platforms(&import.name) => check_link(import)?,
             None => refused.push(offer::refuse(&import.name)),
             Some(offered) => world.agrees(&import.name, &offered, Side::Import)?,
         }
@@ -218,4 +239,18 @@ fn check_imports(world: &World, imports: &[Interface]) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Imports { refused, offered: offer::packages() })
+}
+
+/// Check that all of an import can be a call of another component.
+fn check_link(import: &Interface) -> Result<(), Error> {
+    let interface = import.name.clone();
+    if import.alone {
+        let why = "only functions of an interface can be; put it into one".into();
+        return Err(Error::Unlinkable { interface: "the world".into(), item: interface, why });
+    }
+    let held = import.items.iter().find_map(|item| Some((item, item.obstacle.clone()?)));
+    match held {
+        Some((item, why)) => Err(Error::Unlinkable { interface, item: item.name.clone(), why }),
+        None => Ok(()),
+    }
 }

@@ -33,6 +33,11 @@ impl Bounds {
     pub(crate) fn new(memory_bytes_max: u64) -> Self {
         Self { memory_bytes_max, memory_bytes: 0 }
     }
+
+    /// What the memories of the step have now.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
 }
 
 impl ResourceLimiter for Bounds {

@@ -8,18 +8,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use izna_proto::{Call, Digest, Failure, FailureKind, Run, StepEnd};
-use wasmtime::{Store, UpdateDeadline};
+use izna_proto::{Call, Digest, Failure, FailureKind, ProcessId, Run, StepEnd};
+use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi::runtime::with_ambient_tokio_runtime;
 
 use crate::bindings::ExplicitPre;
 use crate::bindings::izna::process::types as wit;
 use crate::bounds::{Bounds, Bytes as Size, Reached};
-use crate::failure::{self, Scene};
+use crate::direct::Direct;
 use crate::log::Budget;
 use crate::meter::Meter;
+use crate::record::Recorder;
 use crate::state::State;
-use crate::{BoxFuture, Host, Runtime};
+use crate::warm::Key;
+use crate::{BoxFuture, Host, Runtime, failure, names};
 
 /// The longest name of a called component or function, in bytes: the wire takes no longer ones.
 const NAME_BYTES_MAX: usize = 256;
@@ -33,9 +35,15 @@ pub struct Component {
 struct Inner {
     runtime: Runtime,
     digest: Digest,
-    pre: ExplicitPre<State>,
+    form: Form,
     uses_wasi: bool,
     output: Arc<Budget>,
+}
+
+/// How it is called.
+pub(crate) enum Form {
+    Explicit(ExplicitPre<State>),
+    Direct(Direct),
 }
 
 /// How much one step may use.
@@ -61,21 +69,38 @@ pub struct Stepped {
 
 /// A running step. Dropping it ends the guest where it stands and frees its instance.
 pub struct Step {
-    future: Option<BoxFuture<StepEnd>>,
+    stage: Stage,
     component: Arc<Inner>,
     function: Arc<str>,
+    process: Option<ProcessId>,
+}
+
+enum Stage {
+    Ready(Box<Begin>),
+    Running(Running),
+    Over { used: Duration },
+}
+
+/// What a step begins with.
+struct Begin {
+    run: Run,
+    limits: StepLimits,
+    host: Arc<dyn Host>,
+}
+
+/// A guest that has begun.
+pub(crate) struct Running {
+    future: BoxFuture<StepEnd>,
     meter: Arc<Meter>,
+    /// Of a direct function that can be suspended.
+    recorder: Option<Arc<Recorder>>,
+    payload_bytes_max: u64,
 }
 
 impl Component {
-    pub(crate) fn new(
-        runtime: Runtime,
-        digest: Digest,
-        pre: ExplicitPre<State>,
-        uses_wasi: bool,
-    ) -> Self {
+    pub(crate) fn new(runtime: Runtime, digest: Digest, form: Form, uses_wasi: bool) -> Self {
         let output = Arc::new(Budget::new());
-        Self { inner: Arc::new(Inner { runtime, digest, pre, uses_wasi, output }) }
+        Self { inner: Arc::new(Inner { runtime, digest, form, uses_wasi, output }) }
     }
 
     /// The digest that it was loaded under.
@@ -83,8 +108,8 @@ impl Component {
         self.inner.digest
     }
 
-    /// One step in a fresh instance. Nothing happens before the first poll, which may be on any
-    /// thread.
+    /// One step, in a fresh instance if it is not kept warm. Nothing happens before the first poll,
+    /// which may be on any thread.
     ///
     /// It never fails and never panics: what goes wrong is a [`StepEnd::Failed`]. It gives way once
     /// a tick, so that a poll takes about a tick at most, and waits for nothing but `host`'s
@@ -96,10 +121,91 @@ impl Component {
         limits: StepLimits,
         host: Arc<dyn Host>,
     ) -> Step {
+        let stage = Stage::Ready(Box::new(Begin { run, limits, host }));
+        Step { stage, component: self.inner.clone(), function, process: None }
+    }
+}
+
+impl Step {
+    /// It is a step of this process. A direct function that it suspends is kept as it stands, and
+    /// if it resumes one that is kept, that one goes on. What a step ends with is the same without
+    /// it.
+    #[must_use]
+    pub fn of(mut self, process: ProcessId) -> Self {
+        self.process = Some(process);
+        self
+    }
+
+    fn begin(&self, begin: Begin) -> Result<Running, Failure> {
+        let Begin { run, limits, host } = begin;
+        let Form::Direct(direct) = &self.component.form else {
+            let (call, recorder) = (Activation::Explicit(run), None);
+            return Ok(self.start(call, limits, host, recorder));
+        };
+        let (recorder, input) = match run {
+            Run::Start { input } => {
+                (direct.recorded.then(|| Recorder::start(&input)), input)
+            }
+            Run::Resume { continuation, outcome } => {
+                if let Some(key) = self.key(&continuation)
+                    && let Some(running) = self.component.runtime.warm().take(&key)
+                {
+                    running.meter.restart();
+                    if let Some(recorder) = &running.recorder {
+                        recorder.answer(outcome);
+                    }
+                    return Ok(running);
+                }
+                let resumed = Recorder::resume(&continuation, outcome);
+                let (recorder, input) = resumed.map_err(|error| {
+                    let cause = std::error::Error::source(&error).map(|c| format!(": {c}"));
+                    let message = format!("{error}{}", cause.unwrap_or_default());
+                    Failure::new(FailureKind::Other, message)
+                })?;
+                (Some(recorder), input)
+            }
+        };
+        Ok(self.start(Activation::Direct(input), limits, host, recorder.map(Arc::new)))
+    }
+
+    fn start(
+        &self,
+        activation: Activation,
+        limits: StepLimits,
+        host: Arc<dyn Host>,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Running {
         let meter = Arc::new(Meter::new());
-        let component = self.inner.clone();
-        let future = Box::pin(step(component, function.clone(), run, limits, host, meter.clone()));
-        Step { future: Some(future), component: self.inner.clone(), function, meter }
+        let scene = Scene { limits, host, meter: meter.clone(), recorder: recorder.clone() };
+        let (component, function) = (self.component.clone(), self.function.clone());
+        let future = Box::pin(step(component, function, activation, scene));
+        Running { future, meter, recorder, payload_bytes_max: limits.payload_bytes_max }
+    }
+
+    fn key(&self, continuation: &Bytes) -> Option<Key> {
+        let (digest, function) = (self.component.digest, self.function.clone());
+        let continuation = continuation.clone();
+        self.process.map(|process| Key { process, digest, function, continuation })
+    }
+
+    /// The function has called: the step is over, and the function waits.
+    fn suspend(&self, running: Running, call: Call) -> StepEnd {
+        let (max, recorder) = (running.payload_bytes_max, running.recorder.clone());
+        let continuation = recorder.as_ref().map(|r| r.continuation()).unwrap_or_default();
+        let memory_bytes = recorder.map_or(0, |recorder| recorder.memory_bytes());
+        let checked = payload("call's input", call.input.clone(), max).and_then(|input| {
+            let record = "record of the function's input and calls";
+            Ok((Call { input, ..call }, payload(record, continuation, max)?))
+        });
+        match checked {
+            Ok((call, continuation)) => {
+                if let Some(key) = self.key(&continuation) {
+                    self.component.runtime.warm().put(key, memory_bytes, running);
+                }
+                StepEnd::Suspend { call, continuation }
+            }
+            Err(failure) => StepEnd::Failed(failure),
+        }
     }
 }
 
@@ -108,73 +214,183 @@ impl Future for Step {
 
     fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Stepped> {
         let this = &mut *self;
-        let Some(future) = this.future.as_mut() else {
-            let failure = Failure::new(FailureKind::Other, "the step has ended before");
-            return Poll::Ready(Stepped {
-                end: StepEnd::Failed(failure),
-                used: this.meter.slice_ends(),
-            });
+        let stage = std::mem::replace(&mut this.stage, Stage::Over { used: Duration::ZERO });
+        let begun = match stage {
+            Stage::Ready(begin) => this.begin(*begin),
+            Stage::Running(running) => Ok(running),
+            Stage::Over { used } => {
+                this.stage = Stage::Over { used };
+                let failure = Failure::new(FailureKind::Other, "the step has ended before");
+                return Poll::Ready(Stepped { end: StepEnd::Failed(failure), used });
+            }
         };
-        let _running = this.component.runtime.ticker().running();
-        this.meter.slice_begins();
+        let mut running = match begun {
+            Ok(running) => running,
+            Err(failure) => {
+                let (end, used) = (StepEnd::Failed(failure), Duration::ZERO);
+                return Poll::Ready(Stepped { end, used });
+            }
+        };
+        let component = this.component.clone();
+        let _ticking = component.runtime.ticker().running();
+        running.meter.slice_begins();
         // The future is not polled again after a panic, so that nobody sees what it left half done.
+        let future = &mut running.future;
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            if this.component.uses_wasi {
+            if component.uses_wasi {
                 with_ambient_tokio_runtime(|| future.as_mut().poll(ctx))
             } else {
                 future.as_mut().poll(ctx)
             }
         }));
+        let meter = running.meter.clone();
         let end = match polled {
             Ok(Poll::Pending) => {
-                this.meter.slice_ends();
-                return Poll::Pending;
+                let wanted = running.recorder.as_ref().and_then(|recorder| recorder.take_wanted());
+                let Some(call) = wanted else {
+                    meter.slice_ends();
+                    this.stage = Stage::Running(running);
+                    return Poll::Pending;
+                };
+                this.suspend(running, call)
             }
-            Ok(Poll::Ready(end)) => end,
-            Err(panic) => StepEnd::Failed(failure::panicked(&*panic, &this.function)),
+            Ok(Poll::Ready(end)) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(running)));
+                end
+            }
+            Err(panic) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(running)));
+                StepEnd::Failed(failure::panicked(&*panic, &this.function))
+            }
         };
-        let future = this.future.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
-        Poll::Ready(Stepped { end, used: this.meter.slice_ends() })
+        let used = meter.slice_ends();
+        this.stage = Stage::Over { used };
+        Poll::Ready(Stepped { end, used })
     }
+}
+
+/// What a guest is called with.
+enum Activation {
+    Explicit(Run),
+    Direct(Bytes),
+}
+
+/// What is around a guest.
+struct Scene {
+    limits: StepLimits,
+    host: Arc<dyn Host>,
+    meter: Arc<Meter>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 async fn step(
     component: Arc<Inner>,
     function: Arc<str>,
-    run: Run,
-    limits: StepLimits,
-    host: Arc<dyn Host>,
-    meter: Arc<Meter>,
+    activation: Activation,
+    scene: Scene,
 ) -> StepEnd {
-    let runtime = &component.runtime;
+    let limits = scene.limits;
+    let ended = match activation {
+        Activation::Explicit(run) => explicit(&component, &function, run, scene).await,
+        Activation::Direct(input) => direct(&component, &function, input, scene).await,
+    };
+    ended.unwrap_or_else(|error| {
+        let runtime = &component.runtime;
+        StepEnd::Failed(failure::of(
+            &error,
+            failure::Scene {
+                function: &function,
+                stack_bytes_max: runtime.config().stack_bytes_max,
+                copied_bytes_max: copied_bytes_max(limits.payload_bytes_max),
+                payload_bytes_max: limits.payload_bytes_max,
+                steps_max: runtime.config().steps_max,
+            },
+        ))
+    })
+}
+
+/// A store with the step's bounds in it.
+fn store(component: &Inner, scene: &Scene) -> Store<State> {
+    let (runtime, limits) = (&component.runtime, scene.limits);
     let bounds = Bounds::new(limits.memory_bytes_max);
-    let state = State::new(host, bounds, component.output.clone());
+    let (host, output) = (scene.host.clone(), component.output.clone());
+    let state = State::new(host, bounds, output, scene.recorder.clone());
     let mut store = Store::new(runtime.engine(), state);
-    let copied_bytes_max = copied_bytes_max(limits.payload_bytes_max);
     store.limiter(|state| &mut state.bounds);
-    store.set_hostcall_fuel(copied_bytes_max);
+    store.set_hostcall_fuel(copied_bytes_max(limits.payload_bytes_max));
     store.set_epoch_deadline(1);
     let tick = Duration::from_millis(runtime.config().tick_ms.into());
+    let meter = scene.meter.clone();
     store.epoch_deadline_callback(move |_| {
         if meter.ticks(tick) >= Duration::from_millis(limits.cpu_ms_max.into()) {
             return Err(Reached::Cpu { max_ms: limits.cpu_ms_max }.into());
         }
         Ok(UpdateDeadline::Yield(1))
     });
-    match call(&component, &mut store, &function, run).await {
-        Ok(step) => checked(step, limits.payload_bytes_max).unwrap_or_else(StepEnd::Failed),
-        Err(error) => StepEnd::Failed(failure::of(
-            &error,
-            Scene {
-                function: &function,
-                stack_bytes_max: runtime.config().stack_bytes_max,
-                copied_bytes_max,
-                payload_bytes_max: limits.payload_bytes_max,
-                steps_max: runtime.config().steps_max,
-            },
-        )),
+    store
+}
+
+async fn direct(
+    component: &Inner,
+    function: &str,
+    input: Bytes,
+    scene: Scene,
+) -> wasmtime::Result<StepEnd> {
+    let Form::Direct(direct) = &component.form else {
+        return Err(wasmtime::Error::msg("not a direct component"));
+    };
+    let mut store = store(component, &scene);
+    let mut called = direct.call(&mut store, function, input.clone()).await;
+    while let Err(error) = &called
+        && error.is::<PoolConcurrencyLimitError>()
+        && component.runtime.warm().make_room()
+    {
+        // Nothing of it has run: there was no room for its instance, and now there is more.
+        store = self::store(component, &scene);
+        called = direct.call(&mut store, function, input.clone()).await;
     }
+    let result = match called? {
+        Ok(result) => result,
+        Err(failure) => return Ok(StepEnd::Failed(failure)),
+    };
+    if let Some(recorder) = &scene.recorder {
+        recorder.check_end()?;
+    }
+    let checked = payload("result", result, scene.limits.payload_bytes_max);
+    Ok(checked.map_or_else(StepEnd::Failed, StepEnd::Done))
+}
+
+async fn explicit(
+    component: &Inner,
+    function: &str,
+    run: Run,
+    scene: Scene,
+) -> wasmtime::Result<StepEnd> {
+    let Form::Explicit(pre) = &component.form else {
+        return Err(wasmtime::Error::msg("not an explicit component"));
+    };
+    let mut store = store(component, &scene);
+    let instantiated = pre.instantiate_async(&mut store).await;
+    let instance = match instantiated {
+        Err(error)
+            if error.is::<PoolConcurrencyLimitError>() && component.runtime.warm().make_room() =>
+        {
+            store = self::store(component, &scene);
+            pre.instantiate_async(&mut store).await?
+        }
+        other => other?,
+    };
+    let handler = instance.izna_process_handler();
+    // A caller that knows the function by an interface of its own means the function.
+    let function = names::plain(function);
+    let step = match run {
+        Run::Start { input } => handler.call_start(&mut store, function, &input).await?,
+        Run::Resume { continuation, outcome } => {
+            let outcome = outcome.map(Vec::from).map_err(failure_for_guest);
+            handler.call_resume(&mut store, function, &continuation, &outcome).await?
+        }
+    };
+    Ok(checked(step, scene.limits.payload_bytes_max).unwrap_or_else(StepEnd::Failed))
 }
 
 /// What a guest may have the host copy in one call: enough to tell how large a payload over the
@@ -182,23 +398,6 @@ async fn step(
 fn copied_bytes_max(payload_bytes_max: u64) -> usize {
     const NAMES: u64 = 1 << 20;
     usize::try_from(payload_bytes_max.saturating_mul(4).saturating_add(NAMES)).unwrap_or(usize::MAX)
-}
-
-async fn call(
-    component: &Inner,
-    store: &mut Store<State>,
-    function: &str,
-    run: Run,
-) -> wasmtime::Result<wit::Step> {
-    let instance = component.pre.instantiate_async(&mut *store).await?;
-    let handler = instance.izna_process_handler();
-    match run {
-        Run::Start { input } => handler.call_start(store, function, &input).await,
-        Run::Resume { continuation, outcome } => {
-            let outcome = outcome.map(Vec::from).map_err(failure_for_guest);
-            handler.call_resume(store, function, &continuation, &outcome).await
-        }
-    }
 }
 
 fn checked(step: wit::Step, max: u64) -> Result<StepEnd, Failure> {
@@ -221,13 +420,14 @@ fn checked_call(call: wit::Call, max: u64) -> Result<Call, Failure> {
     })
 }
 
-fn payload(what: &str, bytes: Vec<u8>, max: u64) -> Result<Bytes, Failure> {
+fn payload(what: &str, bytes: impl Into<Bytes>, max: u64) -> Result<Bytes, Failure> {
+    let bytes = bytes.into();
     if bytes.len() as u64 > max {
         let (length, max) = (Size(bytes.len() as u64), Size(max));
         let message = format!("payload limit of {max} reached: the {what} has {length}");
         return Err(Failure::new(FailureKind::Limit, message));
     }
-    Ok(Bytes::from(bytes))
+    Ok(bytes)
 }
 
 fn name(of: &str, name: String) -> Result<Arc<str>, Failure> {

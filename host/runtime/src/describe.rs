@@ -11,6 +11,7 @@ use wit_parser::{
 };
 
 use crate::Error;
+use crate::links::Links;
 
 /// What `izna inspect` prints about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Description {
 pub enum Kind {
     /// It exports `izna:process/handler` and says itself what to carry between its steps.
     Explicit,
+    /// It exports ordinary functions, and what it imports of other components is a call.
+    Direct,
 }
 
 /// One import or export.
@@ -49,6 +52,21 @@ pub struct Interface {
     pub name: String,
     /// Its functions as in WIT: `get: func(key: string) -> option<string>`.
     pub functions: Vec<String>,
+    /// The same and its resources, with all types spelled out.
+    pub items: Vec<Item>,
+    /// Whether it is a single function, which no interface is around.
+    pub alone: bool,
+}
+
+/// A function or a resource of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its name.
+    pub name: String,
+    /// Its type, down to what consists of nothing else: equal texts are equal types.
+    pub ty: String,
+    /// Why it cannot be called by or from another component, if it cannot.
+    pub obstacle: Option<String>,
 }
 
 /// A component's world.
@@ -116,16 +134,22 @@ impl World {
             .into_iter()
             .filter_map(|(key, item)| {
                 let name = self.resolve.name_world_key(key);
-                let functions = match item {
+                let functions: Vec<&Function> = match item {
                     WorldItem::Interface { id, .. } => {
-                        let interface = self.resolve.interfaces.get(*id)?;
-                        interface.functions.values().map(|f| names.function(f)).collect()
+                        self.resolve.interfaces.get(*id)?.functions.values().collect()
                     }
-                    WorldItem::Function(function) => vec![names.function(function)],
+                    WorldItem::Function(function) => vec![function],
                     // A name for a type: nothing that anyone has to provide.
                     WorldItem::Type { .. } => return None,
                 };
-                Some(Interface { name, functions })
+                let links = Links { resolve: &self.resolve };
+                let mut items: Vec<Item> = functions.iter().map(|f| links.item(f)).collect();
+                if let WorldItem::Interface { id, .. } = item {
+                    items.extend(links.resources(*id));
+                }
+                let functions = functions.into_iter().map(|f| names.function(f)).collect();
+                let alone = matches!(item, WorldItem::Function(_));
+                Some(Interface { name, functions, items, alone })
             })
             .collect()
     }
@@ -197,13 +221,13 @@ pub(crate) enum Side {
 
 /// Types and functions as text: by name where they have one, or, to be compared, as what they
 /// consist of.
-struct Printer<'a> {
-    resolve: &'a Resolve,
-    expand: bool,
+pub(crate) struct Printer<'a> {
+    pub(crate) resolve: &'a Resolve,
+    pub(crate) expand: bool,
 }
 
 impl Printer<'_> {
-    fn function(&self, function: &Function) -> String {
+    pub(crate) fn function(&self, function: &Function) -> String {
         let params: Vec<String> = function
             .params
             .iter()

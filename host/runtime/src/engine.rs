@@ -12,11 +12,14 @@ use wasmtime::component::{Component as Compiled, Linker};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings::ExplicitPre;
+use crate::component::Form;
+use crate::direct::Direct;
 use crate::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::cache::{Cache, CacheCounts};
 use crate::state::State;
 use crate::ticker::Ticker;
-use crate::{Component, Error};
+use crate::warm::{Limits, Warm, WarmCounts};
+use crate::{Component, Error, offer};
 
 /// The address space that a memory has, so that guests need no bounds checks, and the unmapped
 /// space after it.
@@ -28,6 +31,8 @@ const STEPS_MAX: usize = 5000;
 const KEPT_BYTES: usize = 256 << 10;
 /// How many freed slots keep that.
 const WARM_SLOTS_MAX: u32 = 100;
+/// The share of the machine's memory, in thousandths, above which nothing is kept as a mere hint.
+const TIGHT_PERMILLE: u16 = 800;
 /// The host's own part of a step's stack.
 const HOST_STACK_BYTES: usize = 1536 << 10;
 
@@ -52,6 +57,13 @@ pub struct Config {
     pub cache: Option<PathBuf>,
     /// The most bytes in that folder; the oldest go first.
     pub cache_bytes_max: u64,
+    /// The most suspended functions of direct components that are kept as they stand. They are live
+    /// steps too, but make room where room is short.
+    pub warm_max: usize,
+    /// The most linear memory of all of them, in bytes.
+    pub warm_bytes_max: u64,
+    /// How long one is kept, in milliseconds.
+    pub warm_ms_max: u32,
 }
 
 impl Default for Config {
@@ -65,6 +77,9 @@ impl Default for Config {
             tick_ms: 1,
             cache: None,
             cache_bytes_max: 2 << 30,
+            warm_max: 256,
+            warm_bytes_max: 256 << 20,
+            warm_ms_max: 10_000,
         }
     }
 }
@@ -81,6 +96,7 @@ struct Inner {
     linker: Linker<State>,
     cache: Option<Cache>,
     ticker: Ticker,
+    warm: Warm,
 }
 
 impl Runtime {
@@ -100,7 +116,12 @@ impl Runtime {
         };
         let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms.into()))
             .map_err(|source| Error::Thread { name: "izna-ticker".into(), source })?;
-        Ok(Self { inner: Arc::new(Inner { config, engine, linker, cache, ticker }) })
+        let warm = Warm::new(Limits {
+            count_max: config.warm_max,
+            bytes_max: config.warm_bytes_max,
+            age_max: Duration::from_millis(config.warm_ms_max.into()),
+        });
+        Ok(Self { inner: Arc::new(Inner { config, engine, linker, cache, ticker, warm }) })
     }
 
     /// What it may use.
@@ -120,14 +141,46 @@ impl Runtime {
             .component_type()
             .imports(&self.inner.engine)
             .any(|(name, _)| name.starts_with("wasi:"));
-        let pre = self.inner.linker.instantiate_pre(&compiled).map_err(unlinked)?;
-        let pre = ExplicitPre::new(pre).map_err(unlinked)?;
-        Ok(Component::new(self.clone(), digest, pre, uses_wasi))
+        let form = if self.is_explicit(&compiled) {
+            let pre = self.inner.linker.instantiate_pre(&compiled).map_err(unlinked)?;
+            Form::Explicit(ExplicitPre::new(pre).map_err(unlinked)?)
+        } else {
+            let (engine, linker) = (&self.inner.engine, &self.inner.linker);
+            Form::Direct(Direct::new(engine, &compiled, linker).map_err(unlinked)?)
+        };
+        Ok(Component::new(self.clone(), digest, form, uses_wasi))
+    }
+
+    fn is_explicit(&self, compiled: &Compiled) -> bool {
+        let ty = compiled.component_type();
+        let mut exports = ty.exports(&self.inner.engine);
+        exports.any(|(name, _)| offer::compatible(name, offer::HANDLER))
     }
 
     /// How often the cache had what was asked for; zeros without a cache.
     pub fn cache_counts(&self) -> CacheCounts {
         self.inner.cache.as_ref().map(Cache::counts).unwrap_or_default()
+    }
+
+    /// Drop suspended functions that have been kept for too long; all of them where more than
+    /// four fifths of the machine's memory is in use. Worth calling a few times a second: nothing
+    /// else looks at their age on an idle node.
+    pub fn sweep(&self, memory_permille: u16) {
+        self.inner.warm.sweep(memory_permille > TIGHT_PERMILLE);
+    }
+
+    /// Drop all suspended functions: they keep this alive, and the hosts of their steps.
+    pub fn clear(&self) {
+        self.inner.warm.sweep(true);
+    }
+
+    /// What has become of suspended functions.
+    pub fn warm_counts(&self) -> WarmCounts {
+        self.inner.warm.counts()
+    }
+
+    pub(crate) fn warm(&self) -> &Warm {
+        &self.inner.warm
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -133,6 +133,19 @@ pub enum Error {
         /// The packages that are.
         offered: String,
     },
+    /// An import that cannot be a call of another component.
+    #[error(
+        "the component imports `{item}` of `{interface}`, which cannot be a call of another \
+         component: {why}"
+    )]
+    Unlinkable {
+        /// The interface.
+        interface: String,
+        /// Its function or resource.
+        item: String,
+        /// Why not.
+        why: String,
+    },
     /// It is valid, but cannot be described.
     #[error("the component's world cannot be read: {reason}")]
     Describe {
@@ -158,6 +171,12 @@ pub enum Error {
     Link {
         /// Why.
         reason: String,
+    },
+    /// A continuation that is no record of calls.
+    #[error("the record of the function's calls cannot be read")]
+    Record {
+        /// What is wrong with it.
+        source: izna_proto::Error,
     },
     /// A setting out of its range.
     #[error("runtime setting `{setting}` is {value}; allowed are {allowed}")]

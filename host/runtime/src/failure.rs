@@ -8,6 +8,8 @@ use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::bounds::{Bytes, Reached};
+use crate::record::Diverged;
+use crate::value::{Called, Misfit};
 
 /// The most functions that a message names, and the longest name.
 const FRAMES_MAX: usize = 6;
@@ -51,6 +53,17 @@ pub(crate) fn of(error: &Error, scene: Scene<'_>) -> Failure {
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return trapped(format!("exited with code {} in `{function}`", exit.0));
+    }
+    if let Some(Called { name, failure }) = error.downcast_ref::<Called>() {
+        let message = format!("the call of `{name}` by `{function}` failed: {}", failure.message);
+        return Failure::new(failure.kind, message);
+    }
+    if let Some(misfit) = error.downcast_ref::<Misfit>() {
+        let message = format!("a value does not fit its type in `{function}`: {misfit}");
+        return Failure::new(FailureKind::Failed, message);
+    }
+    if let Some(diverged) = error.downcast_ref::<Diverged>() {
+        return trapped(format!("`{function}` cannot go on: {diverged}"));
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         let max = scene.steps_max;

@@ -9,6 +9,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult, pipe};
 
+use crate::record::Recorder;
 use crate::{Host, Stream};
 
 /// A longer line is told in pieces of this size.
@@ -41,6 +42,8 @@ struct Lines {
     stream: Stream,
     budget: Arc<Budget>,
     line: Vec<u8>,
+    /// What says whether all this was written before.
+    recorder: Option<Arc<Recorder>>,
 }
 
 /// One handle that a guest holds on an [`Output`].
@@ -77,13 +80,22 @@ impl Budget {
 }
 
 impl Output {
-    pub(crate) fn new(host: Arc<dyn Host>, stream: Stream, budget: Arc<Budget>) -> Self {
-        Self { lines: Arc::new(Mutex::new(Lines { host, stream, budget, line: Vec::new() })) }
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        stream: Stream,
+        budget: Arc<Budget>,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Self {
+        let lines = Lines { host, stream, budget, line: Vec::new(), recorder };
+        Self { lines: Arc::new(Mutex::new(lines)) }
     }
 }
 
 impl Lines {
     fn write(&mut self, bytes: &[u8]) {
+        if self.recorder.as_ref().is_some_and(|recorder| recorder.is_replaying()) {
+            return;
+        }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match piece.split_last() {
                 Some((b'\n', text)) => (text, true),
@@ -195,7 +207,7 @@ mod tests {
 
     fn written(pieces: &[&[u8]]) -> Vec<String> {
         let paper = Arc::new(Paper::default());
-        let output = Output::new(paper.clone(), Stream::Stderr, Arc::new(Budget::new()));
+        let output = Output::new(paper.clone(), Stream::Stderr, Arc::new(Budget::new()), None);
         let mut stream = output.p2_stream();
         for piece in pieces {
             stream.write(Bytes::copy_from_slice(piece)).unwrap();

@@ -44,6 +44,13 @@ impl Meter {
         });
     }
 
+    /// What was suspended goes on, as a step of its own.
+    pub(crate) fn restart(&self) {
+        self.with(|time| {
+            *time = Time { used: Duration::ZERO, slice: Slice::None { long: false } };
+        });
+    }
+
     /// The step has stopped running; the time that it used so far.
     pub(crate) fn slice_ends(&self) -> Duration {
         self.with(|time| {

@@ -2,15 +2,22 @@
 //! asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation};
+use ring::rand::{SecureRandom, SystemRandom};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
 
 use crate::bindings::izna::memory::store;
 use crate::bounds::Bounds;
 use crate::log::{Budget, Output};
+use crate::record::{self, Recorder};
 use crate::{Host, Stream};
 
 /// The most resources (streams, pollables) that a step may hold at once.
@@ -23,6 +30,8 @@ pub(crate) struct State {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) bounds: Bounds,
     pub(crate) output: Arc<Budget>,
+    /// Of a direct function that can be suspended.
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// Made by the first call that needs it: a component that uses no WASI does not pay for it.
     wasi: Option<Box<Wasi>>,
 }
@@ -33,8 +42,13 @@ struct Wasi {
 }
 
 impl State {
-    pub(crate) fn new(host: Arc<dyn Host>, bounds: Bounds, output: Arc<Budget>) -> Self {
-        Self { host, bounds, output, wasi: None }
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        bounds: Bounds,
+        output: Arc<Budget>,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Self {
+        Self { host, bounds, output, recorder, wasi: None }
     }
 
     /// Everything that a component may import.
@@ -46,16 +60,32 @@ impl State {
 
 impl store::Host for State {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, store::Error> {
-        answer(self.host.memory(key, MemoryOperation::Get).await).map(|value| value.map(Vec::from))
+        answer(self.memory(key, MemoryOperation::Get).await).map(|value| value.map(Vec::from))
     }
 
     async fn put(&mut self, key: String, value: Vec<u8>) -> Result<(), store::Error> {
         let operation = MemoryOperation::Put(Bytes::from(value));
-        answer(self.host.memory(key, operation).await).map(|_| ())
+        answer(self.memory(key, operation).await).map(|_| ())
     }
 
     async fn remove(&mut self, key: String) -> Result<(), store::Error> {
-        answer(self.host.memory(key, MemoryOperation::Remove).await).map(|_| ())
+        answer(self.memory(key, MemoryOperation::Remove).await).map(|_| ())
+    }
+}
+
+impl State {
+    /// Ask cluster memory, or the record of having asked it.
+    async fn memory(&mut self, key: String, operation: MemoryOperation) -> MemoryAnswer {
+        let Some(recorder) = &self.recorder else {
+            return self.host.memory(key, operation).await;
+        };
+        if let Some(answer) = recorder.remembered(&key, &operation) {
+            return answer;
+        }
+        let digest = record::memory_digest(&key, &operation);
+        let answer = self.host.memory(key, operation).await;
+        recorder.remember(digest, &answer);
+        answer
     }
 }
 
@@ -68,25 +98,74 @@ fn answer(answer: MemoryAnswer) -> Result<Option<Bytes>, store::Error> {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| Wasi::new(&self.host, &self.output));
+        let (host, output, recorder) = (&self.host, &self.output, &self.recorder);
+        let wasi = self.wasi.get_or_insert_with(|| Wasi::new(host, output, recorder.as_ref()));
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }
 }
 
 impl Wasi {
     /// WASI with nothing in it: no files, no network, no environment, no arguments. Clocks and
-    /// random numbers are the node's.
-    fn new(host: &Arc<dyn Host>, budget: &Arc<Budget>) -> Box<Self> {
+    /// random numbers are the node's, or recorded ones.
+    fn new(
+        host: &Arc<dyn Host>,
+        budget: &Arc<Budget>,
+        recorder: Option<&Arc<Recorder>>,
+    ) -> Box<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let ctx = WasiCtxBuilder::new()
-            .stdout(Output::new(host.clone(), Stream::Stdout, budget.clone()))
-            .stderr(Output::new(host.clone(), Stream::Stderr, budget.clone()))
+        let output =
+            |stream| Output::new(host.clone(), stream, budget.clone(), recorder.cloned());
+        let mut builder = WasiCtxBuilder::new();
+        builder
+            .stdout(output(Stream::Stdout))
+            .stderr(output(Stream::Stderr))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .max_random_size(RANDOM_BYTES_MAX)
-            .build();
-        Box::new(Self { ctx, table })
+            .max_random_size(RANDOM_BYTES_MAX);
+        if let Some(recorder) = recorder {
+            // The generator is a named one, not what the library prefers in its version: nodes of
+            // several versions must go on with one another's numbers.
+            let mut numbers = ChaCha20Rng::from_seed(recorder.seed(fresh_seed));
+            builder.insecure_random_seed(u128::from(numbers.next_u64()));
+            builder.insecure_random(ChaCha20Rng::from_rng(&mut numbers));
+            builder.secure_random(numbers);
+            builder.wall_clock(Clock(recorder.clone()));
+            builder.monotonic_clock(Clock(recorder.clone()));
+        }
+        Box::new(Self { ctx: builder.build(), table })
+    }
+}
+
+/// A seed that nobody can guess.
+fn fresh_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    // It fails only before a machine has any entropy, which is long before it runs this.
+    let _ = SystemRandom::new().fill(&mut seed);
+    seed
+}
+
+/// Both clocks of a function whose times are recorded.
+struct Clock(Arc<Recorder>);
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(record::TICK_NS)
+    }
+
+    fn now(&self) -> Duration {
+        let (base_ns, since_ns) = self.0.time();
+        Duration::from_nanos(base_ns.saturating_add(since_ns))
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        record::TICK_NS
+    }
+
+    fn now(&self) -> u64 {
+        self.0.time().1
     }
 }

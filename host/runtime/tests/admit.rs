@@ -128,14 +128,9 @@ fn disabled_features_are_named() {
 #[test]
 fn other_worlds_are_refused() {
     assert_eq!(
-        refused(&guest_bytes("wrong-world")),
-        "the component does not export `izna:process/handler@0.1.0`; it exports \
-         `acme:greeting/greeter@1.0.0`; an SDK of Izna makes the export from your functions"
-    );
-    assert_eq!(
         refused(&component("")),
         "the component does not export `izna:process/handler@0.1.0`; it exports nothing; \
-         an SDK of Izna makes the export from your functions"
+         ordinary functions that take and give values would do as well"
     );
     let exporting = |name: &str| {
         refused(&component(&format!("(instance $i) (export \"{name}\" (instance $i))")))
@@ -146,6 +141,57 @@ fn other_worlds_are_refused() {
     assert!(command.ends_with("from the command line, not a service"), "{command}");
     let version = exporting("izna:process/handler@0.7.0");
     assert!(version.ends_with("rebuild it with this platform's SDK"), "{version}");
+}
+
+/// What a direct component has beside what it imports.
+const EXPORT: &str = r#"
+    (core module $m (func (export "f") (result i32) i32.const 1))
+    (core instance $m (instantiate $m))
+    (func $f (result u32) (canon lift (core func $m "f")))
+    (instance $own (export "f" (func $f)))
+    (export "a:b/own@1.0.0" (instance $own))"#;
+
+/// If this failed, an ordinary component would need something of Izna in it.
+#[test]
+fn ordinary_components_are_direct() {
+    let runtime = runtime();
+    let described = |bytes: &[u8]| runtime.admit(bytes).unwrap().description;
+    let greeter = described(&guest_bytes("wrong-world"));
+    assert_eq!(greeter.kind, Kind::Direct);
+    let functions: Vec<String> = greeter.functions().collect();
+    assert_eq!(functions, ["acme:greeting/greeter@1.0.0.greet"]);
+    assert_eq!(greeter.needs().count(), 0);
+    let album = described(&guest_bytes("album"));
+    let needs: Vec<&str> = album.needs().map(|import| import.name.as_str()).collect();
+    assert_eq!(needs, ["demo:paint/painter@0.2.0"]);
+    assert_eq!(album.function("walk").unwrap(), "demo:album/album@0.1.0.walk");
+    assert!(album.function("draw").is_err());
+}
+
+/// If this failed, a component would be deployed whose calls cannot leave its instance.
+#[test]
+fn what_cannot_be_a_link_is_named_with_its_reason() {
+    let importing = |import: &str| refused(&component(&format!("{import}{EXPORT}")));
+    let begins = "the component imports";
+    let cannot = "which cannot be a call of another component:";
+    assert_eq!(
+        importing(r#"(import "a:b/c@1.0.0" (instance (export "r" (type (sub resource)))))"#),
+        format!("{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which stays in its instance")
+    );
+    let held = r#"(import "a:b/c@1.0.0" (instance
+        (export "r" (type $r (sub resource)))
+        (type $l (list (own $r)))
+        (export "f" (func (param "x" (tuple u8 $l))))))"#;
+    assert_eq!(
+        importing(held),
+        format!("{begins} `f` of `a:b/c@1.0.0`, {cannot} its parameter `x` holds the resource `r`")
+    );
+    assert_eq!(
+        importing(r#"(import "g" (func))"#),
+        format!("{begins} `g` of `the world`, {cannot} only functions of an interface can be; put it into one")
+    );
+    let unknown = importing(r#"(import "wasi:keyvalue/store@0.2.0" (instance (export "f" (func))))"#);
+    assert!(unknown.contains("a shared key-value space is izna:memory/store here"), "{unknown}");
 }
 
 /// If this failed, a component with the right name and the wrong types would fail at its first

@@ -9,6 +9,7 @@ use crate::{
     progress::Progress,
     settings::{Context, Target},
     trouble::{Exit, Trouble},
+    wave,
 };
 
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub(crate) struct Arguments {
     /// The component, as APP/COMPONENT
     #[arg(value_name = "APP/COMPONENT")]
     component: String,
-    /// The function
+    /// The function; or a whole call in WAVE: 'interface.function(1, "text")'
     function: String,
     /// The arguments, each as JSON; a word that is no JSON is taken as text
     #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
@@ -36,11 +37,21 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble
         let what = format!("`{}` names no component", arguments.component);
         return Err(Trouble::new(Exit::Usage, what).fix("write it as APP/COMPONENT"));
     };
+    let (function, args) = if arguments.function.contains('(') {
+        if let Some(more) = arguments.arguments.first() {
+            let what = format!("`{more}` stands behind a call that has its arguments");
+            return Err(Trouble::new(Exit::Usage, what).fix("put it into the parentheses"));
+        }
+        wave::call(&arguments.function)?
+    } else {
+        let values = arguments.arguments.iter().map(|text| value(text));
+        (arguments.function, values.collect::<Result<_, _>>()?)
+    };
     let call = api::Call {
         app: app.to_owned(),
         component: component.to_owned(),
-        function: arguments.function,
-        args: arguments.arguments.iter().map(|text| value(text)).collect::<Result<_, _>>()?,
+        function,
+        args,
         deadline_ms: arguments.deadline,
         idempotent: arguments.idempotent,
     };

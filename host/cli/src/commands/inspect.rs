@@ -55,9 +55,21 @@ fn shown(description: &api::Description) -> String {
     {
         let _ = writeln!(said, "{title}");
         for interface in interfaces {
-            let _ = writeln!(said, "  {}", interface.name);
+            let note = match (kind.as_str(), title, interface.granted) {
+                (_, "imports", true) => "  (granted)",
+                ("direct", "imports", false) if !interface.functions.is_empty() => {
+                    "  (a call of the component that exports it)"
+                }
+                _ => "",
+            };
+            let _ = writeln!(said, "  {}{note}", interface.name);
             for function in &interface.functions {
                 let _ = writeln!(said, "    {function}");
+            }
+            if kind == "direct" && !interface.granted {
+                for obstacle in &interface.obstacles {
+                    let _ = writeln!(said, "    cannot be called from outside: {obstacle}");
+                }
             }
         }
     }

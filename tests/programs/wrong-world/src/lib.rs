@@ -1,4 +1,4 @@
-//! A component of another world: it exports a greeter, and not the platform's handler.
+//! An ordinary component: it exports a greeter, and not the platform's handler.
 
 // By `wit-bindgen rust wit --world polite`, version 0.61.1.
 #[allow(clippy::all, unused_imports, reason = "generated")]

@@ -1,0 +1,53 @@
+//! Who calls whom in an app that is to be deployed: found out from its components once, so that no
+//! step has to.
+
+use std::sync::Arc;
+
+use izna_proto::App;
+use izna_runtime::{
+    Description, Runtime,
+    link::{self, Part},
+};
+use izna_store::Store;
+
+use crate::{Error, shell::Shell};
+
+/// The app with a link for each import of its direct components, and with the whole names of the
+/// functions that its routes lead to.
+pub(crate) async fn wire(shell: &Shell, app: App) -> Result<App, Error> {
+    let (store, runtime) = (shell.store()?, shell.runtime.clone());
+    let wired = shell.spawn_blocking(move || wired(app, &store, &runtime));
+    wired.await.unwrap_or(Err(Error::Stopped))
+}
+
+fn wired(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
+    let describe = |component: &izna_proto::ComponentSpec| {
+        let bytes = store.artifact(component.digest)?.ok_or_else(|| Error::NotAdmitted {
+            app: app.name.to_string(),
+            component: component.name.to_string(),
+            digest: component.digest,
+        })?;
+        Ok(runtime.describe(&bytes)?)
+    };
+    let descriptions = app.components.iter().map(describe);
+    let descriptions: Vec<Description> = descriptions.collect::<Result<_, Error>>()?;
+    let parts = app.components.iter().zip(&descriptions).map(|(component, description)| Part {
+        name: &component.name,
+        links: &component.links,
+        description,
+    });
+    let parts: Vec<Part<'_>> = parts.collect();
+    let links = link::resolve(&parts)?;
+    for route in &mut app.routes {
+        let part = parts.iter().find(|part| *part.name == *route.component);
+        if let Some(part) = part {
+            let function = part.description.function(&route.function);
+            let function = function
+                .map_err(|source| Error::Route { route: route.path.clone(), source })?;
+            route.function = Arc::from(function);
+        }
+    }
+    drop(parts);
+    app.components.iter_mut().zip(links).for_each(|(component, links)| component.links = links);
+    Ok(app)
+}

@@ -1,0 +1,207 @@
+//! Direct components: ordinary exports that are called with CBOR, and imports that are calls of
+//! other components of the app. Not here: how a value becomes CBOR, and what a suspended function
+//! is.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use izna_proto::{Call, Failure, FailureKind};
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{
+    Component as Compiled, ComponentExportIndex, InstancePre, Linker, LinkerInstance,
+};
+use wasmtime::{Engine, Store, StoreContextMut};
+
+use crate::names::{self, FunctionName};
+use crate::offer;
+use crate::record::Recorder;
+use crate::state::State;
+use crate::value::{Arguments, FlatCounts, Given, Returned, Taken};
+
+/// A direct component, linked.
+pub(crate) struct Direct {
+    pre: InstancePre<State>,
+    exports: Vec<Export>,
+    /// Whether a function of it can call, and so be suspended: then what reaches it is recorded.
+    pub(crate) recorded: bool,
+}
+
+/// A function that can be called.
+struct Export {
+    /// Interface and function, as the component names them.
+    name: Arc<str>,
+    index: ComponentExportIndex,
+    params: Arc<[String]>,
+}
+
+/// A function of another component, as an import of this one.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The imported interface: the name of the link.
+    interface: Arc<str>,
+    /// The function with its interface.
+    function: Arc<str>,
+}
+
+impl Direct {
+    /// Link what the platform does not grant to other components.
+    pub(crate) fn new(
+        engine: &Engine,
+        compiled: &Compiled,
+        linker: &Linker<State>,
+    ) -> wasmtime::Result<Self> {
+        let mut linker = linker.clone();
+        let ty = compiled.component_type();
+        let mut recorded = false;
+        for (interface, import) in ty.imports(engine) {
+            let ComponentItem::ComponentInstance(instance) = &import.ty else { continue };
+            if offer::grant(interface).is_some() {
+                continue;
+            }
+            let mut target = linker.instance(interface)?;
+            for (name, item) in instance.exports(engine) {
+                if let ComponentItem::ComponentFunc(function) = &item.ty {
+                    recorded = true;
+                    link(&mut target, interface, name, function)?;
+                }
+            }
+        }
+        let mut exports = Vec::new();
+        for (name, item) in ty.exports(engine) {
+            match &item.ty {
+                ComponentItem::ComponentFunc(function) => {
+                    exports.extend(export(compiled, None, name, function));
+                }
+                ComponentItem::ComponentInstance(instance) => {
+                    for (function_name, item) in instance.exports(engine) {
+                        if let ComponentItem::ComponentFunc(function) = &item.ty {
+                            exports.extend(export(compiled, Some(name), function_name, function));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { pre: linker.instantiate_pre(compiled)?, exports, recorded })
+    }
+
+    /// Run a function in a fresh instance.
+    pub(crate) async fn call(
+        &self,
+        store: &mut Store<State>,
+        function: &str,
+        input: Bytes,
+    ) -> wasmtime::Result<Result<Bytes, Failure>> {
+        let export = match self.find(function) {
+            Ok(export) => export,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        let func = instance.get_func(&mut *store, export.index);
+        let func = func.ok_or_else(|| wasmtime::Error::msg("an export is not there"))?;
+        let func = func.typed::<Arguments, Returned>(&*store)?;
+        let arguments = Arguments { input, names: export.params.clone() };
+        Ok(Ok(func.call_async(store, arguments).await?.0))
+    }
+
+    fn find(&self, function: &str) -> Result<&Export, Failure> {
+        if let Some(export) = self.exports.iter().find(|export| *export.name == *function) {
+            return Ok(export);
+        }
+        let known = self.exports.iter().map(|export| &*export.name);
+        let name = names::find(function, known)
+            .map_err(|why| Failure::new(FailureKind::NotFound, why.to_string()))?;
+        let found = self.exports.iter().find(|export| *export.name == *name);
+        found.ok_or_else(|| Failure::new(FailureKind::NotFound, "no such function"))
+    }
+}
+
+fn export(
+    compiled: &Compiled,
+    interface: Option<&str>,
+    function: &str,
+    ty: &ComponentFunc,
+) -> Option<Export> {
+    let within = match interface {
+        Some(interface) => Some(compiled.get_export_index(None, interface)?),
+        None => None,
+    };
+    let index = compiled.get_export_index(within.as_ref(), function)?;
+    let name = FunctionName { interface, function };
+    let params = ty.params().map(|(name, _)| name.to_owned()).collect();
+    Some(Export { name: name.to_string().into(), index, params })
+}
+
+fn link(
+    target: &mut LinkerInstance<'_, State>,
+    interface: &str,
+    name: &str,
+    ty: &ComponentFunc,
+) -> wasmtime::Result<()> {
+    let function = FunctionName { interface: Some(interface), function: name }.to_string();
+    let link = Arc::new(Link { interface: interface.into(), function: function.into() });
+    let counts = FlatCounts::of(ty.params().map(|(_, ty)| ty), ty.results());
+    macro_rules! by_width {
+        ($($params:literal)*) => {
+            match (counts.params, counts.results) {
+                $(
+                    ($params, 0) => wrap::<$params, 0>(target, name, link),
+                    ($params, 1) => wrap::<$params, 1>(target, name, link),
+                )*
+                _ => Err(wasmtime::Error::msg("wider than functions are")),
+            }
+        };
+    }
+    by_width!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+}
+
+/// Make an import a call: the function is suspended there until it has its outcome.
+fn wrap<const P: usize, const R: usize>(
+    target: &mut LinkerInstance<'_, State>,
+    name: &str,
+    link: Arc<Link>,
+) -> wasmtime::Result<()> {
+    target.func_wrap_async(name, move |store: StoreContextMut<'_, State>, taken: Taken<P>| {
+        let begun = store.data().begin_call(&link, taken.0);
+        let name = link.function.clone();
+        Box::new(async move {
+            let (recorder, known) = begun?;
+            let outcome = match known {
+                Some(outcome) => outcome,
+                // Whoever polls the step sees the call, and polls again once it is answered.
+                None => poll_fn(|_| match recorder.take_outcome() {
+                    Some(outcome) => Poll::Ready(outcome),
+                    None => Poll::Pending,
+                })
+                .await,
+            };
+            Ok(Given::<R> { outcome, name })
+        })
+    })
+}
+
+impl State {
+    /// The recorder, and the outcome if it is known.
+    fn begin_call(
+        &self,
+        link: &Link,
+        input: Bytes,
+    ) -> wasmtime::Result<(Arc<Recorder>, Option<izna_proto::Outcome>)> {
+        let recorder = self.recorder.clone();
+        let recorder = recorder.ok_or_else(|| wasmtime::Error::msg("nothing is recorded"))?;
+        let (component, function) = (link.interface.clone(), link.function.clone());
+        let call = Call { component, function, input };
+        let known = recorder.call(call, self.bounds.memory_bytes())?;
+        Ok((recorder, known))
+    }
+}
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.exports.iter().map(|export| &*export.name).collect();
+        f.debug_struct("Direct").field("exports", &names).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! What of an interface can be called across components, and why not the rest: values go from one
+//! instance to another, handles to what an instance keeps do not.
+
+use wit_parser::{
+    Function, FunctionKind, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId,
+};
+
+use crate::describe::{Item, Printer};
+
+/// The longest name of a function with its interface, in bytes: the wire takes no longer ones.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Looks at the types of a component.
+pub(crate) struct Links<'a> {
+    pub(crate) resolve: &'a Resolve,
+}
+
+impl Links<'_> {
+    pub(crate) fn item(&self, function: &Function) -> Item {
+        let printer = Printer { resolve: self.resolve, expand: true };
+        let (name, ty) = (function.name.clone(), printer.function(function));
+        Item { name, ty, obstacle: self.obstacle(function) }
+    }
+
+    /// The resources that an interface itself has.
+    pub(crate) fn resources(&self, interface: InterfaceId) -> Vec<Item> {
+        let types = self.resolve.interfaces.get(interface).map(|i| i.types.iter());
+        let own = types.into_iter().flatten().filter(|(_, id)| self.is_resource(**id));
+        own.map(|(name, _)| Item {
+            name: name.clone(),
+            ty: "resource".into(),
+            obstacle: Some("it is a resource, which stays in its instance".into()),
+        })
+        .collect()
+    }
+
+    fn is_resource(&self, id: TypeId) -> bool {
+        self.resolve.types.get(id).is_some_and(|def| matches!(def.kind, TypeDefKind::Resource))
+    }
+
+    /// Why the function cannot be called from another component.
+    fn obstacle(&self, function: &Function) -> Option<String> {
+        if function.name.len() > NAME_BYTES_MAX {
+            return Some(format!("its name is longer than {NAME_BYTES_MAX} bytes"));
+        }
+        match function.kind {
+            FunctionKind::Freestanding => {}
+            FunctionKind::Method(_) | FunctionKind::Static(_) | FunctionKind::Constructor(_) => {
+                return Some("it belongs to a resource, which stays in its instance".into());
+            }
+            _ => return Some("it is async, which is not taken yet".into()),
+        }
+        let params = function.params.iter().find_map(|param| {
+            let what = self.held(&param.ty)?;
+            Some(format!("its parameter `{}` {what}", param.name))
+        });
+        params.or_else(|| {
+            let what = self.held(function.result.as_ref()?)?;
+            Some(format!("its result {what}"))
+        })
+    }
+
+    /// What a type holds that cannot leave its instance.
+    fn held(&self, ty: &Type) -> Option<String> {
+        let id = match ty {
+            Type::Id(id) => *id,
+            Type::ErrorContext => return Some("holds an error context".into()),
+            _ => return None,
+        };
+        let def = self.resolve.types.get(id)?;
+        let all = |mut types: Box<dyn Iterator<Item = &Type> + '_>| {
+            types.find_map(|ty| self.held(ty))
+        };
+        match &def.kind {
+            TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => {
+                let name = self.resolve.types.get(*id).and_then(|def| def.name.clone());
+                Some(format!("holds the resource `{}`", name.unwrap_or_default()))
+            }
+            TypeDefKind::Resource => Some("is a resource".into()),
+            TypeDefKind::Future(_) => Some("holds a future".into()),
+            TypeDefKind::Stream(_) => Some("holds a stream".into()),
+            TypeDefKind::Record(record) => {
+                all(Box::new(record.fields.iter().map(|field| &field.ty)))
+            },
+            TypeDefKind::Tuple(tuple) => all(Box::new(tuple.types.iter())),
+            TypeDefKind::Variant(variant) => {
+                all(Box::new(variant.cases.iter().filter_map(|case| case.ty.as_ref())))
+            }
+            TypeDefKind::Result(result) => {
+                all(Box::new(result.ok.iter().chain(result.err.iter())))
+            }
+            TypeDefKind::Option(ty) | TypeDefKind::List(ty) | TypeDefKind::Type(ty) => {
+                self.held(ty)
+            }
+            TypeDefKind::Enum(_) | TypeDefKind::Flags(_) => None,
+            _ => Some("holds a type that is not taken yet".into()),
+        }
+    }
+}
