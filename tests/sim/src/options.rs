@@ -186,7 +186,7 @@ impl Options {
     fn draw_limits(&mut self, r: &mut impl Rng) {
         (self.held_max, self.admit_max) =
             pick(r, &[(4096, 2048), (4096, 2048), (12, 8), (40, 30), (6, 6)]);
-        self.hops_max = pick(r, &[64, 64, 64, 3, 8]);
+        self.hops_max = pick(r, &[64, 64, 64, 0, 1]);
         self.retain_revision_ms = pick(r, &[300_000, 300_000, 300]);
         self.memory_bytes_max = pick(r, &[64 << 20, 4096]);
     }
