@@ -172,11 +172,13 @@ fn wrap<const P: usize, const R: usize>(
             let outcome = match known {
                 Some(outcome) => outcome,
                 // Whoever polls the step sees the call, and polls again once it is answered.
-                None => poll_fn(|_| match recorder.take_outcome() {
-                    Some(outcome) => Poll::Ready(outcome),
-                    None => Poll::Pending,
-                })
-                .await,
+                None => {
+                    poll_fn(|_| match recorder.take_outcome() {
+                        Some(outcome) => Poll::Ready(outcome),
+                        None => Poll::Pending,
+                    })
+                    .await
+                }
             };
             Ok(Given::<R> { outcome, name })
         })

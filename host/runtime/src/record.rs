@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use izna_proto::{
-    Call, MemoryAnswer, MemoryError, MemoryOperation, Outcome, Reader, Wire, Writer,
-};
+use izna_proto::{Call, MemoryAnswer, MemoryError, MemoryOperation, Outcome, Reader, Wire, Writer};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Error;
@@ -124,11 +122,7 @@ impl Recorder {
 
     /// The function calls. The outcome, if it is in the record; else the call is wanted, and
     /// [`Recorder::take_outcome`] has the outcome once it was answered.
-    pub(crate) fn call(
-        &self,
-        call: Call,
-        memory_bytes: u64,
-    ) -> Result<Option<Outcome>, Diverged> {
+    pub(crate) fn call(&self, call: Call, memory_bytes: u64) -> Result<Option<Outcome>, Diverged> {
         let mut record = self.lock();
         record.calls += 1;
         record.memory_bytes = memory_bytes;
