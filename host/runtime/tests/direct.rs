@@ -156,6 +156,16 @@ fn arguments_may_have_names() {
     assert!(text.contains("Bytes([9])") && text.contains("Text(\"dot\")"), "{text}");
     let failure = failed(start(&painter, "draw", &cbor!({ "title" => "x" }).unwrap()));
     assert!(failure.message.ends_with("argument `size` is missing"), "{failure}");
+    // What is passed over is bounded all the same.
+    let deep = |depth: usize| {
+        let mut input = vec![0xa1, 0x61, b'z'];
+        input.extend(vec![0x81; depth]);
+        input.push(0x00);
+        let run = Run::Start { input: input.into() };
+        failed(step(&painter, "spin", run, None, LIMITS)).message
+    };
+    assert!(deep(64).ends_with("argument `seed` is missing"), "{}", deep(64));
+    assert!(deep(65).ends_with("nested deeper than 64"), "{}", deep(65));
     let failure = failed(start(&painter, "spin", &cbor!({ "seed" => "x" }).unwrap()));
     assert!(failure.message.contains("argument `millions` is missing"), "{failure}");
 }

@@ -413,3 +413,22 @@ fn malformed_values_are_refused() {
         assert!(forwarder.call(Bytes::copy_from_slice(bytes)).is_err());
     }
 }
+
+/// If this failed, a record's fields would be told apart by marks that there are not enough of.
+#[test]
+fn records_have_at_most_1024_fields() {
+    let engine = Engine::new(&Config::new()).unwrap();
+    for (count, taken) in [(1024, true), (1025, false)] {
+        let ty = Ty::Record((0..count).map(|_| INTS[0].clone()).collect());
+        let fields = (0..count).map(|index| (name(index), Value::from(index % 256))).collect();
+        let value = sorted(fields);
+        let result = Forwarder::new(&engine, &ty).call(encoded(&Value::Array(vec![value.clone()])));
+        match result {
+            Ok(result) => assert!(taken && result == encoded(&value)),
+            Err(error) => {
+                let told = format!("{error:?}");
+                assert!(!taken && told.contains("a record of more than 1024 fields"), "{told}");
+            }
+        }
+    }
+}
