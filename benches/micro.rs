@@ -49,6 +49,17 @@ fn runtime_and_echo() -> (Runtime, Component) {
     (runtime, component)
 }
 
+fn runtime_and_album() -> (Runtime, Component, Component) {
+    let config = Config { steps_max: 300, warm_ms_max: 60_000, ..Config::default() };
+    let runtime = Runtime::new(config).unwrap();
+    let load = |name: &str| {
+        let admitted = runtime.admit(&fs::read(shipped::guest(name).unwrap()).unwrap()).unwrap();
+        runtime.load(admitted.digest, &admitted.component).unwrap()
+    };
+    let (album, painter) = (load("album"), load("painter"));
+    (runtime, album, painter)
+}
+
 /// An array of one byte string.
 fn arguments() -> Bytes {
     let mut bytes = vec![0x81, 0x59];
@@ -58,7 +69,11 @@ fn arguments() -> Bytes {
 }
 
 fn to_end(component: &Component, function: Arc<str>, run: Run, host: &Arc<dyn Host>) -> Stepped {
-    let mut step = pin!(component.step(function, run, LIMITS, host.clone()));
+    finish(component.step(function, run, LIMITS, host.clone()))
+}
+
+fn finish(step: izna_runtime::Step) -> Stepped {
+    let mut step = pin!(step);
     let mut ctx = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(stepped) = step.as_mut().poll(&mut ctx) {
@@ -94,6 +109,79 @@ fn local_call(criterion: &mut Criterion) {
             bench.iter(|| node.process(function, input.clone(), step));
         });
     }
+}
+
+/// The album calls the painter with a kilobyte, and gets it back: both are ordinary components.
+fn typed_call(criterion: &mut Criterion) {
+    let (_runtime, album, painter) = runtime_and_album();
+    let host: Arc<dyn Host> = Arc::new(Nothing);
+    let mut node = Alone(Driven::of(1, typed_app(&album, &painter)));
+    for component in [&album, &painter] {
+        node.0.handle(Input::Ready(component.digest()));
+    }
+    let step = |step: izna_core::Step| {
+        let component = if step.digest == album.digest() { &album } else { &painter };
+        let future = component.step(step.function, step.run, LIMITS, host.clone());
+        let stepped = finish(future.of(step.process));
+        (stepped.end, stepped.used)
+    };
+    for (name, component) in [("typed_process_of_one_step", "painter"), ("typed_process", "album")]
+    {
+        let input = arguments();
+        let function = if component == "album" { "album.echo" } else { "painter.echo" };
+        criterion.bench_function(name, |bench| {
+            bench.iter(|| node.process_of("album", component, function, input.clone(), step));
+        });
+    }
+}
+
+/// A function that has made ten calls of a kilobyte goes on where it was not before.
+fn replay(criterion: &mut Criterion) {
+    const CALLS: u32 = 10;
+    let (_runtime, album, _painter) = runtime_and_album();
+    let host: Arc<dyn Host> = Arc::new(Nothing);
+    let function: Arc<str> = "demo:album/album@0.1.0.echoes".into();
+    let mut input = vec![0x82];
+    input.extend_from_slice(&arguments().slice(1..));
+    input.push(CALLS as u8);
+    let result = arguments().slice(1..);
+    let mut run = Run::Start { input: input.into() };
+    for _ in 0..CALLS {
+        let stepped = to_end(&album, function.clone(), run, &host);
+        let StepEnd::Suspend { continuation, .. } = stepped.end else { unreachable!("it calls") };
+        run = Run::Resume { continuation, outcome: Ok(result.clone()) };
+    }
+    criterion.bench_function("replay_of_10_calls", |bench| {
+        bench.iter(|| {
+            let stepped = to_end(&album, function.clone(), run.clone(), &host);
+            assert_eq!(stepped.end, StepEnd::Done(Bytes::from_static(&[CALLS as u8])));
+        });
+    });
+}
+
+/// What a suspended function keeps of the machine's memory, in KiB.
+fn warm_kib() -> f64 {
+    const COUNT: u128 = 200;
+    let (runtime, album, _painter) = runtime_and_album();
+    let host: Arc<dyn Host> = Arc::new(Nothing);
+    let suspend = |process: u128| {
+        let run = Run::Start { input: arguments() };
+        let step = album.step("album.echo".into(), run, LIMITS, host.clone());
+        let stepped = finish(step.of(ProcessId(process)));
+        assert!(matches!(stepped.end, StepEnd::Suspend { .. }), "{:?}", stepped.end);
+    };
+    let resident_kib = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
+    };
+    suspend(0);
+    let before = resident_kib();
+    (1..=COUNT).for_each(suspend);
+    let each = (resident_kib() - before) / COUNT as f64;
+    assert_eq!(runtime.warm_counts().kept as u128, COUNT + 1);
+    runtime.clear();
+    each
 }
 
 /// The same with steps that cost nothing: what core itself takes.
@@ -137,9 +225,13 @@ struct Driven {
 
 impl Driven {
     fn new(node: u64, spread: Spread, digest: Digest) -> Self {
+        Self::of(node, app(digest, spread))
+    }
+
+    fn of(node: u64, app: App) -> Self {
         let core = Core::new(izna_core::Config::new(NodeId(node), 1, 2), Time::default());
         let mut driven = Self { core, began: Instant::now(), next: 0 };
-        driven.handle(Input::Deploy(app(digest, spread)));
+        driven.handle(Input::Deploy(app));
         driven
     }
 
@@ -149,13 +241,13 @@ impl Driven {
         std::iter::from_fn(|| self.core.poll()).collect()
     }
 
-    fn submission(&mut self, function: &str, input: Bytes) -> Input {
+    fn submission(&mut self, app: &str, component: &str, function: &str, input: Bytes) -> Input {
         self.next += 1;
         Input::Submit(Submission {
             slot: SlotId(self.next),
             id: ProcessId(self.next.into()),
-            app: "echo".into(),
-            component: "echo".into(),
+            app: app.into(),
+            component: component.into(),
             function: function.into(),
             input,
             idempotent: true,
@@ -176,6 +268,19 @@ fn app(digest: Digest, spread: Spread) -> App {
     App { name: "echo".into(), components: vec![echo], routes: Vec::new() }
 }
 
+fn typed_app(album: &Component, painter: &Component) -> App {
+    let spec = |name: &str, component: &Component, links| ComponentSpec {
+        name: name.into(),
+        digest: component.digest(),
+        links,
+        limits: Limits::default(),
+        spread: Spread::All,
+    };
+    let links = vec![("demo:paint/painter@0.2.0".into(), "painter".into())];
+    let components = vec![spec("album", album, links), spec("painter", painter, Vec::new())];
+    App { name: "album".into(), components, routes: Vec::new() }
+}
+
 /// A node without others.
 struct Alone(Driven);
 
@@ -193,7 +298,18 @@ impl Alone {
         input: Bytes,
         step: impl Fn(izna_core::Step) -> (StepEnd, Duration),
     ) {
-        let submission = self.0.submission(function, input);
+        self.process_of("echo", "echo", function, input, step);
+    }
+
+    fn process_of(
+        &mut self,
+        app: &str,
+        component: &str,
+        function: &str,
+        input: Bytes,
+        step: impl Fn(izna_core::Step) -> (StepEnd, Duration),
+    ) {
+        let submission = self.0.submission(app, component, function, input);
         let mut outputs = self.0.handle(submission);
         loop {
             let mut next = None;
@@ -261,7 +377,7 @@ impl Placing {
         if self.beacon.elapsed() > Duration::from_millis(100) {
             self.beacons();
         }
-        let submission = self.driven.submission("value", input);
+        let submission = self.driven.submission("echo", "echo", "value", input);
         let outputs = self.driven.handle(submission);
         let sent = outputs.into_iter().find_map(|output| match output {
             Output::Send { peer, message: Message::Deliver(delivery) } => Some((peer, delivery)),
@@ -310,20 +426,43 @@ fn main() {
         .measurement_time(Duration::from_secs(3))
         .sample_size(40)
         .configure_from_args();
-    [step, local_call, decisions, wire].iter().for_each(|bench| bench(&mut criterion));
+    [step, local_call, typed_call, replay, decisions, wire]
+        .iter()
+        .for_each(|bench| bench(&mut criterion));
     criterion.final_summary();
-    let figures = ["step", "process_of_one_step", "process_of_one_call"].map(samples_us);
+    let figures = [
+        "step",
+        "process_of_one_step",
+        "process_of_one_call",
+        "typed_process_of_one_step",
+        "typed_process",
+        "replay_of_10_calls",
+    ];
     // None of a selection by name, or of a run that only tests.
-    let [Some(step), Some(one), Some(call)] = figures else { return };
+    let [Some(step), Some(one), Some(call), Some(typed_one), Some(typed), Some(replay)] =
+        figures.map(samples_us)
+    else {
+        return;
+    };
     let local_call = (call.0 - one.0, call.1 - one.1);
+    let typed_call = (typed.0 - typed_one.0, typed.1 - typed_one.1);
     for (what, (best, median), aim) in [
         ("a step: instantiate, run, drop", step, 12.0),
         ("a local call: two steps and what core does", local_call, 15.0),
+        ("a local call of 1 KiB between ordinary components", typed_call, 15.0),
+        ("going on elsewhere after 10 calls of 1 KiB", replay, 30.0),
     ] {
         println!("{}", report::aim(what, best, "us", Aim::AtMost(aim)));
         println!("        median: {median:.2} us");
     }
-    let parts = [("step_us", step), ("local_call_us", local_call)]
-        .map(|(key, (best, median))| (key, json!({ "best": best, "median": median })));
-    report::save("micro", &parts).unwrap();
+    let warm_kib = warm_kib();
+    println!("a suspended function that is kept: {warm_kib:.0} KiB of memory");
+    let parts = [
+        ("step_us", step),
+        ("local_call_us", local_call),
+        ("typed_call_us", typed_call),
+        ("replay_us", replay),
+    ];
+    let parts = parts.map(|(key, (best, median))| (key, json!({ "best": best, "median": median })));
+    report::save("micro", &[&parts[..], &[("warm_kib", json!(warm_kib))]].concat()).unwrap();
 }

@@ -13,7 +13,7 @@ pub(crate) fn call(text: &str) -> Result<(String, Vec<Value>), Trouble> {
     let wrong = |why: String| {
         Trouble::new(Exit::Usage, format!("`{}` is no call", text.escape_debug()))
             .why(why)
-            .fix("write it as interface.function(1, \"text\", {field: [true]}), or the function and its arguments apart")
+            .fix("write it as interface.function(1, \"text\", {field: [true]})")
     };
     let split = text.split_once('(').filter(|(name, _)| !name.trim().is_empty());
     let (name, rest) = split.ok_or_else(|| wrong("it names no function".into()))?;
@@ -72,10 +72,7 @@ fn value(node: &Node, source: &str) -> Result<Value, ParserError> {
     })
 }
 
-fn list<'a>(
-    nodes: impl Iterator<Item = &'a Node>,
-    source: &str,
-) -> Result<Value, ParserError> {
+fn list<'a>(nodes: impl Iterator<Item = &'a Node>, source: &str) -> Result<Value, ParserError> {
     nodes.map(|node| value(node, source)).collect::<Result<_, _>>().map(Value::Array)
 }
 
@@ -108,17 +105,15 @@ mod tests {
     #[test]
     fn calls_are_read() {
         let read = |text: &str| call(text).unwrap();
-        let text = r#"demo:paint/painter@0.2.0.draw("a\"b", {width: 1, height: -2}, [1, 2.5], 'x')"#;
-        let arguments = vec![
-            json!("a\"b"),
-            json!({"width": 1, "height": -2}),
-            json!([1, 2.5]),
-            json!("x"),
-        ];
+        let text =
+            r#"demo:paint/painter@0.2.0.draw("a\"b", {width: 1, height: -2}, [1, 2.5], 'x')"#;
+        let arguments =
+            vec![json!("a\"b"), json!({"width": 1, "height": -2}), json!([1, 2.5]), json!("x")];
         assert_eq!(read(text), ("demo:paint/painter@0.2.0.draw".into(), arguments));
         assert_eq!(read("f()"), ("f".into(), vec![]));
-        let (_, arguments) =
-            read("f(some(1), none, some(none), ok(1), err, red, circle(1.5), {read, run}, (1, true))");
+        let (_, arguments) = read(
+            "f(some(1), none, some(none), ok(1), err, red, circle(1.5), {read, run}, (1, true))",
+        );
         let expected = json!([
             1, null, [null], {"ok": 1}, "err", "red", {"circle": 1.5}, ["read", "run"], [1, true]
         ]);
@@ -129,8 +124,9 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_column() {
         let said = |text: &str| call(text).unwrap_err().to_string();
-        for (text, expected) in [("f(1", "at column 4"), ("f([1 2])", "at column 6"), ("(1)", "names no function")]
-        {
+        let cases =
+            [("f(1", "at column 4"), ("f([1 2])", "at column 6"), ("(1)", "names no function")];
+        for (text, expected) in cases {
             assert!(said(text).contains(expected), "{text}: {}", said(text));
         }
     }

@@ -164,8 +164,9 @@ fn respond(reply: &cluster::Reply, is_direct: bool) -> Response {
         false => exchange::response(result),
     };
     let mut response = match &reply.outcome {
-        Ok(result) => response(result)
-            .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
+        Ok(result) => {
+            response(result).unwrap_or_else(|bad| refusal::with_process(&bad, reply.process))
+        }
         Err(failure) => refusal::failure_response(&clearer(failure), reply.process),
     };
     label(&mut response, reply);

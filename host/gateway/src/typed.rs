@@ -104,13 +104,9 @@ mod tests {
     #[test]
     fn the_parts_of_a_request_are_arguments() {
         let get = Request::get("/draw/9?title=a+b&color=7").body(()).unwrap();
-        assert_eq!(
-            named(get, &[("color", "9")], b""),
-            json!({"title": "a b", "color": "9"}),
-        );
-        let post = |kind: &str| {
-            Request::post("/?title=q").header("content-type", kind).body(()).unwrap()
-        };
+        assert_eq!(named(get, &[("color", "9")], b""), json!({"title": "a b", "color": "9"}),);
+        let post =
+            |kind: &str| Request::post("/?title=q").header("content-type", kind).body(()).unwrap();
         let body = br#"{"title": "b", "size": {"width": 1}}"#;
         assert_eq!(
             named(post("application/json; charset=utf-8"), &[], body),
@@ -121,7 +117,8 @@ mod tests {
             json!({"title": "q", "body": [1]}),
         );
         assert_eq!(named(post("image/png"), &[], b"ab"), json!({"title": "q", "body": "YWI="}));
-        let refused = arguments(&post("application/json").into_parts().0, vec![], b"{").unwrap_err();
+        let refused =
+            arguments(&post("application/json").into_parts().0, vec![], b"{").unwrap_err();
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     }
 

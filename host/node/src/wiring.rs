@@ -42,8 +42,8 @@ fn wired(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
         let part = parts.iter().find(|part| *part.name == *route.component);
         if let Some(part) = part {
             let function = part.description.function(&route.function);
-            let function = function
-                .map_err(|source| Error::Route { route: route.path.clone(), source })?;
+            let function =
+                function.map_err(|source| Error::Route { route: route.path.clone(), source })?;
             route.function = Arc::from(function);
         }
     }

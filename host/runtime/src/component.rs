@@ -143,9 +143,7 @@ impl Step {
             return Ok(self.start(call, limits, host, recorder));
         };
         let (recorder, input) = match run {
-            Run::Start { input } => {
-                (direct.recorded.then(|| Recorder::start(&input)), input)
-            }
+            Run::Start { input } => (direct.recorded.then(|| Recorder::start(&input)), input),
             Run::Resume { continuation, outcome } => {
                 if let Some(key) = self.key(&continuation)
                     && let Some(running) = self.component.runtime.warm().take(&key)

@@ -164,21 +164,23 @@ fn wrap<const P: usize, const R: usize>(
     name: &str,
     link: Arc<Link>,
 ) -> wasmtime::Result<()> {
-    target.func_wrap_async(name, move |store: StoreContextMut<'_, State>, taken: Taken<P>| {
+    target.func_wrap_async(name, move |mut store: StoreContextMut<'_, State>, taken: Taken<P>| {
         let begun = store.data().begin_call(&link, taken.0);
         let name = link.function.clone();
         Box::new(async move {
             let (recorder, known) = begun?;
-            let outcome = match known {
-                Some(outcome) => outcome,
-                // Whoever polls the step sees the call, and polls again once it is answered.
-                None => poll_fn(|_| match recorder.take_outcome() {
-                    Some(outcome) => Poll::Ready(outcome),
-                    None => Poll::Pending,
-                })
-                .await,
-            };
-            Ok(Given::<R> { outcome, name })
+            if let Some(outcome) = known {
+                return Ok(Given::<R> { outcome, name });
+            }
+            // Whoever polls the step sees the call, and polls again once it is answered.
+            let outcome = poll_fn(|_| match recorder.take_outcome() {
+                Some(outcome) => Poll::Ready(outcome),
+                None => Poll::Pending,
+            })
+            .await;
+            // The clock went on meanwhile; the new step's turn begins now.
+            store.set_epoch_deadline(1);
+            Ok(Given { outcome, name })
         })
     })
 }

@@ -12,10 +12,10 @@ use wasmtime::component::{Component as Compiled, Linker};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings::ExplicitPre;
-use crate::component::Form;
-use crate::direct::Direct;
 use crate::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::cache::{Cache, CacheCounts};
+use crate::component::Form;
+use crate::direct::Direct;
 use crate::state::State;
 use crate::ticker::Ticker;
 use crate::warm::{Limits, Warm, WarmCounts};

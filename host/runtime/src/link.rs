@@ -233,7 +233,8 @@ fn exporter<'a, 'b>(
                 other.description.exports.iter().map(of)
             });
             let exports: Vec<(String, &str)> = exports.collect();
-            let near = offer::nearest_of(&import.name, exports.iter().map(|(name, _)| name.as_str()));
+            let near =
+                offer::nearest_of(&import.name, exports.iter().map(|(name, _)| name.as_str()));
             let found = exports.iter().find(|(name, _)| Some(name.as_str()) == near);
             let hint = found.map(|(name, of)| format!("; the nearest is `{name}` of `{of}`"));
             Err(Error::Unsatisfied { component, interface, hint: hint.unwrap_or_default().into() })

@@ -1,9 +1,7 @@
 //! What of an interface can be called across components, and why not the rest: values go from one
 //! instance to another, handles to what an instance keeps do not.
 
-use wit_parser::{
-    Function, FunctionKind, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId,
-};
+use wit_parser::{Function, FunctionKind, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId};
 
 use crate::describe::{Item, Printer};
 
@@ -68,9 +66,8 @@ impl Links<'_> {
             _ => return None,
         };
         let def = self.resolve.types.get(id)?;
-        let all = |mut types: Box<dyn Iterator<Item = &Type> + '_>| {
-            types.find_map(|ty| self.held(ty))
-        };
+        let all =
+            |mut types: Box<dyn Iterator<Item = &Type> + '_>| types.find_map(|ty| self.held(ty));
         match &def.kind {
             TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => {
                 let name = self.resolve.types.get(*id).and_then(|def| def.name.clone());
@@ -81,14 +78,12 @@ impl Links<'_> {
             TypeDefKind::Stream(_) => Some("holds a stream".into()),
             TypeDefKind::Record(record) => {
                 all(Box::new(record.fields.iter().map(|field| &field.ty)))
-            },
+            }
             TypeDefKind::Tuple(tuple) => all(Box::new(tuple.types.iter())),
             TypeDefKind::Variant(variant) => {
                 all(Box::new(variant.cases.iter().filter_map(|case| case.ty.as_ref())))
             }
-            TypeDefKind::Result(result) => {
-                all(Box::new(result.ok.iter().chain(result.err.iter())))
-            }
+            TypeDefKind::Result(result) => all(Box::new(result.ok.iter().chain(result.err.iter()))),
             TypeDefKind::Option(ty) | TypeDefKind::List(ty) | TypeDefKind::Type(ty) => {
                 self.held(ty)
             }

@@ -104,10 +104,7 @@ fn nearest(path: &str) -> Option<String> {
 }
 
 /// The name that differs in the fewest letters, if it is less than a third of them.
-pub(crate) fn nearest_of<'a>(
-    name: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.map(|known| (distance(name, known), known));
     let nearest = distances.min().filter(|(distance, known)| distance * 3 < known.len());
     nearest.map(|(_, known)| known)

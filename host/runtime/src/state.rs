@@ -114,8 +114,7 @@ impl Wasi {
     ) -> Box<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let output =
-            |stream| Output::new(host.clone(), stream, budget.clone(), recorder.cloned());
+        let output = |stream| Output::new(host.clone(), stream, budget.clone(), recorder.cloned());
         let mut builder = WasiCtxBuilder::new();
         builder
             .stdout(output(Stream::Stdout))

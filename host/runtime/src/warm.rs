@@ -119,8 +119,7 @@ impl Warm {
 
     /// Drop those that are too old, or all.
     pub(crate) fn sweep(&self, all: bool) {
-        let limits =
-            if all { Limits { count_max: 0, ..self.limits } } else { self.limits };
+        let limits = if all { Limits { count_max: 0, ..self.limits } } else { self.limits };
         let over = self.lock().over(&limits, Instant::now());
         drop(over);
     }

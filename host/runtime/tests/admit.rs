@@ -176,7 +176,9 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
     let cannot = "which cannot be a call of another component:";
     assert_eq!(
         importing(r#"(import "a:b/c@1.0.0" (instance (export "r" (type (sub resource)))))"#),
-        format!("{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which stays in its instance")
+        format!(
+            "{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which stays in its instance"
+        )
     );
     let held = r#"(import "a:b/c@1.0.0" (instance
         (export "r" (type $r (sub resource)))
@@ -188,9 +190,13 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
     );
     assert_eq!(
         importing(r#"(import "g" (func))"#),
-        format!("{begins} `g` of `the world`, {cannot} only functions of an interface can be; put it into one")
+        format!(
+            "{begins} `g` of `the world`, {cannot} only functions of an interface can be; put it \
+             into one"
+        )
     );
-    let unknown = importing(r#"(import "wasi:keyvalue/store@0.2.0" (instance (export "f" (func))))"#);
+    let unknown =
+        importing(r#"(import "wasi:keyvalue/store@0.2.0" (instance (export "f" (func))))"#);
     assert!(unknown.contains("a shared key-value space is izna:memory/store here"), "{unknown}");
 }
 

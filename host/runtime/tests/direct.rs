@@ -156,6 +156,16 @@ fn arguments_may_have_names() {
     assert!(text.contains("Bytes([9])") && text.contains("Text(\"dot\")"), "{text}");
     let failure = failed(start(&painter, "draw", &cbor!({ "title" => "x" }).unwrap()));
     assert!(failure.message.ends_with("argument `size` is missing"), "{failure}");
+    // What is passed over is bounded all the same.
+    let deep = |depth: usize| {
+        let mut input = vec![0xa1, 0x61, b'z'];
+        input.extend(vec![0x81; depth]);
+        input.push(0x00);
+        let run = Run::Start { input: input.into() };
+        failed(step(&painter, "spin", run, None, LIMITS)).message
+    };
+    assert!(deep(64).ends_with("argument `seed` is missing"), "{}", deep(64));
+    assert!(deep(65).ends_with("nested deeper than 64"), "{}", deep(65));
     let failure = failed(start(&painter, "spin", &cbor!({ "seed" => "x" }).unwrap()));
     assert!(failure.message.contains("argument `millions` is missing"), "{failure}");
 }
@@ -213,8 +223,7 @@ fn warm_and_replayed_functions_agree() {
 fn a_warm_function_is_known_by_its_whole_record() {
     let pair = Pair::new();
     let run = Run::Start { input: encoded(&page()) };
-    let StepEnd::Suspend { call, continuation } =
-        step(&pair.album, "page", run, Some(1), LIMITS)
+    let StepEnd::Suspend { call, continuation } = step(&pair.album, "page", run, Some(1), LIMITS)
     else {
         panic!("did not call");
     };
@@ -269,16 +278,14 @@ fn a_replay_that_differs_is_told() {
     // By their names, so that each function finds its own.
     let arguments = cbor!({ "seed" => 1, "millions" => 0, "calls" => 1 }).unwrap();
     let run = Run::Start { input: encoded(&arguments) };
-    let StepEnd::Suspend { continuation, .. } = step(&pair.album, "slow", run, None, LIMITS)
-    else {
+    let StepEnd::Suspend { continuation, .. } = step(&pair.album, "slow", run, None, LIMITS) else {
         panic!("did not call");
     };
     let outcome = Ok(encoded(&cbor!(5).unwrap()));
     let run = || Run::Resume { continuation: continuation.clone(), outcome: outcome.clone() };
-    for (function, expected) in [
-        ("trap", "a call of `demo:paint/painter@0.2.0.trap`"),
-        ("diary", "random numbers"),
-    ] {
+    for (function, expected) in
+        [("trap", "a call of `demo:paint/painter@0.2.0.trap`"), ("diary", "random numbers")]
+    {
         let failure = failed(step(&pair.album, function, run(), None, LIMITS));
         assert_eq!(failure.kind, FailureKind::Trapped, "{failure}");
         assert!(failure.message.contains("cannot go on"), "{failure}");
@@ -300,8 +307,7 @@ fn a_replay_that_differs_is_told() {
 fn failures_go_where_the_type_has_room() {
     let pair = Pair::new();
     let run = Run::Start { input: encoded(&page()) };
-    let StepEnd::Suspend { continuation, .. } = step(&pair.album, "page", run, None, LIMITS)
-    else {
+    let StepEnd::Suspend { continuation, .. } = step(&pair.album, "page", run, None, LIMITS) else {
         panic!("did not call");
     };
     let lost = Failure::new(FailureKind::Unavailable, "no node has it");

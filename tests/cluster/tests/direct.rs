@@ -146,9 +146,8 @@ fn what_does_not_fit_is_refused_at_deploy() {
         assert!(!output.status.success(), "{manifest}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let component = |name: &str, guest: &str| {
-        format!("[component.{name}]\nsource = \"GUESTS/{guest}.wasm\"\n")
-    };
+    let component =
+        |name: &str, guest: &str| format!("[component.{name}]\nsource = \"GUESTS/{guest}.wasm\"\n");
     let app = "[app]\nname = \"odd\"\n".to_owned();
     let alone = refused(&(app.clone() + &component("album", "album")));
     assert!(
@@ -198,9 +197,10 @@ fn a_waiting_function_outlives_the_nodes_that_it_ran_on() {
     });
     let runs = |of: &Cluster, at: &str, component: &str| {
         let processes = of.node(at).ok()?.manage("/v1/processes").ok()?;
-        let found = processes.as_array()?.iter().any(|process| {
-            process["component"] == component && process["state"] == "running"
-        });
+        let found = processes
+            .as_array()?
+            .iter()
+            .any(|process| process["component"] == component && process["state"] == "running");
         found.then_some(())
     };
     wait::until("the first call to run on b", || runs(&cluster, "b", "painter")).unwrap();

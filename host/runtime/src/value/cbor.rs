@@ -53,8 +53,9 @@ impl<'a> Input<'a> {
     pub(crate) fn string(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let end = self.at.checked_add(length);
         let string = end.and_then(|end| self.bytes.get(self.at..end));
-        let string = string
-            .ok_or_else(|| Fault::misfit(format!("a string beyond the end, at byte {}", self.at)))?;
+        let string = string.ok_or_else(|| {
+            Fault::misfit(format!("a string beyond the end, at byte {}", self.at))
+        })?;
         self.at += length;
         Ok(string)
     }
@@ -79,7 +80,9 @@ impl<'a> Input<'a> {
         let length = length.map_or_else(|| self.count(each), Ok)?;
         let left = self.bytes.len().saturating_sub(self.at);
         if length.saturating_mul(each) > left {
-            return Err(Fault::misfit(format!("{length} items are claimed, {left} bytes are there")));
+            return Err(Fault::misfit(format!(
+                "{length} items are claimed, {left} bytes are there"
+            )));
         }
         Ok(Entered { length, broken })
     }
@@ -128,7 +131,12 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn skip_items(&mut self, length: Option<usize>, each: usize, depth: usize) -> Result<(), Fault> {
+    fn skip_items(
+        &mut self,
+        length: Option<usize>,
+        each: usize,
+        depth: usize,
+    ) -> Result<(), Fault> {
         match length {
             Some(length) => {
                 let length = self.enter(Some(length), each)?.length;

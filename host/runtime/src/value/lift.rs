@@ -121,10 +121,7 @@ fn scalar(
     macro_rules! number {
         ($ty:ty, $flat:ident) => {
             match source {
-                #[expect(
-                    clippy::allow_attributes,
-                    reason = "whether it casts depends on the type"
-                )]
+                #[expect(clippy::allow_attributes, reason = "whether it casts depends on the type")]
                 #[allow(
                     clippy::cast_possible_truncation,
                     clippy::unnecessary_cast,
@@ -172,10 +169,7 @@ fn memory<'a>(cx: &LiftContext<'a>, offset: usize, length: usize) -> Result<&'a 
     slice.ok_or_else(|| broken("a value outside of the guest's memory"))
 }
 
-fn chunk<'a, const N: usize>(
-    cx: &LiftContext<'a>,
-    offset: usize,
-) -> Result<&'a [u8; N], Fault> {
+fn chunk<'a, const N: usize>(cx: &LiftContext<'a>, offset: usize) -> Result<&'a [u8; N], Fault> {
     let chunk = memory(cx, offset, N)?.first_chunk();
     chunk.ok_or_else(|| broken("a value outside of the guest's memory"))
 }
@@ -200,9 +194,7 @@ fn field<'a>(
 /// Pointer and length.
 fn pair(cx: &LiftContext<'_>, source: Source<'_>) -> Result<(usize, usize), Fault> {
     Ok(match source {
-        Source::Flat([first, second, ..]) => {
-            (first.get_u32() as usize, second.get_u32() as usize)
-        }
+        Source::Flat([first, second, ..]) => (first.get_u32() as usize, second.get_u32() as usize),
         Source::Flat(_) => return Err(broken("a core value too few")),
         Source::Memory(offset) => {
             let number = |offset| chunk(cx, offset).map(|b| u32::from_le_bytes(*b) as usize);
@@ -226,9 +218,7 @@ fn string(cx: &mut LiftContext<'_>, source: Source<'_>, output: &mut Output) -> 
             let both = flat.first_chunk().ok_or_else(|| broken("a core value too few"))?;
             String::linear_lift_from_flat(cx, ty, both)?
         }
-        Source::Memory(offset) => {
-            String::linear_lift_from_memory(cx, ty, memory(cx, offset, 8)?)?
-        }
+        Source::Memory(offset) => String::linear_lift_from_memory(cx, ty, memory(cx, offset, 8)?)?,
     };
     output.text(&text);
     Ok(())

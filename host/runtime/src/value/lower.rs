@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use ciborium_ll::{Header, simple};
+use ciborium_ll::Header;
 use izna_proto::Failure;
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::{
@@ -11,6 +11,8 @@ use wasmtime::component::__internal::{
 use wasmtime::component::Lower;
 
 use super::cbor::{Input, Output, name};
+use super::choice::{Choice, flags, option, variant};
+use super::scalar::{scalar, write};
 use super::{Arguments, Called, Fault, Given, named};
 
 /// Where a value goes.
@@ -21,8 +23,8 @@ pub(super) enum Place<'a> {
     Memory(usize),
 }
 
-type Lowered = Result<(), Fault>;
-type Context<'a, 'b, T> = &'a mut LowerContext<'b, T>;
+pub(super) type Lowered = Result<(), Fault>;
+pub(super) type Context<'a, 'b, T> = &'a mut LowerContext<'b, T>;
 
 /// All arguments of a function into its core values.
 pub(super) fn arguments<T>(
@@ -97,10 +99,9 @@ pub(super) fn outcome<T, const N: usize>(
     let bytes = match &given.outcome {
         Ok(bytes) => bytes.as_ref(),
         Err(failure) => {
-            told = ty.and_then(|ty| tell(types, ty, failure)).ok_or_else(|| Called {
-                name: given.name.clone(),
-                failure: failure.clone(),
-            })?;
+            told = ty
+                .and_then(|ty| tell(types, ty, failure))
+                .ok_or_else(|| Called { name: given.name.clone(), failure: failure.clone() })?;
             told.as_slice()
         }
     };
@@ -191,7 +192,7 @@ pub(super) fn size(bytes: u32) -> usize {
 }
 
 /// One value.
-fn lower<T>(
+pub(super) fn lower<T>(
     cx: Context<'_, '_, T>,
     ty: InterfaceType,
     input: &mut Input<'_>,
@@ -211,127 +212,6 @@ fn lower<T>(
         }
         InterfaceType::Flags(index) => flags(cx, &types[index], input, place),
         _ => scalar(cx, ty, input, place),
-    }
-}
-
-/// A value that is one core value.
-fn scalar<T>(
-    cx: Context<'_, '_, T>,
-    ty: InterfaceType,
-    input: &mut Input<'_>,
-    mut place: Place<'_>,
-) -> Lowered {
-    match ty {
-        InterfaceType::Bool => {
-            let value = boolean(input)?;
-            put(cx, &mut place, ValRaw::u32(value.into()), &[u8::from(value)])
-        }
-        InterfaceType::S8 => {
-            let value: i8 = integer(input, "s8")?;
-            put(cx, &mut place, ValRaw::i32(value.into()), &value.to_le_bytes())
-        }
-        InterfaceType::S16 => {
-            let value: i16 = integer(input, "s16")?;
-            put(cx, &mut place, ValRaw::i32(value.into()), &value.to_le_bytes())
-        }
-        InterfaceType::S32 => {
-            let value: i32 = integer(input, "s32")?;
-            put(cx, &mut place, ValRaw::i32(value), &value.to_le_bytes())
-        }
-        InterfaceType::U8 => {
-            let value: u8 = integer(input, "u8")?;
-            put(cx, &mut place, ValRaw::u32(value.into()), &value.to_le_bytes())
-        }
-        InterfaceType::U16 => {
-            let value: u16 = integer(input, "u16")?;
-            put(cx, &mut place, ValRaw::u32(value.into()), &value.to_le_bytes())
-        }
-        InterfaceType::U32 => {
-            let value: u32 = integer(input, "u32")?;
-            put(cx, &mut place, ValRaw::u32(value), &value.to_le_bytes())
-        }
-        InterfaceType::S64 => {
-            let value: i64 = integer(input, "s64")?;
-            put(cx, &mut place, ValRaw::i64(value), &value.to_le_bytes())
-        }
-        InterfaceType::U64 => {
-            let value: u64 = integer(input, "u64")?;
-            put(cx, &mut place, ValRaw::u64(value), &value.to_le_bytes())
-        }
-        InterfaceType::Float32 => {
-            #[expect(clippy::cast_possible_truncation, reason = "to the nearest that there is")]
-            let bits = (float(input, "f32")? as f32).to_bits();
-            put(cx, &mut place, ValRaw::f32(bits), &bits.to_le_bytes())
-        }
-        InterfaceType::Float64 => {
-            let bits = float(input, "f64")?.to_bits();
-            put(cx, &mut place, ValRaw::f64(bits), &bits.to_le_bytes())
-        }
-        InterfaceType::Char => {
-            let code = u32::from(character(input)?);
-            put(cx, &mut place, ValRaw::u32(code), &code.to_le_bytes())
-        }
-        _ => Err(Fault::misfit("of a type that cannot leave its component")),
-    }
-}
-
-/// One core value, or these bytes.
-fn put<T>(
-    cx: Context<'_, '_, T>,
-    place: &mut Place<'_>,
-    value: ValRaw,
-    bytes: &[u8],
-) -> Lowered {
-    match place {
-        Place::Flat([slot, ..]) => *slot = value,
-        Place::Flat([]) => return Err(Fault::misfit("a core value too few")),
-        Place::Memory(offset) => write(cx, *offset, bytes)?,
-    }
-    Ok(())
-}
-
-fn write<T>(cx: Context<'_, '_, T>, offset: usize, bytes: &[u8]) -> Lowered {
-    let end = offset.checked_add(bytes.len());
-    let target = end.and_then(|end| cx.as_slice_mut().get_mut(offset..end));
-    let outside = || Fault::misfit("its place is outside of the guest's memory");
-    target.ok_or_else(outside)?.copy_from_slice(bytes);
-    Ok(())
-}
-
-fn boolean(input: &mut Input<'_>) -> Result<bool, Fault> {
-    match input.head()? {
-        Header::Simple(simple::TRUE) => Ok(true),
-        Header::Simple(simple::FALSE) => Ok(false),
-        other => Err(Fault::wanted("bool", name(other))),
-    }
-}
-
-fn integer<N: TryFrom<i128>>(input: &mut Input<'_>, wanted: &str) -> Result<N, Fault> {
-    let value = match input.head()? {
-        Header::Positive(value) => i128::from(value),
-        Header::Negative(value) => -1 - i128::from(value),
-        other => return Err(Fault::wanted(wanted, name(other))),
-    };
-    N::try_from(value).map_err(|_| Fault::wanted(wanted, format_args!("{value}, out of range")))
-}
-
-/// A float, or an integer that is one exactly.
-fn float(input: &mut Input<'_>, wanted: &str) -> Result<f64, Fault> {
-    const EXACT: u64 = 1 << 53;
-    match input.head()? {
-        Header::Float(value) => Ok(value),
-        Header::Positive(value) if value <= EXACT => Ok(value as f64),
-        Header::Negative(value) if value < EXACT => Ok(-1.0 - value as f64),
-        other => Err(Fault::wanted(wanted, name(other))),
-    }
-}
-
-fn character(input: &mut Input<'_>) -> Result<char, Fault> {
-    let text = input.text("char, as a text of one character")?;
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (Some(char), None) => Ok(char),
-        _ => Err(Fault::wanted("char", "a text of another length")),
     }
 }
 
@@ -477,166 +357,4 @@ fn unknown_field(key: &str, fields: &[environ::RecordField]) -> Fault {
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let key = key.escape_debug();
     Fault::misfit(format!("no field `{key:.64}`; the fields are {}", names.join(", ")))
-}
-
-fn option<T>(
-    cx: Context<'_, '_, T>,
-    option: &environ::TypeOption,
-    input: &mut Input<'_>,
-    mut place: Place<'_>,
-) -> Lowered {
-    let payload = option.info.payload_offset32;
-    if matches!(input.peek()?, Header::Simple(simple::NULL | simple::UNDEFINED)) {
-        input.head()?;
-        return put(cx, &mut place, ValRaw::u32(0), &[0]);
-    }
-    put(cx, &mut place, ValRaw::u32(1), &[1])?;
-    let place = within(place, payload, cx.types, Some(option.ty))?;
-    if !matches!(option.ty, InterfaceType::Option(_)) {
-        return lower(cx, option.ty, input, place);
-    }
-    // An option within an option: an array of one tells `some(none)` from `none`.
-    let entered = match input.head()? {
-        Header::Array(length) => input.enter(length, 1)?,
-        other => return Err(Fault::wanted("null or an array of one", name(other))),
-    };
-    if entered.length != 1 {
-        return Err(Fault::wanted("an array of one", format_args!("{}", entered.length)));
-    }
-    lower(cx, option.ty, input, place)?;
-    input.leave(entered)
-}
-
-/// The place of a payload behind its discriminant.
-fn within<'a>(
-    place: Place<'a>,
-    payload_offset: u32,
-    types: &ComponentTypes,
-    ty: Option<InterfaceType>,
-) -> Result<Place<'a>, Fault> {
-    let Some(ty) = ty else { return Ok(Place::Flat(&mut [])) };
-    match place {
-        Place::Flat(flat) => {
-            let count = usize::from(types.canonical_abi(&ty).flat_count.unwrap_or(0));
-            let slots = flat.get_mut(1..=count);
-            slots.map(Place::Flat).ok_or_else(|| Fault::misfit("a core value too few"))
-        }
-        Place::Memory(offset) => Ok(Place::Memory(offset + size(payload_offset))),
-    }
-}
-
-/// A type with named cases.
-struct Choice<'a> {
-    cases: Vec<(&'a str, Option<InterfaceType>)>,
-    info: &'a environ::VariantInfo,
-}
-
-impl<'a> Choice<'a> {
-    fn of(types: &'a ComponentTypes, ty: InterfaceType) -> Choice<'a> {
-        match ty {
-            InterfaceType::Variant(index) => {
-                let ty = &types[index];
-                let cases = ty.cases.iter().map(|(name, payload)| (name.as_str(), *payload));
-                Choice { cases: cases.collect(), info: &ty.info }
-            }
-            InterfaceType::Enum(index) => {
-                let ty = &types[index];
-                let cases = ty.names.iter().map(|name| (name.as_str(), None));
-                Choice { cases: cases.collect(), info: &ty.info }
-            }
-            InterfaceType::Result(index) => {
-                let ty = &types[index];
-                Choice { cases: vec![("ok", ty.ok), ("err", ty.err)], info: &ty.info }
-            }
-            _ => Choice { cases: Vec::new(), info: &NO_CASES },
-        }
-    }
-
-    fn find(&self, name: &str) -> Result<(u32, Option<InterfaceType>), Fault> {
-        let mut cases = (0u32..).zip(&self.cases);
-        let found = cases.find(|(_, (case, _))| *case == name).map(|(i, (_, ty))| (i, *ty));
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.cases.iter().map(|(name, _)| *name).collect();
-            let name = name.escape_debug();
-            Fault::misfit(format!("no case `{name:.64}`; the cases are {}", names.join(", ")))
-        })
-    }
-}
-
-const NO_CASES: environ::VariantInfo = environ::VariantInfo::new_static(&[None]);
-
-fn variant<T>(
-    cx: Context<'_, '_, T>,
-    choice: &Choice<'_>,
-    input: &mut Input<'_>,
-    mut place: Place<'_>,
-) -> Lowered {
-    let (case, entered) = match input.head()? {
-        Header::Text(Some(length)) => (input.text_of(length)?, None),
-        Header::Map(length) => {
-            let entered = input.enter(length, 2)?;
-            if entered.length != 1 {
-                let found = format!("a map of {}", entered.length);
-                return Err(Fault::wanted("a map of one case", found));
-            }
-            (input.text("a case's name as text")?, Some(entered))
-        }
-        other => return Err(Fault::wanted("a case as text or a map of one", name(other))),
-    };
-    let (number, payload) = choice.find(case)?;
-    let bytes = number.to_le_bytes();
-    let discriminant = bytes.get(..size(choice.info.size.into())).unwrap_or(&bytes);
-    put(cx, &mut place, ValRaw::u32(number), discriminant)?;
-    let place = within(place, choice.info.payload_offset32, cx.types, payload)?;
-    let wrap = |fault: Fault| fault.within(format_args!(".{case}"));
-    match (payload, entered) {
-        (Some(ty), Some(entered)) => {
-            lower(cx, ty, input, place).map_err(wrap)?;
-            input.leave(entered)
-        }
-        (None, None) => Ok(()),
-        (Some(ty), None) if matches!(ty, InterfaceType::Option(_)) => {
-            lower(cx, ty, &mut Input::new(&[0xf6]), place).map_err(wrap)
-        }
-        (Some(_), None) => Err(Fault::misfit(format!("case `{case}` has a payload"))),
-        (None, Some(entered)) => match input.head()? {
-            Header::Simple(simple::NULL | simple::UNDEFINED) => input.leave(entered),
-            _ => Err(Fault::misfit(format!("case `{case}` has no payload"))),
-        },
-    }
-}
-
-fn flags<T>(
-    cx: Context<'_, '_, T>,
-    flags: &environ::TypeFlags,
-    input: &mut Input<'_>,
-    place: Place<'_>,
-) -> Lowered {
-    let entered = match input.head()? {
-        Header::Array(length) => input.enter(length, 1)?,
-        other => return Err(Fault::wanted("an array of flags' names", name(other))),
-    };
-    let mut words = vec![0u32; flags.names.len().div_ceil(32)];
-    for _ in 0..entered.length {
-        let flag = input.text("a flag's name as text")?;
-        let index = flags.names.get_index_of(flag).ok_or_else(|| {
-            let names: Vec<&str> = flags.names.iter().map(String::as_str).collect();
-            let flag = flag.escape_debug();
-            Fault::misfit(format!("no flag `{flag:.64}`; the flags are {}", names.join(", ")))
-        })?;
-        if let Some(word) = words.get_mut(index / 32) {
-            *word |= 1 << (index % 32);
-        }
-    }
-    input.leave(entered)?;
-    match place {
-        Place::Flat(slots) => {
-            slots.iter_mut().zip(&words).for_each(|(slot, word)| *slot = ValRaw::u32(*word));
-            Ok(())
-        }
-        Place::Memory(offset) => {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            write(cx, offset, bytes.get(..size(flags.abi.size32)).unwrap_or(&bytes))
-        }
-    }
 }

@@ -8,10 +8,12 @@
 #![expect(unsafe_code, reason = "Wasmtime's lifting and lowering is open only by unsafe traits")]
 
 mod cbor;
+mod choice;
 mod fault;
 mod lift;
 mod lower;
 mod named;
+mod scalar;
 #[cfg(test)]
 mod tests;
 

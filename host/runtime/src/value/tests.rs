@@ -49,14 +49,7 @@ const INTS: [Ty; 8] = [
 fn any_type() -> impl Strategy<Value = Ty> {
     let leaf = prop_oneof![
         prop::sample::select(INTS.to_vec()),
-        prop::sample::select(vec![
-            Ty::Bool,
-            Ty::F32,
-            Ty::F64,
-            Ty::Char,
-            Ty::String,
-            Ty::Bytes
-        ]),
+        prop::sample::select(vec![Ty::Bool, Ty::F32, Ty::F64, Ty::Char, Ty::String, Ty::Bytes]),
         (1..300usize).prop_map(Ty::Enum),
         (1..32usize).prop_map(Ty::Flags),
     ];
@@ -199,11 +192,8 @@ fn any_value(ty: &Ty) -> BoxedStrategy<Value> {
         }
         Ty::Result(ok, err) => {
             let plain = |ty: &Option<Box<Ty>>| ty.as_ref().map(|ty| (**ty).clone());
-            prop_oneof![
-                optional(&plain(ok), "ok".into()),
-                optional(&plain(err), "err".into())
-            ]
-            .boxed()
+            prop_oneof![optional(&plain(ok), "ok".into()), optional(&plain(err), "err".into())]
+                .boxed()
         }
     }
 }
@@ -375,7 +365,8 @@ fn values_of_every_type_survive() {
         let forwarder = Forwarder::new(&engine, &ty);
         for value in values {
             let input = encoded(&Value::Array(vec![value.clone()]));
-            let result = forwarder.call(input).map_err(|e| TestCaseError::fail(format!("{e:?}")))?;
+            let result =
+                forwarder.call(input).map_err(|e| TestCaseError::fail(format!("{e:?}")))?;
             let seen = forwarder.seen.lock().unwrap().pop().unwrap();
             prop_assert_eq!(plain(&told(&seen)), plain(&value));
             prop_assert_eq!(result, encoded(&value));
@@ -415,9 +406,29 @@ fn malformed_values_are_refused() {
         Ok(())
     });
     checked.unwrap();
-    for bytes in [&b""[..], &[0x9f; 1000], &[0x81, 0x9b, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], &[0xff]]
+    for bytes in
+        [&b""[..], &[0x9f; 1000], &[0x81, 0x9b, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], &[0xff]]
     {
         let forwarder = Forwarder::new(&engine, &Ty::List(Box::new(Ty::List(Box::new(Ty::Bool)))));
         assert!(forwarder.call(Bytes::copy_from_slice(bytes)).is_err());
+    }
+}
+
+/// If this failed, a record's fields would be told apart by marks that there are not enough of.
+#[test]
+fn records_have_at_most_1024_fields() {
+    let engine = Engine::new(&Config::new()).unwrap();
+    for (count, taken) in [(1024, true), (1025, false)] {
+        let ty = Ty::Record((0..count).map(|_| INTS[0].clone()).collect());
+        let fields = (0..count).map(|index| (name(index), Value::from(index % 256))).collect();
+        let value = sorted(fields);
+        let result = Forwarder::new(&engine, &ty).call(encoded(&Value::Array(vec![value.clone()])));
+        match result {
+            Ok(result) => assert!(taken && result == encoded(&value)),
+            Err(error) => {
+                let told = format!("{error:?}");
+                assert!(!taken && told.contains("a record of more than 1024 fields"), "{told}");
+            }
+        }
     }
 }

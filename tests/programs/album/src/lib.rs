@@ -31,7 +31,7 @@ impl Guest for Album {
     }
 
     fn echoes(bytes: Vec<u8>, calls: u32) -> u32 {
-        (0..calls).filter(|_| painter::echo(&bytes) == bytes).count() as u32
+        (0..calls).filter(|_| painter::echo(&bytes).len() == bytes.len()).count() as u32
     }
 
     fn diary(calls: u32) -> Notes {
