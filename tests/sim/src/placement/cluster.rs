@@ -309,8 +309,8 @@ impl<'a> Cluster<'a> {
                 }
             }
         };
-        let (queue, new) = (&self.nodes[at].queue, key(id));
-        queue.iter().rposition(|queued| key(*queued) <= new).map_or(0, |before| before + 1)
+        let new = key(id);
+        self.nodes[at].queue.partition_point(|queued| key(*queued) <= new)
     }
 
     /// Take a process out of the run queue.

@@ -9,6 +9,7 @@ mod beacons;
 mod cluster;
 mod event;
 mod flow;
+pub mod grid;
 mod policy;
 mod random;
 mod run;
