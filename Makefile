@@ -2,7 +2,7 @@
 CARGO ?= cargo
 IZNA  := target/release/izna
 
-.PHONY: help demo demo-stop test guests build bench bench-peers fuzz sim clean
+.PHONY: help demo demo-stop test guests build bench bench-peers fuzz sim placement clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
@@ -11,6 +11,7 @@ help:
 	@echo "make bench        the benchmarks, about eight minutes"
 	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
+	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"
 	@echo "make fuzz         each decoder's fuzz target for a minute (needs cargo-fuzz and a nightly)"
 	@echo "make build        the izna binary, in $(IZNA)"
 	@echo "make guests       the WebAssembly components, in target/guests"
@@ -43,6 +44,9 @@ bench-peers: build guests
 
 sim:
 	@$(CARGO) run --release --package izna-sim -- run --seeds $(or $(SEEDS),1000)
+
+placement:
+	@$(CARGO) run --release --package izna-sim --bin placement -- grid $(if $(FULL),--full)
 
 fuzz:
 	@cd tests/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \

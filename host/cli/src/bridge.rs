@@ -97,6 +97,13 @@ impl Cluster for Bridge {
     fn processes(&self, limit: usize) -> Vec<api::Process> {
         let Some(mut snapshot) = self.0.status() else { return Vec::new() };
         snapshot.processes.sort_by_key(|process| std::cmp::Reverse(process.age));
+        let named = |node: NodeId| {
+            if node == snapshot.node {
+                return snapshot.name.to_string();
+            }
+            let peer = snapshot.peers.iter().find(|peer| peer.status.node == node);
+            peer.map_or_else(|| node.to_string(), |peer| peer.status.name.to_string())
+        };
         let process = |status: &izna_node::ProcessStatus| api::Process {
             id: status.id.to_string(),
             app: status.app.to_string(),
@@ -106,6 +113,7 @@ impl Cluster for Bridge {
             age_ms: u64::try_from(status.age.as_millis()).unwrap_or(u64::MAX),
             steps: status.steps,
             hops: status.hops,
+            why: status.why.told(&named),
         };
         snapshot.processes.iter().take(limit).map(process).collect()
     }
@@ -222,13 +230,6 @@ fn obstacles(interface: &izna_runtime::Interface) -> Vec<String> {
 
 fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
     let c = &snapshot.counters;
-    let counter = |name, help, value| Metric {
-        name,
-        help,
-        kind: MetricKind::Counter,
-        labels: Vec::new(),
-        value,
-    };
     let gauge = |name, help, value: usize| {
         let value = value as u64;
         Metric { name, help, kind: MetricKind::Gauge, labels: Vec::new(), value }
@@ -279,6 +280,24 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         gauge("izna_cpu_permille", "Busy share of the cores", load.cpu_permille.into()),
         gauge("izna_queued", "Steps that run or wait to run", load.queued as usize),
     ]
+    .into_iter()
+    .chain(repairs(c))
+    .collect()
+}
+
+/// What repairs placement once a process waits.
+fn repairs(c: &izna_node::Counters) -> [Metric; 5] {
+    [
+        counter("izna_overloads", "Times that this node became overloaded", c.overloads),
+        counter("izna_pulls", "Askings of other nodes for work", c.pulls),
+        counter("izna_pulls_served", "Askings that got some", c.pulls_served),
+        counter("izna_given", "Queued processes given to nodes that asked", c.given),
+        counter("izna_tokens_used", "Processes handed to nodes that had asked", c.tokens_used),
+    ]
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
+    Metric { name, help, kind: MetricKind::Counter, labels: Vec::new(), value }
 }
 
 /// An error with its causes, in one sentence.

@@ -68,6 +68,9 @@ pub struct Config {
     pub dead_after: Duration,
     /// Without any sign of life for this long a node is forgotten.
     pub forget_after: Duration,
+    /// A node that owes an acknowledgement and gave none for this long is given nothing while there
+    /// are others: 2 ms and two ways there and back.
+    pub late_after: Duration,
     /// An unacknowledged delivery makes its target suspect after this long...
     pub suspect_after: Duration,
     /// ...and is drawn again after this long.
@@ -127,6 +130,7 @@ impl Config {
             probe_after: millis(1000),
             dead_after: millis(1000),
             forget_after: millis(3_600_000),
+            late_after: Duration::from_micros(2400),
             suspect_after: millis(20),
             acknowledge_timeout: millis(400),
             holding_interval: millis(100),

@@ -1,7 +1,7 @@
 //! The core itself: its state, its three doors, and the list of all that can wake it. What it does
 //! when woken is in the files beside: `gateway` (slots and replies), `steps` (run queue and steps),
-//! `migrate` (placement and deliveries), `peers` (beacons, links, app table), `recall` (cluster
-//! memory).
+//! `place` (where a process goes), `pull` (asking others for work), `migrate` (deliveries), `peers`
+//! (beacons, links, app table), `recall` (cluster memory).
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -16,6 +16,11 @@ use crate::{
     gateway::{Budget, Slot},
     memory::{Part, Requests},
     migrate::Recent,
+    placement::{
+        Candidates, DEMAND_US_FIRST, Explanation, MEMORY_FULL, Overload, Waiting, memory_wait_us,
+        network_wait_us,
+    },
+    pull::Pulls,
     table::Table,
     view::View,
 };
@@ -48,6 +53,13 @@ pub struct Core {
     pub(crate) deliveries: BTreeMap<u64, (NodeId, HeldId, Time)>,
     pub(crate) next_delivery: u64,
     pub(crate) recent: Recent,
+    pub(crate) pulls: Pulls,
+    /// Kept between decisions, so that none allocates.
+    pub(crate) candidates: Candidates<NodeId>,
+    pub(crate) inflow: Inflow,
+    pub(crate) overload: Overload,
+    /// The speed of the fastest node that is known.
+    pub(crate) fastest: f64,
 
     pub(crate) slots: BTreeMap<SlotId, Slot>,
     pub(crate) budget: Budget,
@@ -74,6 +86,10 @@ pub(crate) struct Held {
     /// The expected processor time of its next step, in microseconds, as counted in the core's
     /// work.
     pub(crate) demand_us: f64,
+    /// Moves since its last step, out of a run queue or instead of one.
+    pub(crate) queue_moves: u8,
+    /// Why it is where it is, or goes where it goes.
+    pub(crate) why: Explanation,
     /// Nodes that did not take it since it was last placed.
     pub(crate) tried: Vec<NodeId>,
     /// Since when no node could be found for it.
@@ -134,14 +150,37 @@ pub(crate) enum Timer {
     Memory(u64),
     /// Ask again for a component.
     Component(Digest),
+    /// Look whether to ask another node for work.
+    Pull,
+    /// An asking for work without an answer.
+    Asked(u64),
 }
 
-/// What a step of an unknown component is taken to need.
-pub(crate) const DEMAND_US_FIRST: f64 = 500.0;
-/// Shares of memory at which a node looks loaded, and at which it takes nothing new, in
-/// thousandths.
-const MEMORY_TIGHT: u16 = 800;
-const MEMORY_FULL: u16 = 950;
+/// The work that comes in: how much, smoothed over some beacons.
+#[derive(Debug, Default)]
+pub(crate) struct Inflow {
+    since: Time,
+    work_us: f64,
+    /// Processor seconds at speed one per second.
+    rate: f64,
+}
+
+/// How fast the inflow follows the latest beacon interval.
+const INFLOW_SMOOTHING: f64 = 0.3;
+
+impl Inflow {
+    pub(crate) fn add(&mut self, work_us: f64) {
+        self.work_us += work_us;
+    }
+
+    pub(crate) fn measure(&mut self, now: Time) {
+        let elapsed_us = now.since(self.since).as_micros() as f64;
+        if elapsed_us > 0.0 {
+            self.rate += INFLOW_SMOOTHING * (self.work_us / elapsed_us - self.rate);
+            (self.since, self.work_us) = (now, 0.0);
+        }
+    }
+}
 
 /// Numbers on the wire begin elsewhere in each incarnation, so that an answer to an earlier one is
 /// told from an answer to this one.
@@ -175,6 +214,11 @@ impl Core {
             deliveries: BTreeMap::new(),
             next_delivery: first_number(config.incarnation),
             recent: Recent::new(config.recent_max),
+            pulls: Pulls::default(),
+            candidates: Candidates::default(),
+            inflow: Inflow { since: now, ..Inflow::default() },
+            overload: Overload::default(),
+            fastest: 1.0,
             slots: BTreeMap::new(),
             budget: Budget::new(now),
             looked: now,
@@ -267,11 +311,13 @@ impl Core {
                 }
             }
             Message::Probe { load } => {
-                self.view.told_load(peer, load);
+                self.view.told_load(self.now, peer, load);
                 let load = self.load();
                 self.send(peer, Message::Alive { load });
             }
-            Message::Alive { load } => self.view.told_load(peer, load),
+            Message::Alive { load } => self.view.told_load(self.now, peer, load),
+            Message::Pull { load } => self.pull(peer, load),
+            Message::Pulled { load, given } => self.pulled(peer, load, given),
             // The shell's own: it should not have come here.
             Message::Hello(_)
             | Message::AskArtifact { .. }
@@ -296,6 +342,8 @@ impl Core {
                 Timer::Slot(slot) => self.slot_deadline(slot),
                 Timer::Memory(request) => self.recall_late(request),
                 Timer::Component(digest) => self.ask_again(digest),
+                Timer::Pull => self.ask_for_work(),
+                Timer::Asked(asking) => self.not_pulled(asking),
             }
         }
     }
@@ -323,29 +371,33 @@ impl Core {
     /// This node's load now.
     pub fn load(&self) -> Load {
         let cores = usize::from(self.config.cores.max(1));
-        let busy = self.running + self.sliced + self.queue.len();
-        let mean_us = if busy == 0 { 0.0 } else { self.work_us / busy as f64 };
-        let mut wait_us = 0.0;
-        if busy >= cores {
-            wait_us = (busy - cores + 1) as f64 * mean_us / cores as f64;
-        }
-        let memory = self.measured.memory_permille;
-        if memory > MEMORY_TIGHT {
-            let tight = f64::from(memory - MEMORY_TIGHT);
-            let left = f64::from(MEMORY_FULL.saturating_sub(memory).max(1));
-            wait_us += DEMAND_US_FIRST.max(mean_us) * tight / left;
-        }
+        let capacity = f64::from(self.measured.capacity_milli.max(1)) / 1000.0;
+        let waiting = self.waiting();
+        let mean_us = if waiting.queued == 0 { DEMAND_US_FIRST } else { waiting.mean_us() };
+        let (memory, network) = (self.measured.memory_permille, self.measured.network_permille);
+        let wait_us = waiting.wait_us(cores, capacity)
+            + memory_wait_us(memory, mean_us)
+            + network_wait_us(network, mean_us);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         Load {
+            at_us: u64::try_from(self.now.as_micros()).unwrap_or(0),
             wait_us: wait_us as u32,
-            idle: u16::try_from(cores.saturating_sub(busy)).unwrap_or(u16::MAX),
+            idle: u16::try_from(cores.saturating_sub(waiting.queued)).unwrap_or(u16::MAX),
             capacity_milli: self.measured.capacity_milli,
-            queued: u32::try_from(busy).unwrap_or(u32::MAX),
+            speed_milli: (capacity * 1000.0 / cores as f64) as u32,
+            queued: u32::try_from(waiting.queued).unwrap_or(u32::MAX),
+            inflow_milli: (self.inflow.rate * 1000.0) as u32,
             cpu_permille: self.measured.cpu_permille,
             memory_permille: memory,
-            network_permille: self.measured.network_permille,
+            network_permille: network,
             accepting: !self.draining && memory < MEMORY_FULL,
         }
+    }
+
+    /// What runs or waits for a core here.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let queued = self.running + self.sliced + self.queue.len();
+        Waiting { queued, work_us: self.work_us }
     }
 
     /// What happened so far.

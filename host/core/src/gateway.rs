@@ -195,7 +195,7 @@ impl Core {
 
     /// A process that ended at another node.
     pub(crate) fn finished(&mut self, peer: NodeId, finish: Finish) {
-        self.view.told_load(peer, finish.load);
+        self.view.told_load(self.now, peer, finish.load);
         let known = self.is_home(&finish.home)
             && self.slots.get(&finish.home.slot).is_some_and(|s| s.submission.id == finish.process);
         if known {

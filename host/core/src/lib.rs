@@ -22,7 +22,9 @@ mod life;
 mod memory;
 mod migrate;
 mod peers;
-mod placement;
+mod place;
+pub mod placement;
+mod pull;
 mod recall;
 #[cfg(feature = "sabotage")]
 mod sabotage;

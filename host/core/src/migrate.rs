@@ -1,31 +1,22 @@
-//! Migration: placing a process, delivering it, and taking one in. A source keeps a process until
-//! the target has accepted it; whatever else happens, it is drawn again.
+//! Migration: delivering a process, and taking one in. A source keeps a process until the target has
+//! accepted it; whatever else happens, it is placed again.
 
 use alloc::{
     collections::{BTreeSet, VecDeque},
-    format,
     vec::Vec,
 };
 
 use izna_proto::{
-    Delivery, DeliveryId, Digest, Failure, FailureKind, Finish, LEFT_MAX, Load, Message, NodeId,
-    Process, ProcessId, Refusal,
+    Delivery, DeliveryId, Digest, Finish, LEFT_MAX, Load, Message, NodeId, Process, ProcessId,
+    Refusal,
 };
-use rand::RngExt;
 
 use crate::{
     Core, Duration, HeldId, Output, Time,
-    core::{ComponentState, DEMAND_US_FIRST, Held, Place, Timer},
-    placement::{self, Candidates, Costs},
+    core::{ComponentState, Place, Timer},
+    view::Parcel,
 };
 
-/// A process leaves a node that could run it at most this often between two steps.
-const CHOICES_MAX: usize = 2;
-/// A process that this many nodes did not take waits a while before it is offered again.
-const TRIED_MAX: usize = 8;
-/// Moves that each step of a process allows it, beyond `hops_max`.
-#[expect(clippy::cast_possible_truncation, reason = "it is four")]
-const HOPS_PER_STEP: u32 = LEFT_MAX as u32;
 /// The longest time that a process is taken to have left.
 const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -68,92 +59,6 @@ impl Core {
         self.components.get(digest).is_some_and(|c| c.state == ComponentState::Ready)
     }
 
-    /// Decide where a process goes next, and send it there.
-    pub(crate) fn place(&mut self, id: HeldId) {
-        let Some(held) = self.held.get(&id) else { return };
-        if self.now >= held.deadline {
-            return self.expire(id);
-        }
-        let Some(entry) = held.process.entry() else { return };
-        let digest = entry.digest;
-        let here = self.is_ready(&digest);
-        let load = self.load();
-        let fresh = self.is_fresh(held);
-        // An idle core here beats all that others can offer.
-        if here && !self.draining && load.wait_us == 0 && !(fresh && self.is_full(&load)) {
-            return self.enqueue(id);
-        }
-        if held.process.hops >= self.hops_max(&held.process) {
-            return self.moved_enough(id, here, fresh);
-        }
-        let costs = self.costs(&digest);
-        let candidates = self.candidates(held, &digest, &costs, fresh);
-        let best = placement::best_us(&candidates.estimates);
-        if here {
-            let own = placement::here(&load, &costs);
-            let stays = best.is_none_or(|best| placement::stays(&own, best, &costs));
-            let may_leave = held.process.left.len() < CHOICES_MAX;
-            let sends_away = self.draining || (fresh && self.is_full(&load));
-            if !sends_away && (stays || !may_leave) {
-                return self.enqueue(id);
-            }
-        }
-        let unit = self.random.random::<f64>();
-        let drawn = placement::draw(&candidates.estimates, &costs, unit);
-        match drawn.and_then(|index| candidates.targets.get(index)) {
-            Some(target) => self.deliver(id, *target),
-            None => self.without_target(id, here, fresh),
-        }
-    }
-
-    /// How often a process may have moved by now: each step earns it a few moves, so that one with
-    /// many remote calls lives as long as its deadline lets it, and one that only moves does not.
-    fn hops_max(&self, process: &Process) -> u32 {
-        self.config.hops_max.saturating_add(process.steps.saturating_mul(HOPS_PER_STEP))
-    }
-
-    /// A process may not move any more.
-    fn moved_enough(&mut self, id: HeldId, here: bool, fresh: bool) {
-        if here {
-            return self.without_target(id, here, fresh);
-        }
-        let Some(held) = self.held.get(&id) else { return };
-        let Process { hops, steps, .. } = held.process;
-        let message = format!("the process has moved {hops} times for {steps} steps");
-        self.end(id, Err(Failure::new(FailureKind::Limit, message)));
-    }
-
-    /// No other node takes a process now.
-    fn without_target(&mut self, id: HeldId, here: bool, fresh: bool) {
-        let load = self.load();
-        if here && !(fresh && self.is_full(&load)) {
-            return self.enqueue(id);
-        }
-        let Some(held) = self.held.get(&id) else { return };
-        let Some(entry) = held.process.entry() else { return };
-        let anyone = here || !self.view.holders(&entry.digest).is_empty();
-        if fresh && anyone {
-            let message = "no node that could run it takes it now";
-            return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
-        }
-        let since = held.homeless.unwrap_or(self.now);
-        if !anyone && self.now.since(since) >= self.config.homeless_after {
-            let message = format!(
-                "no live node holds component {} of app {}",
-                entry.component, held.process.app
-            );
-            return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
-        }
-        let at = self.now + self.config.retry_interval;
-        if let Some(held) = self.held.get_mut(&id) {
-            held.place = Place::Homeless;
-            held.homeless = Some(since);
-            held.tried.clear();
-            held.process.left.clear();
-        }
-        self.arm(at, Timer::Retry(id));
-    }
-
     pub(crate) fn retry(&mut self, id: HeldId) {
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Homeless) => self.place(id),
@@ -162,70 +67,17 @@ impl Core {
         }
     }
 
-    /// Whether a process of which nothing has run is not taken any more.
-    fn is_full(&self, load: &Load) -> bool {
-        let wait_max = self.config.admit_wait_max.as_micros();
-        self.held.len() > self.config.admit_max || u128::from(load.wait_us) > wait_max
-    }
-
-    fn costs(&self, digest: &Digest) -> Costs {
-        let demand = self.components.get(digest).map(|component| component.demand_us);
-        Costs {
-            hop_us: self.config.hop_cost.as_secs_f64() * 1e6,
-            move_us: self.config.move_cost.as_secs_f64() * 1e6,
-            demand_us: demand.unwrap_or(DEMAND_US_FIRST),
-        }
-    }
-
-    fn candidates(
-        &self,
-        held: &Held,
-        digest: &Digest,
-        costs: &Costs,
-        fresh: bool,
-    ) -> Candidates<NodeId> {
-        let mut candidates = Candidates::new();
-        if held.tried.len() >= TRIED_MAX {
-            return candidates;
-        }
-        let wait_max = self.config.admit_wait_max.as_micros();
-        for peer in self.view.candidates(self.now, digest, &self.config) {
-            let been = held.process.left.contains(&peer.node) || held.tried.contains(&peer.node);
-            let full = fresh && u128::from(peer.load.wait_us) > wait_max;
-            if !been && !full {
-                candidates.push(peer.node, placement::there(&peer.load, peer.uncovered(), costs));
-            }
-        }
-        candidates
-    }
-
-    /// Offer queued processes to less loaded nodes, newest birth first: those would wait here the
-    /// longest.
-    pub(crate) fn offer_queued(&mut self) {
-        let count = placement::selection_max(self.queue.len());
-        let newest: Vec<HeldId> = self.queue.iter().rev().take(count).map(|(_, id)| *id).collect();
-        for id in newest {
-            self.dequeue(id);
-            self.place(id);
-            match self.held.get(&id).map(|held| &held.place) {
-                Some(Place::Queued) => break,
-                Some(Place::Leaving) => self.counters.offered += 1,
-                _ => {}
-            }
-        }
-    }
-
-    fn next_delivery(&mut self, id: HeldId, peer: NodeId) -> DeliveryId {
+    fn next_delivery(&mut self, id: HeldId, peer: NodeId, parcel: Parcel) -> DeliveryId {
         self.next_delivery += 1;
         let delivery = self.next_delivery;
         self.deliveries.insert(delivery, (peer, id, self.now));
-        self.view.delivering(self.now, peer, delivery);
+        self.view.delivering(self.now, peer, delivery, parcel);
         self.arm(self.now + self.config.acknowledge_timeout, Timer::Acknowledge(delivery));
         DeliveryId(delivery)
     }
 
-    fn deliver(&mut self, id: HeldId, target: NodeId) {
-        let delivery = self.next_delivery(id, target);
+    pub(crate) fn deliver(&mut self, id: HeldId, target: NodeId) {
+        let delivery = self.next_delivery(id, target, Parcel::Process);
         let (now, node) = (self.now, self.config.node);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.place = Place::Leaving;
@@ -237,9 +89,11 @@ impl Core {
         }
         process.age_us = micros(now.since(held.born));
         process.budget_us = micros(held.deadline.since(now));
+        let queue_moves = held.queue_moves;
         self.counters.deliveries += 1;
         let load = self.load();
-        self.send(target, Message::Deliver(Delivery { id: delivery, load, process }));
+        let delivery = Delivery { id: delivery, load, queue_moves, process };
+        self.send(target, Message::Deliver(delivery));
         #[cfg(feature = "sabotage")]
         if self.sabotaged(crate::Sabotage::ForgetBeforeAccepted) {
             self.release(id);
@@ -267,14 +121,14 @@ impl Core {
         }
         let (process, trail, outcome) =
             (held.process.id, held.process.trail.clone(), outcome.clone());
-        let delivery = self.next_delivery(id, home.node);
+        let delivery = self.next_delivery(id, home.node, Parcel::End);
         let load = self.load();
         let finish = Finish { id: delivery, load, process, home, outcome, trail };
         self.send(home.node, Message::Finish(finish));
     }
 
     pub(crate) fn accepted(&mut self, peer: NodeId, delivery: DeliveryId, load: Load) {
-        self.view.told_load(peer, load);
+        self.view.told_load(self.now, peer, load);
         let Some((id, sent)) = self.take_delivery(peer, delivery) else { return };
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Leaving) => {
@@ -296,7 +150,7 @@ impl Core {
         load: Load,
         refusal: Refusal,
     ) {
-        self.view.told_load(peer, load);
+        self.view.told_load(self.now, peer, load);
         let Some((id, _)) = self.take_delivery(peer, delivery) else { return };
         self.counters.refused_there += 1;
         if let Some(held) = self.held.get(&id) {
@@ -324,7 +178,7 @@ impl Core {
     /// A delivery that was not answered in time.
     pub(crate) fn unanswered(&mut self, delivery: u64) {
         if let Some((peer, id, _)) = self.deliveries.remove(&delivery) {
-            self.view.unanswered(peer, delivery);
+            self.view.unanswered(self.now, peer, delivery);
             self.unclear_delivery(id, peer);
         }
     }
@@ -350,7 +204,7 @@ impl Core {
 
     /// What an answer is about, and since when it was awaited.
     fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<(HeldId, Time)> {
-        self.view.answered(peer, delivery.0);
+        self.view.answered(self.now, peer, delivery.0);
         match self.deliveries.get(&delivery.0) {
             Some((target, id, sent)) if *target == peer => {
                 let (id, sent) = (*id, *sent);
@@ -385,7 +239,7 @@ impl Core {
 
     /// A process comes from another node.
     pub(crate) fn delivered(&mut self, peer: NodeId, delivery: Delivery) {
-        self.view.told_load(peer, delivery.load);
+        self.view.told_load(self.now, peer, delivery.load);
         if !self.view.peer(peer).is_some_and(|peer| peer.linked) {
             // There is no link to say yes or no on: taken, it would be here and there.
             self.counters.unanswerable += 1;
@@ -411,8 +265,11 @@ impl Core {
         let born = self.now - Duration::from_micros(process.age_us).min(BUDGET_MAX);
         let deadline = self.now + Duration::from_micros(process.budget_us).min(BUDGET_MAX);
         let id = self.hold(process, born, deadline);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.queue_moves = delivery.queue_moves;
+        }
         // Placed before the answer goes out, so that the load in it counts the newcomer.
-        self.place(id);
+        self.place_arrival(id);
         if matches!(self.held.get(&id).map(|held| &held.place), Some(Place::Leaving)) {
             self.counters.bounced += 1;
         }

@@ -7,7 +7,8 @@ use rand::RngExt;
 
 use crate::{
     Core, Duration, Note, Output,
-    core::{Component, ComponentState, DEMAND_US_FIRST, Timer},
+    core::{Component, ComponentState, Timer},
+    placement::{self, DEMAND_US_FIRST},
     view::{Check, inventory_sum},
 };
 
@@ -18,6 +19,8 @@ impl Core {
     /// Send a beacon, and do what is done at its pace.
     pub(crate) fn beacon(&mut self) {
         self.sequence += 1;
+        self.inflow.measure(self.now);
+        self.compare();
         let beacon = Beacon {
             node: self.config.node,
             incarnation: self.config.incarnation,
@@ -40,6 +43,22 @@ impl Core {
             }
         }
         self.offer_queued();
+    }
+
+    /// How this node stands among the others.
+    fn compare(&mut self) {
+        let loads = self.view.peers().iter().filter(|peer| peer.linked);
+        let loads = loads.map(|peer| peer.belief.load());
+        let (mut fastest, mut least_us) = (0.0, f64::INFINITY);
+        for load in loads {
+            fastest = f64::max(fastest, placement::speed(load));
+            least_us = least_us.min(f64::from(load.wait_us));
+        }
+        self.fastest = fastest;
+        let (wait_us, mean_us) = (f64::from(self.load().wait_us), self.waiting().mean_us());
+        let was = self.overload.is_on();
+        let is = least_us.is_finite() && self.overload.update(wait_us, least_us, mean_us);
+        self.counters.overloads += u64::from(is && !was);
     }
 
     pub(crate) fn heard(&mut self, beacon: &Beacon) {
@@ -85,6 +104,7 @@ impl Core {
         }
         let unclear = self.view.link_down(peer);
         self.lose(peer, unclear);
+        self.asked_is_gone(peer);
     }
 
     /// What was on its way to a node, or asked of it, will not be answered.

@@ -7,6 +7,7 @@ use izna_proto::{Load, NodeId, ProcessId, TableEntry};
 use crate::{
     Core, Duration, HeldId,
     core::{Held, Place},
+    placement::Explanation,
     view::{Peer, PeerState},
 };
 
@@ -37,8 +38,18 @@ pub struct Counters {
     pub migration_us: u64,
     /// Processes taken in from other nodes.
     pub arrivals: u64,
-    /// Of them, those that were sent on at once.
+    /// Of them, those that were sent on at once, because another node was markedly better.
     pub bounced: u64,
+    /// Times that this node became overloaded: its wait is markedly longer than another's.
+    pub overloads: u64,
+    /// Processes handed to a node that had asked before they came.
+    pub tokens_used: u64,
+    /// Askings of other nodes for work.
+    pub pulls: u64,
+    /// Of them, those that got some.
+    pub pulls_served: u64,
+    /// Queued processes given to nodes that asked.
+    pub given: u64,
     /// Queued processes that were offered to other nodes and left.
     pub offered: u64,
     /// Deliveries refused here.
@@ -109,6 +120,8 @@ pub struct ProcessStatus {
     pub entries: usize,
     /// The gateway's node.
     pub home: NodeId,
+    /// Why it is where it is, or goes where it goes.
+    pub why: Explanation,
 }
 
 /// Where a held process is.
@@ -186,7 +199,7 @@ impl Core {
             name: peer.name.clone(),
             incarnation: peer.incarnation,
             state: peer.state(self.now, &self.config),
-            load: peer.load,
+            load: *peer.belief.load(),
             holds: peer.holds_count(),
             silent: self.now.since(peer.heard),
             outstanding: peer.outstanding.len(),
@@ -219,6 +232,7 @@ impl Core {
             hops: process.hops,
             entries: process.entries.len(),
             home: process.home.node,
+            why: held.why,
         }
     }
 
@@ -262,6 +276,11 @@ impl Core {
     /// The bytes of cluster memory kept here.
     pub fn memory_bytes(&self) -> usize {
         self.part.bytes()
+    }
+
+    /// Whether the wait here was markedly longer than elsewhere at the last beacon.
+    pub fn is_overloaded(&self) -> bool {
+        self.overload.is_on()
     }
 
     /// Whether the node takes nothing new.

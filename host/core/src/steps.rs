@@ -7,8 +7,9 @@ use izna_proto::{App, Failure, FailureKind, Limits, Outcome, Process, StepEnd, T
 
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
-    core::{DEMAND_US_FIRST, Held, Place, Timer},
+    core::{Held, Place, Timer},
     life::{self, Next, unknown_revision},
+    placement::{DEMAND_US_FIRST, Explanation},
 };
 
 /// How fast the demand of a component follows its latest steps.
@@ -20,8 +21,18 @@ impl Core {
         self.next_held += 1;
         let id = HeldId(self.next_held);
         let (place, tried) = (Place::Homeless, Vec::new());
-        let (demand_us, homeless, copied) = (0.0, None, false);
-        let held = Held { process, born, deadline, place, demand_us, tried, homeless, copied };
+        let held = Held {
+            process,
+            born,
+            deadline,
+            place,
+            demand_us: 0.0,
+            queue_moves: 0,
+            why: Explanation::default(),
+            tried,
+            homeless: None,
+            copied: false,
+        };
         self.held.insert(id, held);
         self.arm(deadline, Timer::Expire(id));
         id
@@ -48,6 +59,7 @@ impl Core {
         held.homeless = None;
         held.tried.clear();
         self.work_us += held.demand_us;
+        self.inflow.add(held.demand_us);
         self.queue.insert((held.born, id));
     }
 
@@ -148,6 +160,7 @@ impl Core {
         process.steps += 1;
         process.left.clear();
         held.tried.clear();
+        held.queue_moves = 0;
         if process.trail.len() < TRAIL_MAX {
             process.trail.push(self.config.node);
         }
@@ -168,6 +181,7 @@ impl Core {
                 None => self.place(id),
             },
         }
+        self.ask_for_work();
     }
 
     fn over_limit(&self, id: HeldId) -> Option<Failure> {

@@ -9,7 +9,7 @@ use alloc::{
 
 use izna_proto::{Beacon, Digest, Load, NodeId};
 
-use crate::{Config, Duration, Time};
+use crate::{Config, Duration, Time, placement::Belief};
 
 /// One other node.
 #[derive(Debug)]
@@ -18,7 +18,8 @@ pub(crate) struct Peer {
     pub(crate) name: Arc<str>,
     pub(crate) incarnation: u64,
     sequence: u64,
-    pub(crate) load: Load,
+    /// Its load as last told, and what was sent to it since.
+    pub(crate) belief: Belief,
     /// When a beacon or any message last came from it.
     pub(crate) heard: Time,
     /// The own link is up, to the incarnation that is believed in.
@@ -32,10 +33,17 @@ pub(crate) struct Peer {
     /// The sum of its app table, as its last beacon told.
     pub(crate) table: u64,
     /// Deliveries to it that it has not answered, oldest first.
-    pub(crate) outstanding: BTreeMap<u64, Time>,
+    pub(crate) outstanding: BTreeMap<u64, (Time, Parcel)>,
     /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
     suspect: bool,
     probed: Option<Time>,
+}
+
+/// What a delivery carries: a process adds to its target's load, the end of one does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parcel {
+    Process,
+    End,
 }
 
 /// What a beacon calls for.
@@ -123,6 +131,7 @@ impl View {
             peer.incarnation = beacon.incarnation;
             peer.inventory = 0;
             peer.suspect = false;
+            peer.belief.restarted(now);
         }
         if restarted {
             (peer.linked, peer.connecting) = (false, false);
@@ -133,7 +142,7 @@ impl View {
         if !peer.suspect {
             peer.probed = None;
         }
-        peer.load = beacon.load;
+        peer.belief.told(now, beacon.load);
         peer.table = beacon.table;
         let connect = !peer.linked && !peer.connecting;
         peer.connecting |= connect;
@@ -166,6 +175,7 @@ impl View {
         let Some(peer) = self.add(now, node, peers_max) else { return false };
         if incarnation > peer.incarnation {
             (peer.incarnation, peer.sequence) = (incarnation, 0);
+            peer.belief.restarted(now);
         }
         peer.name = name;
         peer.linked = incarnation == peer.incarnation;
@@ -181,6 +191,7 @@ impl View {
     pub(crate) fn link_down(&mut self, node: NodeId) -> Vec<u64> {
         let Some(peer) = self.peer_mut(node) else { return Vec::new() };
         (peer.linked, peer.connecting) = (false, false);
+        peer.belief.forgiven();
         core::mem::take(&mut peer.outstanding).into_keys().collect()
     }
 
@@ -193,10 +204,10 @@ impl View {
         }
     }
 
-    /// A load that came with a message: newer than any beacon's.
-    pub(crate) fn told_load(&mut self, node: NodeId, load: Load) {
+    /// A load that came with a message.
+    pub(crate) fn told_load(&mut self, now: Time, node: NodeId, load: Load) {
         if let Some(peer) = self.peer_mut(node) {
-            peer.load = load;
+            peer.belief.told(now, load);
         }
     }
 
@@ -207,22 +218,27 @@ impl View {
         connect
     }
 
-    pub(crate) fn delivering(&mut self, now: Time, node: NodeId, delivery: u64) {
+    pub(crate) fn delivering(&mut self, now: Time, node: NodeId, delivery: u64, parcel: Parcel) {
         if let Some(peer) = self.peer_mut(node) {
-            peer.outstanding.insert(delivery, now);
+            peer.outstanding.insert(delivery, (now, parcel));
+            if parcel == Parcel::Process {
+                peer.belief.sent(now);
+            }
         }
     }
 
-    pub(crate) fn answered(&mut self, node: NodeId, delivery: u64) {
-        if let Some(peer) = self.peer_mut(node) {
-            peer.outstanding.remove(&delivery);
+    pub(crate) fn answered(&mut self, now: Time, node: NodeId, delivery: u64) {
+        if let Some(peer) = self.peer_mut(node)
+            && let Some((_, Parcel::Process)) = peer.outstanding.remove(&delivery)
+        {
+            peer.belief.answered(now);
         }
     }
 
     /// A node did not answer a delivery in time.
-    pub(crate) fn unanswered(&mut self, node: NodeId, delivery: u64) {
+    pub(crate) fn unanswered(&mut self, now: Time, node: NodeId, delivery: u64) {
+        self.answered(now, node, delivery);
         if let Some(peer) = self.peer_mut(node) {
-            peer.outstanding.remove(&delivery);
             peer.suspect = true;
         }
     }
@@ -328,7 +344,7 @@ impl Peer {
             name: Arc::from(""),
             incarnation: 0,
             sequence: 0,
-            load: Load::default(),
+            belief: Belief::new(Load::default(), now),
             heard: now,
             linked: false,
             connecting: false,
@@ -349,20 +365,19 @@ impl Peer {
             return PeerState::Unlinked;
         }
         let late = self.outstanding.values().next();
-        let late = late.is_some_and(|sent| now.since(*sent) > config.suspect_after);
+        let late = late.is_some_and(|(sent, _)| now.since(*sent) > config.suspect_after);
         if late || self.suspect || now.since(self.heard) > config.silent_after {
             return PeerState::Avoided;
         }
-        if self.load.accepting { PeerState::Live } else { PeerState::Closed }
+        if self.belief.load().accepting { PeerState::Live } else { PeerState::Closed }
     }
 
     pub(crate) fn holds_count(&self) -> usize {
         self.holds.len()
     }
 
-    /// Deliveries that its last told load cannot cover.
-    pub(crate) fn uncovered(&self) -> u32 {
-        u32::try_from(self.outstanding.len()).unwrap_or(u32::MAX)
+    pub(crate) fn holds(&self, digest: &Digest) -> bool {
+        self.holds.contains(digest)
     }
 }
 
@@ -430,10 +445,10 @@ mod tests {
     #[test]
     fn an_unanswered_delivery_makes_suspect() {
         let mut view = linked();
-        view.delivering(at(0), NodeId(7), 1);
+        view.delivering(at(0), NodeId(7), 1, Parcel::Process);
         assert_eq!(live(&view, at(10)), 1);
         assert_eq!(live(&view, at(30)), 0);
-        view.answered(NodeId(7), 1);
+        view.answered(at(30), NodeId(7), 1);
         assert_eq!(live(&view, at(30)), 1);
     }
 

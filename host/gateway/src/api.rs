@@ -192,6 +192,9 @@ pub struct Process {
     pub steps: u32,
     /// How often it has migrated.
     pub hops: u32,
+    /// Why it is where it is, or goes where it goes: the last decision, in figures.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// A component that a node took.

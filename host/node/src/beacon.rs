@@ -164,7 +164,7 @@ mod tests {
         let other_cluster = Seal::new(&[7; 32], ClusterId(8)).seal(&beacon());
         assert_eq!(seal().open(&other_cluster), Err(Refused::Cluster(ClusterId(8))));
         for foreign in
-            [&b""[..], b"IZB1", b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n"]
+            [&b""[..], b"IZB2", b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n"]
         {
             assert_eq!(seal().open(foreign), Err(Refused::Foreign));
         }

@@ -260,7 +260,14 @@ mod tests {
 
     fn hello(node: u64, incarnation: u64) -> Hello {
         let (cluster, name) = (izna_proto::ClusterId(1), String::new());
-        Hello { protocol: 1, cluster, node: NodeId(node), incarnation, name, peer_port: 1 }
+        Hello {
+            protocol: izna_proto::PROTOCOL,
+            cluster,
+            node: NodeId(node),
+            incarnation,
+            name,
+            peer_port: 1,
+        }
     }
 
     /// If this fails, strangers can use up the node's sockets.

@@ -376,7 +376,14 @@ mod tests {
         let (here, there) = duplex(64);
         let cluster = izna_proto::ClusterId(1);
         let (node, name) = (NodeId(1), "one".to_string());
-        let hello = Hello { protocol: 1, cluster, node, incarnation: 1, name, peer_port: 1 };
+        let hello = Hello {
+            protocol: izna_proto::PROTOCOL,
+            cluster,
+            node,
+            incarnation: 1,
+            name,
+            peer_port: 1,
+        };
         let link = Arc::new(Link::new(Box::new(here)));
         assert!(links.is_up(NodeId(1), attempt, link, Arc::new(hello)));
         there

@@ -7,7 +7,7 @@
 use crate::{Error, Load, NodeId, Reader, Wire, Writer};
 
 /// What every beacon begins with: a name and the version of the format.
-pub const BEACON_MAGIC: [u8; 4] = *b"IZB1";
+pub const BEACON_MAGIC: [u8; 4] = *b"IZB2";
 /// Magic and cluster id: what may be looked at before the tag is checked.
 pub const BEACON_HEADER_BYTES: usize = 12;
 /// The tag at the end: HMAC-SHA256 under the cluster's beacon key, cut to 16 bytes.

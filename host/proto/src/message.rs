@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The version of the messages. Nodes of other versions are told so and not talked to.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// The most components, apps or processes that one message lists.
 const LIST_MAX: usize = 65_536;
@@ -105,6 +105,18 @@ pub enum Message {
     },
     /// Where the speaker hears nodes by unicast: how nodes find each other without multicast.
     Peers(Vec<PeerAddress>),
+    /// "I have an idle core: give me of what waits with you, now or in a moment."
+    Pull {
+        /// The speaker's load.
+        load: Load,
+    },
+    /// What came of it.
+    Pulled {
+        /// The speaker's load without what it gave.
+        load: Load,
+        /// How many processes are on their way.
+        given: u16,
+    },
 }
 
 /// Who speaks on a link. What the certificate says is what counts; this must agree with it.
@@ -140,6 +152,9 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// The source's load without it.
     pub load: Load,
+    /// Its moves since its last step, with this one, that were not to place it first: passed on at
+    /// arrival, or taken out of a run queue.
+    pub queue_moves: u8,
     /// The process.
     pub process: Process,
 }
@@ -292,6 +307,8 @@ mod sort {
     pub(super) const PROBE: u8 = 14;
     pub(super) const ALIVE: u8 = 15;
     pub(super) const PEERS: u8 = 16;
+    pub(super) const PULL: u8 = 17;
+    pub(super) const PULLED: u8 = 18;
 }
 
 /// Begin a message: its sort, then `values` values.
@@ -314,9 +331,10 @@ impl Wire for Message {
                 hello.write(w);
             }
             Self::Deliver(delivery) => {
-                begin(w, sort::DELIVER, 3);
+                begin(w, sort::DELIVER, 4);
                 delivery.id.write(w);
                 delivery.load.write(w);
+                w.unsigned(delivery.queue_moves);
                 delivery.process.write(w);
             }
             Self::Finish(finish) => {
@@ -374,6 +392,15 @@ impl Wire for Message {
                 load.write(w);
             }
             Self::Peers(peers) => write_list(w, sort::PEERS, peers),
+            Self::Pull { load } => {
+                begin(w, sort::PULL, 1);
+                load.write(w);
+            }
+            Self::Pulled { load, given } => {
+                begin(w, sort::PULLED, 2);
+                load.write(w);
+                w.unsigned(*given);
+            }
         }
     }
 
@@ -385,9 +412,10 @@ impl Wire for Message {
         let sort = r.narrow::<u8>()?;
         let message = match (sort, values) {
             (sort::HELLO, 1) => Self::Hello(Hello::read(r)?),
-            (sort::DELIVER, 3) => Self::Deliver(Delivery {
+            (sort::DELIVER, 4) => Self::Deliver(Delivery {
                 id: DeliveryId::read(r)?,
                 load: Load::read(r)?,
+                queue_moves: r.narrow()?,
                 process: Process::read(r)?,
             }),
             (sort::FINISH, 1) => Self::Finish(Finish::read(r)?),
@@ -439,6 +467,8 @@ impl Wire for Message {
             (sort::PROBE, 1) => Self::Probe { load: Load::read(r)? },
             (sort::ALIVE, 1) => Self::Alive { load: Load::read(r)? },
             (sort::PEERS, 1) => Self::Peers(r.list(LIST_MAX)?),
+            (sort::PULL, 1) => Self::Pull { load: Load::read(r)? },
+            (sort::PULLED, 2) => Self::Pulled { load: Load::read(r)?, given: r.narrow()? },
             _ => return Err(Error::Shape { at, expected: "a message of this protocol" }),
         };
         r.leave();

@@ -63,7 +63,7 @@ fn udp(address: SocketAddr) {
         let _ = socket.send_to(bytes, address);
         // What a beacon begins with, and then not.
         let _ =
-            socket.send_to(&[b"IZB1", &noise(seed as u64 + 99, 60 + seed)[..]].concat(), address);
+            socket.send_to(&[b"IZB2", &noise(seed as u64 + 99, 60 + seed)[..]].concat(), address);
     }
 }
 

@@ -42,7 +42,8 @@ fn add<T: Wire>(samples: &mut Vec<Sample>, rule: &'static str, values: Vec<(&str
 fn links() -> Vec<(&'static str, Message)> {
     let (delivery, load) = (DeliveryId(300), busy());
     let refused = |refusal| Message::Refused { delivery, load, refusal };
-    let deliver = |process| Message::Deliver(Delivery { id: delivery, load, process });
+    let deliver =
+        |process| Message::Deliver(Delivery { id: delivery, load, queue_moves: 1, process });
     let held = |slot, process| Held { slot: SlotId(slot), process: ProcessId(process) };
     let peer = |node, address: &str| {
         let address = address.parse().ok();
@@ -67,6 +68,9 @@ fn links() -> Vec<(&'static str, Message)> {
         ("holding", Message::Holding(vec![held(7, PROCESS), held(u64::MAX, u128::MAX)])),
         ("probe", Message::Probe { load }),
         ("alive", Message::Alive { load }),
+        ("pull", Message::Pull { load: Load { idle: 2, ..load } }),
+        ("pulled", Message::Pulled { load, given: 3 }),
+        ("pulled-nothing", Message::Pulled { load: Load::default(), given: 0 }),
         ("peers", Message::Peers(peers)),
     ]
 }
@@ -186,10 +190,13 @@ fn digest(first: u8) -> Digest {
 
 fn busy() -> Load {
     Load {
+        at_us: 86_400_000_000,
         wait_us: 1500,
         idle: 0,
         capacity_milli: 4000,
+        speed_milli: 1000,
         queued: 12,
+        inflow_milli: 3650,
         cpu_permille: 930,
         memory_permille: 410,
         network_permille: 20,
@@ -199,10 +206,13 @@ fn busy() -> Load {
 
 fn most() -> Load {
     Load {
+        at_us: u64::MAX,
         wait_us: u32::MAX,
         idle: u16::MAX,
         capacity_milli: u32::MAX,
+        speed_milli: u32::MAX,
         queued: u32::MAX,
+        inflow_milli: u32::MAX,
         cpu_permille: u16::MAX,
         memory_permille: u16::MAX,
         network_permille: u16::MAX,

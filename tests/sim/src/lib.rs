@@ -25,6 +25,7 @@ mod faults;
 mod network;
 mod node;
 mod options;
+pub mod placement;
 mod program;
 mod report;
 #[cfg(feature = "sabotage")]

@@ -45,6 +45,10 @@ pub const SOMETIMES: &[&str] = &[
     "pause",
     "process expired",
     "process orphaned",
+    "overload",
+    "pull served",
+    "pull unserved",
+    "queued process given",
     "queued process offered",
     "refused: component",
     "refused: draining",
@@ -58,6 +62,7 @@ pub const SOMETIMES: &[&str] = &[
     "reply: result",
     "reply: unavailable",
     "step sliced",
+    "token used",
     "undeploy",
 ];
 
@@ -85,7 +90,12 @@ impl Seen {
         self.count_many("migration", counters.migrations);
         self.count_many("process expired", counters.expired);
         self.count_many("process orphaned", counters.orphans);
+        self.count_many("overload", counters.overloads);
+        self.count_many("pull served", counters.pulls_served);
+        self.count_many("pull unserved", counters.pulls - counters.pulls_served);
+        self.count_many("queued process given", counters.given);
         self.count_many("queued process offered", counters.offered);
+        self.count_many("token used", counters.tokens_used);
         self.count_many("step", counters.steps);
     }
 

@@ -21,6 +21,9 @@ pub(crate) struct Processes {
     /// How many to list at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// Tell for each why it is where it is: the last decision, in figures
+    #[arg(long)]
+    why: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -96,8 +99,13 @@ pub(crate) fn processes(context: &Context, arguments: &Processes) -> Result<(), 
             process.hops.to_string(),
         ]
     };
-    let rows: Vec<_> = processes.iter().map(row).collect();
-    let titles = ["PROCESS", "APP", "COMPONENT", "FUNCTION", "STATE", "AGE", "STEPS", "HOPS"];
+    let mut rows: Vec<_> = processes.iter().map(row).collect();
+    let mut titles =
+        vec!["PROCESS", "APP", "COMPONENT", "FUNCTION", "STATE", "AGE", "STEPS", "HOPS"];
+    if arguments.why {
+        titles.push("WHY");
+        rows.iter_mut().zip(&processes).for_each(|(row, process)| row.push(process.why.clone()));
+    }
     output::text(&table(&titles, &rows))
 }
 

@@ -83,6 +83,11 @@ impl Machine {
                 self.printed += &print::status(core);
                 return;
             }
+            "why" => {
+                let core = self.core.as_ref().unwrap();
+                self.printed += &print::why(core);
+                return;
+            }
             _ => {}
         }
         let input = self.read(&mut words);
@@ -110,8 +115,16 @@ impl Machine {
 
     fn text(&self, output: &Output) -> Option<String> {
         let text = print::output(output);
-        let noise =
-            ["beacon", "ask-inventory", "table-summary", "inventory", "holding", "store", "joined"];
+        let noise = [
+            "beacon",
+            "ask-inventory",
+            "table-summary",
+            "inventory",
+            "holding",
+            "store",
+            "joined",
+            "pull",
+        ];
         let noisy = noise.iter().find(|noise| print::is(&text, noise));
         let shown = noisy.is_none_or(|noise| self.show.iter().any(|shown| shown == noise));
         shown.then_some(text)
@@ -253,6 +266,7 @@ fn set(config: &mut Config, setting: &str, value: u64) {
         "memory_requests_max" => config.memory_requests_max = count,
         "beacon_interval" => config.beacon_interval = millis,
         "silent_after" => config.silent_after = millis,
+        "acknowledge_timeout" => config.acknowledge_timeout = millis,
         "probe_after" => config.probe_after = millis,
         "lost_after" => config.lost_after = millis,
         "retain_revision" => config.retain_revision = millis,

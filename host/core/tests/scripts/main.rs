@@ -16,6 +16,7 @@ mod migration;
 mod peers;
 mod placement;
 mod print;
+mod pull;
 mod queue;
 mod table;
 mod words;

@@ -204,7 +204,8 @@ fn a_process_does_not_go_back_to_where_it_was() {
          1 join 3 a
          2 submit 1 a.f
          3 from 2 deliver #1 2 a.f left 2
-         4 from 2 deliver #2 3 a.f left 2,4",
+         4 from 2 deliver #2 3 a.f left 2,4
+         5 from 2 deliver #3 4 a.f left 4",
         expect![[r#"
             0 deploy app a@all
               hold a from -
@@ -214,10 +215,137 @@ fn a_process_does_not_go_back_to_where_it_was() {
             2 submit 1 a.f
               run h1 p1 a.f start ii
             3 from 2 deliver #1 2 a.f left 2
-              -> 3 deliver #1 p2.0 a hops 2 steps 0 left 2,1
-              -> 2 accepted #1 wait 500
+              -> 2 accepted #1 wait 1000
             4 from 2 deliver #2 3 a.f left 2,4
+              -> 3 deliver #1 p3.0 a hops 2 steps 0 left 2,4,1
               -> 2 accepted #2 wait 1000
+            5 from 2 deliver #3 4 a.f left 4
+              -> 2 deliver #2 p4.0 a hops 2 steps 0 left 4,1
+              -> 2 accepted #3 wait 1000
+        "#]],
+    );
+}
+
+/// If this fails, a process is passed on for ever, each time for a good reason.
+#[test]
+fn a_process_is_passed_on_twice_at_most() {
+    check(
+        "0 deploy app a@all
+         1 ready a
+         1 join 2 a
+         1 join 3 a
+         2 submit 1 a.f
+         2 submit 2 a.f
+         3 from 2 deliver #1 3 a.f left 2 queue-moves 1
+         4 from 2 deliver #2 4 a.f left 2 queue-moves 2
+         5 from 2 deliver #3 5 a.f left 4,5,6 queue-moves 1
+         6 why",
+        expect![[r#"
+            0 deploy app a@all
+              hold a from -
+            1 ready a
+            1 join 2 a
+            1 join 3 a
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+            2 submit 2 a.f
+              -> 2 deliver #1 p2.0 a hops 1 steps 0 left 1
+            3 from 2 deliver #1 3 a.f left 2 queue-moves 1
+              -> 2 accepted #1 wait 1000
+            4 from 2 deliver #2 4 a.f left 2 queue-moves 2
+              -> 2 accepted #2 wait 1500
+            5 from 2 deliver #3 5 a.f left 4,5,6 queue-moves 1
+              -> 2 accepted #3 wait 2000
+            6 why
+              p1: a core here was idle
+                  here 500 us
+              p2: drawn among the others
+                  here 1000 us
+                  2 others, best 2 630 us, 3 630 us
+                  drew 0.382: 2
+              p3: no other node is markedly better
+                  here 1000 us
+                  1 others, best 3 630 us
+              p4: it has moved as often as it may
+                  here 1500 us
+                  1 others, best 3 630 us
+              p5: it has moved as often as it may
+                  here 2000 us
+                  1 others, best 3 630 us
+        "#]],
+    );
+}
+
+/// If this fails, a decision cannot be explained: who else there was, what was expected, what was
+/// drawn.
+#[test]
+fn decisions_explain_themselves() {
+    check(
+        "0 deploy app a@all b@2,3
+         1 ready a
+         1 join 2 a,b wait 300
+         1 join 3 a,b wait 100
+         2 submit 1 a.f
+         2 submit 2 a.f
+         2 submit 3 b.f
+         2 submit 4 a.f
+         3 why",
+        expect![[r#"
+            0 deploy app a@all b@2,3
+              hold a from -
+            1 ready a
+            1 join 2 a,b wait 300
+            1 join 3 a,b wait 100
+            2 submit 1 a.f
+              run h1 p1 a.f start ii
+            2 submit 2 a.f
+            2 submit 3 b.f
+              -> 3 deliver #1 p3.0 b hops 1 steps 0 left 1
+            2 submit 4 a.f
+              -> 2 deliver #2 p4.0 a hops 1 steps 0 left 1
+            3 why
+              p1: a core here was idle
+                  here 500 us
+              p2: no other node is markedly better
+                  here 1000 us
+                  2 others, best 3 730 us, 2 930 us
+              p3: drawn among the others
+                  2 others, best 3 730 us, 2 930 us
+                  drew 0.382: 3
+              p4: drawn among the others
+                  here 1500 us
+                  2 others, best 2 930 us, 3 1230 us
+                  drew 0.360: 2
+        "#]],
+    );
+}
+
+/// If this fails, an idle slow core keeps what a much faster one would have done long before.
+#[test]
+fn an_idle_core_keeps_a_process_unless_another_is_much_faster() {
+    check(
+        "set beacon_interval 100
+         0 deploy app a@all
+         1 ready a
+         1 join 2 a speed 1200
+         150 beacon 2 speed 1200
+         200 submit 1 a.f
+         250 done 1 x
+         300 beacon 2 speed 9000
+         450 submit 2 a.f",
+        expect![[r#"
+            0 deploy app a@all
+              hold a from -
+            1 ready a
+            1 join 2 a speed 1200
+            150 beacon 2 speed 1200
+            200 submit 1 a.f
+              run h1 p1 a.f start ii
+            250 done 1 x
+              reply p1 ok x by 1
+            300 beacon 2 speed 9000
+            450 submit 2 a.f
+              -> 2 deliver #1 p2.0 a hops 1 steps 0 left 1
         "#]],
     );
 }

@@ -108,6 +108,8 @@ fn said(message: &Message) -> String {
         }
         Message::Probe { .. } => String::from("probe"),
         Message::Alive { .. } => String::from("alive"),
+        Message::Pull { load } => format!("pull idle {}", load.idle),
+        Message::Pulled { given, .. } => format!("pulled {given}"),
         other => format!("{other:?}"),
     }
 }
@@ -181,4 +183,13 @@ pub(crate) fn status(core: &Core) -> String {
         lines.push(String::from("  nothing"));
     }
     lines.join("\n") + "\n"
+}
+
+/// Why each process is where it is, or goes where it goes.
+pub(crate) fn why(core: &Core) -> String {
+    let line = |process: izna_core::ProcessStatus| {
+        let why = process.why.told(|node| node.0.to_string()).replace("; ", "\n      ");
+        format!("  p{}: {why}\n", process.id.0)
+    };
+    core.processes().map(line).collect()
 }

@@ -97,6 +97,8 @@ impl<'a> Words<'a> {
         Load {
             wait_us: u32::try_from(wait_us).unwrap(),
             idle: u16::try_from(idle).unwrap(),
+            at_us: self.option("at").unwrap_or(0),
+            speed_milli: u32::try_from(self.option("speed").unwrap_or(0)).unwrap(),
             accepting: !self.flag("closed"),
             ..idle_load()
         }
@@ -189,6 +191,11 @@ impl<'a> Words<'a> {
             },
             "probe" => Message::Probe { load: self.load() },
             "alive" => Message::Alive { load: self.load() },
+            "pull" => Message::Pull { load: self.load() },
+            "pulled" => {
+                let given = u16::try_from(self.number()).unwrap();
+                Message::Pulled { load: self.load(), given }
+            }
             other => panic!("no such message: {other}"),
         }
     }
@@ -238,7 +245,8 @@ impl<'a> Words<'a> {
             left: self.nodes("left"),
             active: 0,
         };
-        Delivery { id, load: self.load(), process }
+        let queue_moves = u8::try_from(self.option("queue-moves").unwrap_or(0)).unwrap();
+        Delivery { id, load: self.load(), queue_moves, process }
     }
 
     /// `#7 3 value`, with `incarnation` of the gateway.

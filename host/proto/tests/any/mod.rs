@@ -44,16 +44,23 @@ pub(crate) fn digest() -> impl Strategy<Value = Digest> {
 
 pub(crate) fn load() -> impl Strategy<Value = Load> {
     let small = (any::<u16>(), any::<u16>(), any::<u16>(), any::<u16>(), any::<bool>());
-    (any::<u32>(), any::<u32>(), any::<u32>(), small).prop_map(
-        |(wait_us, capacity_milli, queued, (idle, cpu, memory, network, accepting))| Load {
-            wait_us,
-            idle,
-            capacity_milli,
-            queued,
-            cpu_permille: cpu,
-            memory_permille: memory,
-            network_permille: network,
-            accepting,
+    let work = (any::<u32>(), any::<u32>(), any::<u32>());
+    (any::<u64>(), (any::<u32>(), any::<u32>()), work, small).prop_map(
+        |(at_us, (wait_us, queued), (capacity_milli, speed_milli, inflow_milli), small)| {
+            let (idle, cpu, memory, network, accepting) = small;
+            Load {
+                at_us,
+                wait_us,
+                idle,
+                capacity_milli,
+                speed_milli,
+                queued,
+                inflow_milli,
+                cpu_permille: cpu,
+                memory_permille: memory,
+                network_permille: network,
+                accepting,
+            }
         },
     )
 }
@@ -267,8 +274,14 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     let links =
         prop_oneof![
             hello().prop_map(Message::Hello),
-            (delivery_id(), load(), process())
-                .prop_map(|(id, load, process)| Message::Deliver(Delivery { id, load, process })),
+            (delivery_id(), load(), any::<u8>(), process()).prop_map(
+                |(id, load, queue_moves, process)| Message::Deliver(Delivery {
+                    id,
+                    load,
+                    queue_moves,
+                    process
+                })
+            ),
             finish().prop_map(Message::Finish),
             (delivery_id(), load())
                 .prop_map(|(delivery, load)| Message::Accepted { delivery, load }),
@@ -276,6 +289,8 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
                 .prop_map(|(delivery, load, refusal)| Message::Refused { delivery, load, refusal }),
             load().prop_map(|load| Message::Probe { load }),
             load().prop_map(|load| Message::Alive { load }),
+            load().prop_map(|load| Message::Pull { load }),
+            (load(), any::<u16>()).prop_map(|(load, given)| Message::Pulled { load, given }),
             vec(held(), 0..20).prop_map(Message::Holding),
             vec(peer_address(), 0..20).prop_map(Message::Peers),
         ];
@@ -301,5 +316,5 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         (any::<u64>(), answer())
             .prop_map(|(request, answer)| Message::MemoryAnswer { request, answer }),
     ];
-    prop_oneof![8 => links, 6 => tables, 2 => memory]
+    prop_oneof![10 => links, 6 => tables, 2 => memory]
 }

@@ -1,0 +1,297 @@
+//! Placing: what `placement` decides, done. A process is placed after each step, when it arrives,
+//! and again while it waits.
+
+use alloc::format;
+
+use izna_proto::{Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process};
+use rand::RngExt;
+
+use crate::{
+    Core, HeldId,
+    core::{Held, Place, Timer},
+    placement::{
+        self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
+        QUEUE_MOVES_MAX, Rule,
+    },
+    view::PeerState,
+};
+
+/// A process that this many nodes did not take waits a while before it is offered again.
+const TRIED_MAX: usize = 8;
+/// Moves that each step of a process allows it, beyond `hops_max`.
+#[expect(clippy::cast_possible_truncation, reason = "it is four")]
+const HOPS_PER_STEP: u32 = LEFT_MAX as u32;
+/// Queued processes that are offered to others at one time, at most half of the queue: a wrong
+/// belief about the others cannot empty it.
+const OFFERED_MAX: usize = 32;
+
+/// Why a process is to be placed: what its moving is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// Its next step is to begin.
+    Step,
+    /// It has come from another node.
+    Arrival,
+    /// It waits here.
+    Queue,
+}
+
+/// What is known when a process is placed.
+struct Situation {
+    digest: Digest,
+    costs: Costs,
+    load: Load,
+    occasion: Occasion,
+    /// Its component is here.
+    here: bool,
+    /// Nothing of it has run.
+    fresh: bool,
+    /// It cannot stay: this node drains, or takes nothing new.
+    sent_away: bool,
+}
+
+impl Core {
+    /// Decide where a process goes next, and send it there.
+    pub(crate) fn place(&mut self, id: HeldId) {
+        self.place_on(id, Occasion::Step);
+    }
+
+    /// The same for one that has just come.
+    pub(crate) fn place_arrival(&mut self, id: HeldId) {
+        self.place_on(id, Occasion::Arrival);
+    }
+
+    fn place_on(&mut self, id: HeldId, occasion: Occasion) {
+        let Some(held) = self.held.get(&id) else { return };
+        if self.now >= held.deadline {
+            return self.expire(id);
+        }
+        let Some(situation) = self.situation(held, occasion) else { return };
+        let own = situation.own();
+        if own.is_some_and(|own| self.is_unbeatable(&own, &situation)) {
+            return self.stay(id, Explanation::plain(Rule::Idle, own));
+        }
+        if held.process.hops >= self.hops_max(&held.process) {
+            return self.moved_enough(id, &situation);
+        }
+        if own.is_some() && self.hand_to_token(id, &situation.digest) {
+            return;
+        }
+        let mut candidates = core::mem::take(&mut self.candidates);
+        self.decide(id, &situation, &mut candidates);
+        self.candidates = candidates;
+    }
+
+    /// Whether no other node can be markedly better, whatever its load: a core here is idle, and
+    /// none is so much faster that the way there would pay. One that has come stays in any case.
+    fn is_unbeatable(&self, own: &Estimate, situation: &Situation) -> bool {
+        let idle = situation.load.wait_us == 0 && situation.load.idle > 0;
+        idle && (situation.occasion == Occasion::Arrival
+            || placement::stays(
+                own,
+                placement::least_us(self.fastest, &situation.costs),
+                &situation.costs,
+            ))
+    }
+
+    /// Transfer and location: stay, or go to one of the candidates.
+    fn decide(&mut self, id: HeldId, situation: &Situation, candidates: &mut Candidates<NodeId>) {
+        let Some(held) = self.held.get(&id) else { return };
+        self.find_candidates(held, situation, candidates);
+        let (own, costs) = (situation.own(), &situation.costs);
+        if let (Some(own), Some(best)) = (&own, candidates.best_us()) {
+            let settled = held.process.left.len() >= MOVES_MAX
+                || (situation.occasion != Occasion::Step && held.queue_moves >= QUEUE_MOVES_MAX);
+            if settled || !situation.leaves(own, best) {
+                let rule = if settled { Rule::Settled } else { Rule::Stays };
+                let here = Some(*own);
+                return self.stay(id, Explanation::among(rule, here, candidates));
+            }
+        }
+        let unit = self.random.random::<f64>();
+        let Some(target) = candidates.draw(costs, unit) else {
+            return self.without_target(id, situation);
+        };
+        let moves_queued = own.is_some() && situation.occasion != Occasion::Step;
+        let bounced = own.is_some() && situation.occasion == Occasion::Arrival;
+        let rule = if bounced { Rule::Bounced } else { Rule::Drawn };
+        self.counters.bounced += u64::from(bounced);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.queue_moves += u8::from(moves_queued);
+            held.why = Explanation::among(rule, own, candidates);
+            held.why.draw = Some((unit, target));
+        }
+        self.deliver(id, target);
+    }
+
+    fn stay(&mut self, id: HeldId, why: Explanation) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.why = why;
+        }
+        self.enqueue(id);
+    }
+
+    fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
+        let digest = held.process.entry()?.digest;
+        let (load, fresh) = (self.load(), self.is_fresh(held));
+        let sent_away = self.draining || (fresh && self.is_full(&load));
+        let (here, costs) = (self.is_ready(&digest), self.costs(&digest));
+        Some(Situation { digest, costs, load, occasion, here, fresh, sent_away })
+    }
+
+    /// Whether a process of which nothing has run is not taken any more.
+    pub(crate) fn is_full(&self, load: &Load) -> bool {
+        let wait_max = self.config.admit_wait_max.as_micros();
+        self.held.len() > self.config.admit_max || u128::from(load.wait_us) > wait_max
+    }
+
+    pub(crate) fn costs(&self, digest: &Digest) -> Costs {
+        let demand = self.components.get(digest).map(|component| component.demand_us);
+        Costs {
+            hop_us: self.config.hop_cost.as_secs_f64() * 1e6,
+            move_us: self.config.move_cost.as_secs_f64() * 1e6,
+            demand_us: demand.unwrap_or(DEMAND_US_FIRST),
+        }
+    }
+
+    /// The holders that may be given it. One that is late to answer is left out while there are
+    /// others.
+    fn find_candidates(
+        &self,
+        held: &Held,
+        situation: &Situation,
+        candidates: &mut Candidates<NodeId>,
+    ) {
+        candidates.clear();
+        if held.tried.len() >= TRIED_MAX {
+            return;
+        }
+        let wait_max = self.config.admit_wait_max.as_micros();
+        for late in [false, true] {
+            for peer in self.view.candidates(self.now, &situation.digest, &self.config) {
+                let node = peer.node;
+                let been = held.process.left.contains(&node) || held.tried.contains(&node);
+                let wait_us = u128::from(peer.belief.load().wait_us);
+                let full = situation.fresh && wait_us > wait_max;
+                if peer.belief.is_late(self.now, self.config.late_after) == late && !been && !full {
+                    candidates.push(node, placement::there(&peer.belief, &situation.costs));
+                }
+            }
+            if !candidates.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// A node with an idle core asked before this process came: it gets it.
+    fn hand_to_token(&mut self, id: HeldId, digest: &Digest) -> bool {
+        let Some(held) = self.held.get(&id) else { return false };
+        if held.queue_moves >= QUEUE_MOVES_MAX || held.process.left.len() >= MOVES_MAX {
+            return false;
+        }
+        let (now, view, config) = (self.now, &self.view, &self.config);
+        let fits = |node: NodeId| {
+            let been = held.process.left.contains(&node) || held.tried.contains(&node);
+            let peer = view.peer(node);
+            let takes = |state| state == PeerState::Live;
+            let able =
+                |peer: &crate::view::Peer| peer.holds(digest) && takes(peer.state(now, config));
+            !been && peer.is_some_and(able)
+        };
+        let Some(target) = self.pulls.tokens.take(now, fits) else { return false };
+        self.counters.tokens_used += 1;
+        self.give(id, target, Rule::Token);
+        true
+    }
+
+    /// Give a process to a node that asked.
+    pub(crate) fn give(&mut self, id: HeldId, target: NodeId, rule: Rule) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.queue_moves += 1;
+            held.why = Explanation::plain(rule, None);
+            held.why.draw = None;
+        }
+        self.deliver(id, target);
+    }
+
+    /// How often a process may have moved by now: each step earns it a few moves, so that one with
+    /// many remote calls lives as long as its deadline lets it, and one that only moves does not.
+    pub(crate) fn hops_max(&self, process: &Process) -> u32 {
+        self.config.hops_max.saturating_add(process.steps.saturating_mul(HOPS_PER_STEP))
+    }
+
+    /// A process may not move any more.
+    fn moved_enough(&mut self, id: HeldId, situation: &Situation) {
+        if situation.here {
+            return self.without_target(id, situation);
+        }
+        let Some(held) = self.held.get(&id) else { return };
+        let Process { hops, steps, .. } = held.process;
+        let message = format!("the process has moved {hops} times for {steps} steps");
+        self.end(id, Err(Failure::new(FailureKind::Limit, message)));
+    }
+
+    /// No other node takes a process now.
+    fn without_target(&mut self, id: HeldId, situation: &Situation) {
+        if situation.here && !(situation.fresh && self.is_full(&situation.load)) {
+            let own = placement::here(&situation.load, &situation.costs);
+            return self.stay(id, Explanation::plain(Rule::Alone, Some(own)));
+        }
+        let Some(held) = self.held.get(&id) else { return };
+        let Some(entry) = held.process.entry() else { return };
+        let anyone = situation.here || !self.view.holders(&entry.digest).is_empty();
+        if situation.fresh && anyone {
+            let message = "no node that could run it takes it now";
+            return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
+        }
+        let since = held.homeless.unwrap_or(self.now);
+        if !anyone && self.now.since(since) >= self.config.homeless_after {
+            let message = format!(
+                "no live node holds component {} of app {}",
+                entry.component, held.process.app
+            );
+            return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
+        }
+        let at = self.now + self.config.retry_interval;
+        if let Some(held) = self.held.get_mut(&id) {
+            held.place = Place::Homeless;
+            held.why = Explanation::plain(Rule::Alone, None);
+            held.homeless = Some(since);
+            held.tried.clear();
+            held.process.left.clear();
+            held.queue_moves = 0;
+        }
+        self.arm(at, Timer::Retry(id));
+    }
+
+    /// Offer queued processes to less loaded nodes, newest birth first: those would wait here the
+    /// longest. Only what pull does not find is left for it.
+    pub(crate) fn offer_queued(&mut self) {
+        let count = self.queue.len().div_ceil(2).min(OFFERED_MAX);
+        let newest = self.queue.iter().rev().take(count).map(|(_, id)| *id);
+        let newest: alloc::vec::Vec<HeldId> = newest.collect();
+        for id in newest {
+            self.dequeue(id);
+            self.place_on(id, Occasion::Queue);
+            match self.held.get(&id).map(|held| &held.place) {
+                Some(Place::Queued) => break,
+                Some(Place::Leaving) => self.counters.offered += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Situation {
+    /// What the process meets here, if it can stay.
+    fn own(&self) -> Option<Estimate> {
+        (self.here && !self.sent_away).then(|| placement::here(&self.load, &self.costs))
+    }
+
+    fn leaves(&self, own: &Estimate, best_us: f64) -> bool {
+        match self.occasion {
+            Occasion::Arrival => placement::bounces(own, best_us, &self.costs),
+            Occasion::Step | Occasion::Queue => !placement::stays(own, best_us, &self.costs),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The load figure: how long a step that arrives now is expected to wait, in microseconds. It is
+//! the sum of three waits, for a core, for memory and for the network.
+
+/// Shares of memory from which a node looks loaded, and at which it takes nothing new, in
+/// thousandths. Between them the wait rises without bound, so that a node fills ever more slowly.
+const MEMORY_TIGHT: u16 = 800;
+pub(crate) const MEMORY_FULL: u16 = 950;
+/// The share of the link from which what is sent waits behind what others send, in thousandths:
+/// below it queues are short whatever the arrivals (M/M/1: at 0.8 four are ahead).
+const NETWORK_TIGHT: u16 = 800;
+/// How many steps back the measured speed looks: the weight of the past after one more step. A
+/// five-hundredth forgets a slow spell within a second of work and averages out single steps.
+const SPEED_KEPT: f64 = 0.998;
+/// With how many steps of the speed it was told first a node begins.
+const SPEED_FIRST_STEPS: f64 = 50.0;
+
+/// What runs or waits for a core on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Waiting {
+    /// Steps that run or are runnable.
+    pub queued: usize,
+    /// Their expected processor time at speed one, in microseconds.
+    pub work_us: f64,
+}
+
+impl Waiting {
+    /// The expected processor time of one of them; nothing if there is none.
+    pub fn mean_us(&self) -> f64 {
+        if self.queued == 0 { 0.0 } else { (self.work_us / self.queued as f64).max(0.0) }
+    }
+
+    /// The expected wait for a core: none while one is idle, else until enough of those ahead have
+    /// ended. `capacity` is cores times speed.
+    pub fn wait_us(&self, cores: usize, capacity: f64) -> f64 {
+        let Some(ahead) = (self.queued + 1).checked_sub(cores.max(1)) else { return 0.0 };
+        ahead as f64 * self.mean_us() / capacity.max(0.001)
+    }
+}
+
+/// What a tight memory adds to the wait of a step that takes `mean_us`: judgement, not measured. A
+/// step of pages that must be fetched again costs a multiple of itself.
+pub fn memory_wait_us(memory_permille: u16, mean_us: f64) -> f64 {
+    let Some(over) = memory_permille.checked_sub(MEMORY_TIGHT) else { return 0.0 };
+    let left = MEMORY_FULL.saturating_sub(memory_permille).max(1);
+    mean_us * f64::from(over) / f64::from(left)
+}
+
+/// What a busy link adds to the wait of a step that takes `mean_us`: judgement, not measured.
+pub fn network_wait_us(network_permille: u16, mean_us: f64) -> f64 {
+    let Some(over) = network_permille.checked_sub(NETWORK_TIGHT) else { return 0.0 };
+    let left = 1000u16.saturating_sub(network_permille).max(1);
+    mean_us * f64::from(over) / f64::from(left)
+}
+
+/// The measured speed of a node: what its steps were expected to take over what they took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    expected: f64,
+    taken: f64,
+}
+
+impl Speed {
+    /// Begin with a speed that was told or measured otherwise.
+    pub fn new(speed: f64) -> Self {
+        Self { expected: SPEED_FIRST_STEPS * speed, taken: SPEED_FIRST_STEPS }
+    }
+
+    /// A step that was expected to take `expected_us` at speed one has taken `taken_us`. The first
+    /// speed counts as so many steps of this length.
+    pub fn ran(&mut self, expected_us: f64, taken_us: f64) {
+        self.expected = self.expected * SPEED_KEPT + expected_us / 1000.0;
+        self.taken = self.taken * SPEED_KEPT + taken_us / 1000.0;
+    }
+
+    /// The speed now.
+    pub fn value(&self) -> f64 {
+        if self.taken > 0.0 { self.expected / self.taken } else { 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails, a node with an idle core looks busy, or one that has none does not.
+    #[test]
+    fn the_wait_begins_with_the_last_core() {
+        let waiting = |queued: usize| Waiting { queued, work_us: 1000.0 * queued as f64 };
+        assert_eq!(waiting(0).wait_us(2, 2.0), 0.0);
+        assert_eq!(waiting(1).wait_us(2, 2.0), 0.0);
+        assert_eq!(waiting(2).wait_us(2, 2.0), 500.0);
+        assert_eq!(waiting(5).wait_us(2, 2.0), 2000.0);
+        assert_eq!(waiting(5).wait_us(2, 1.0), 4000.0);
+    }
+
+    /// If this fails, a node whose memory or link is nearly full looks as good as any.
+    #[test]
+    fn tight_memory_and_a_busy_link_add_waits() {
+        assert_eq!(memory_wait_us(800, 1000.0), 0.0);
+        assert_eq!(memory_wait_us(900, 1000.0), 2000.0);
+        assert!(memory_wait_us(1000, 1000.0) > 100_000.0);
+        assert_eq!(network_wait_us(800, 1000.0), 0.0);
+        assert_eq!(network_wait_us(900, 1000.0), 1000.0);
+    }
+
+    /// If this fails, a node that has become slow goes on to promise its old speed.
+    #[test]
+    fn the_speed_follows_the_steps() {
+        let mut speed = Speed::new(1.0);
+        for _ in 0..100 {
+            speed.ran(1000.0, 1000.0);
+        }
+        assert!((speed.value() - 1.0).abs() < 1e-9);
+        for _ in 0..1000 {
+            speed.ran(1000.0, 4000.0);
+        }
+        assert!(speed.value() < 0.35, "{}", speed.value());
+    }
+}
