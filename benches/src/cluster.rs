@@ -39,7 +39,7 @@ pub struct Options {
     pub cores: Option<f64>,
     /// What carries bytes between nodes.
     pub network: Network,
-    /// A folder of compiled components that every node begins with a copy of.
+    /// A data folder with nothing but compiled components, of which every node gets a copy.
     pub compiled: Option<PathBuf>,
 }
 
@@ -207,7 +207,7 @@ impl Cluster {
     fn begin_node(&mut self, name: &str) -> Result<()> {
         let identity = self.identity(name)?;
         if let Some(compiled) = &self.options.compiled {
-            copy_folder(compiled, &self.data(name).join("cache"))?;
+            copy_folder(compiled, &self.data(name))?;
         }
         let launch = self.launch(name, &identity)?;
         self.nodes.push(Node::start(name, self.folder.path(), launch)?);

@@ -239,8 +239,8 @@ mod tests {
         let group = quotas.group("spin", 0.2).unwrap();
         let mut words = group.wrapper().into_iter();
         let mut command = process::Command::new(words.next().unwrap());
-        let mut child = command.args(words).args(["sh", "-c", "while :; do :; done"]);
-        let mut child = child.spawn().unwrap();
+        command.args(words).args(["sh", "-c", "while :; do :; done"]);
+        let mut child = command.spawn().unwrap();
         let stopped = || (group.throttled().stopped > 20).then_some(());
         crate::wait::until("the group to be stopped", stopped).unwrap();
         let cpu = crate::usage::cpu(child.id()).unwrap();

@@ -118,6 +118,11 @@ pub fn gateways(cluster: &Cluster, but: &[&str]) -> Vec<SocketAddr> {
 }
 
 impl Done {
+    /// Whether it was of this kind, by its first word.
+    pub fn is(&self, kind: &str) -> bool {
+        self.deed.to_string().split(' ').next() == Some(kind)
+    }
+
     /// For the record.
     pub fn json(&self) -> Value {
         let (at_s, until_s) = (self.at.as_secs_f64(), self.until.as_secs_f64());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use izna_bench::paper::{Finding, Setting, scaling};
+use izna_bench::paper::{Finding, Setting, disturbed, idle, joining, losing, scaling};
 use izna_bench::shipped;
 
 /// Run the experiments of the paper's evaluation.
@@ -31,6 +31,14 @@ struct Arguments {
 enum Experiment {
     /// One to eight nodes of equal share
     Scaling,
+    /// Nodes added one by one under overload
+    Joining,
+    /// Nodes killed one by one, and one frozen
+    Losing,
+    /// A noisy neighbour, and a burst
+    Disturbed,
+    /// What an idle node costs, and how soon a new one replies
+    Idle,
 }
 
 const SHORT: f64 = 1.0 / 3.0;
@@ -58,6 +66,10 @@ impl Experiment {
     fn run(self, setting: &Setting) -> Result<Finding> {
         match self {
             Self::Scaling => scaling::run(setting),
+            Self::Joining => joining::run(setting),
+            Self::Losing => losing::run(setting),
+            Self::Disturbed => disturbed::run(setting),
+            Self::Idle => idle::run(setting),
         }
     }
 }

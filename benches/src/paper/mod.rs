@@ -5,8 +5,13 @@
 //! All nodes together and the load generator must fit into the machine: eight nodes of a fifth of a
 //! core need two cores.
 
+pub mod disturbed;
 pub mod formulas;
+pub mod idle;
+pub mod joining;
+pub mod losing;
 pub mod scaling;
 pub mod setting;
+mod timeline;
 
 pub use setting::{Finding, Setting};

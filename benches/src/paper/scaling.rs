@@ -1,16 +1,13 @@
 //! Throughput of clusters of one to eight nodes of equal share, under more work than they can do.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::formulas;
-use super::setting::{CONNECTIONS_PER_NODE, Finding, Setting, Use};
+use super::setting::{CONNECTIONS_PER_NODE, Finding, Setting, Use, plan};
 use crate::plot::{Figure, Line, Look, Panel};
 use crate::report::{Aim, Table, aim};
-use crate::timetable::gateways;
-use crate::{Cluster, Load, Pace, Plan, Requests};
+use crate::{Cluster, Load, Requests};
 
 const NODES: [usize; 6] = [1, 2, 3, 4, 6, 8];
 const WARM_UP_S: f64 = 2.0;
@@ -114,14 +111,9 @@ impl Row {
 
 fn measure(setting: &Setting, cluster: &Cluster, series: &Series) -> Result<Row> {
     let nodes = cluster.nodes().len();
-    let load = Load::start(Plan {
-        gateways: gateways(cluster, &[]),
-        requests: Requests::Numbered(series.make, 0),
-        connections: nodes * CONNECTIONS_PER_NODE,
-        pace: Pace::Closed,
-        bin: Duration::from_millis(500),
-        place: cluster.clients(),
-    })?;
+    let mut asked = plan(cluster, nodes * CONNECTIONS_PER_NODE);
+    asked.requests = Requests::Numbered(series.make, 0);
+    let load = Load::start(asked)?;
     std::thread::sleep(setting.seconds(WARM_UP_S));
     let (before, from) = (Use::of(cluster.nodes())?, load.elapsed());
     std::thread::sleep(setting.seconds(MEASURED_S));

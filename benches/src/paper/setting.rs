@@ -10,11 +10,14 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::formulas;
+use super::timeline::BIN;
 use crate::plot::Figure;
 use crate::quota::Quotas;
 use crate::report::{self, Table};
 use crate::segment::Segment;
-use crate::{Cluster, Network, Node, Options, shipped, usage};
+use crate::timetable::gateways;
+use crate::{Cluster, Network, Node, Options, Pace, Plan, Requests, shipped, usage};
 
 /// Connections for each node's worth of capacity in a closed loop: enough that no node waits for
 /// work.
@@ -76,19 +79,31 @@ impl Setting {
     fn compile(&self) -> Result<()> {
         let cluster = Cluster::start(Options::nodes(&["compiler"]))?;
         cluster.deploy(&shipped::root().join("components/tex"), &[])?;
-        let cache = cluster.data("compiler").join("cache");
-        crate::cluster::copy_folder(&cache, self.compiled.path())
+        let (data, to) = (cluster.data("compiler"), self.compiled.path());
+        crate::cluster::copy_folder(&data.join("cache"), &to.join("cache"))?;
+        // What makes a folder one of a node.
+        fs::copy(data.join("format"), to.join("format"))?;
+        Ok(())
     }
 
     /// A cluster of so many nodes, each with its share of a core, that holds the TeX service.
     pub fn cluster(&self, nodes: usize) -> Result<Cluster> {
+        self.begin(nodes, self.bounded.then_some(self.cores))
+    }
+
+    /// The same, each with the whole machine.
+    pub fn unbounded(&self, nodes: usize) -> Result<Cluster> {
+        self.begin(nodes, None)
+    }
+
+    fn begin(&self, nodes: usize, cores: Option<f64>) -> Result<Cluster> {
         let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut options = Options::nodes(&names).alone();
-        options.cores = self.bounded.then_some(self.cores);
         if !self.bounded {
             options = options.arguments(&["--cores", "1"]);
         }
+        options.cores = cores;
         options.network = self.network;
         options.compiled = Some(self.compiled.path().to_owned());
         let cluster = Cluster::start(options)?;
@@ -139,6 +154,18 @@ impl Setting {
             ],
         )?;
         Ok(text)
+    }
+}
+
+/// A closed loop of formulas that all differ, by clients of all nodes.
+pub(crate) fn plan(cluster: &Cluster, connections: usize) -> Plan {
+    Plan {
+        gateways: gateways(cluster, &[]),
+        requests: Requests::Numbered(formulas::different, 0),
+        connections,
+        pace: Pace::Closed,
+        bin: BIN,
+        place: cluster.clients(),
     }
 }
 
