@@ -2,7 +2,7 @@
 CARGO ?= cargo
 IZNA  := target/release/izna
 
-.PHONY: help demo demo-stop test guests build bench bench-peers fuzz sim placement clean
+.PHONY: help demo demo-stop test guests build bench bench-peers paper fuzz sim placement clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
@@ -10,6 +10,8 @@ help:
 	@echo "make test         everything that CI checks: format, lints, tidy, tests"
 	@echo "make bench        the benchmarks, about eight minutes"
 	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
+	@echo "make paper        the paper's experiments and some beyond, about twelve minutes, into target/paper"
+	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
 	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"
 	@echo "make fuzz         each decoder's fuzz target for a minute (needs cargo-fuzz and a nightly)"
@@ -41,6 +43,10 @@ bench-peers: build guests
 	@benches/peers.sh
 	@$(CARGO) build --release --package izna-bench --bins
 	@$(CARGO) run --release --package izna-bench --bin bench-peers
+
+paper: build guests
+	@$(CARGO) build --release --package izna --package izna-bench --bins
+	@target/release/bench-paper $(addprefix --only=,$(ONLY)) $(if $(SHORT),--short) $(addprefix --out=,$(OUT))
 
 sim:
 	@$(CARGO) run --release --package izna-sim -- run --seeds $(or $(SEEDS),1000)

@@ -3,9 +3,10 @@
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,9 @@ use tempfile::TempDir;
 
 use crate::machine::{Machine, Share};
 use crate::node::{Launch, Node};
+use crate::quota::Quotas;
+use crate::segment::{Place, Segment};
+use crate::undo::Undo;
 use crate::{shipped, wait};
 
 /// How a cluster is begun.
@@ -31,6 +35,21 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// What stands before every node's command; see [`Launch::wrapper`].
     pub wrapper: Vec<String>,
+    /// The cores that each node may use, such as 0.2; none: all.
+    pub cores: Option<f64>,
+    /// What carries bytes between nodes.
+    pub network: Network,
+    /// A data folder with nothing but compiled components, of which every node gets a copy.
+    pub compiled: Option<PathBuf>,
+}
+
+/// What carries bytes between nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The loopback of the machine; nodes differ by port.
+    Loopback,
+    /// A bridge of this cluster's own; nodes differ by address.
+    Bridge,
 }
 
 /// How nodes find each other.
@@ -52,6 +71,9 @@ impl Options {
             arguments: Vec::new(),
             environment: Vec::new(),
             wrapper: Vec::new(),
+            cores: None,
+            network: Network::Loopback,
+            compiled: None,
         }
     }
 
@@ -74,8 +96,12 @@ impl Options {
 pub struct Cluster {
     options: Options,
     multicast: String,
+    // In the order of their dropping: nodes before what they run in.
     nodes: Vec<Node>,
+    quotas: Option<Quotas>,
+    segment: Option<Segment>,
     folder: TempDir,
+    _undo: Undo,
     _machine: Share,
 }
 
@@ -84,12 +110,23 @@ impl Cluster {
     pub fn start(options: Options) -> Result<Self> {
         let machine = options.machine.take()?;
         let folder = TempDir::with_prefix("izna-")?;
+        let undo = Undo::new({
+            let path = folder.path().to_owned();
+            move || drop(fs::remove_dir_all(path))
+        });
         let multicast = match options.discovery {
             Discovery::Multicast => free_group()?,
             Discovery::Seeds => "none".to_owned(),
         };
         let names = options.nodes.clone();
-        let mut cluster = Self { options, multicast, nodes: Vec::new(), folder, _machine: machine };
+        let segment = match options.network {
+            Network::Loopback => None,
+            Network::Bridge => Some(Segment::new()?),
+        };
+        let quotas = options.cores.map(|_| Quotas::new()).transpose()?;
+        let (nodes, _undo, _machine) = (Vec::new(), undo, machine);
+        let mut cluster =
+            Self { options, multicast, nodes, quotas, segment, folder, _undo, _machine };
         let home = cluster.home();
         cluster.izna(&["cluster", "init", &home.to_string_lossy()])?;
         for name in &names {
@@ -132,13 +169,16 @@ impl Cluster {
 
     /// How a node of this name and identity is started.
     pub fn launch(&self, name: &str, identity: &Path) -> Result<Launch> {
-        let data = self.folder.path().join(format!("{name}.data"));
+        let data = self.data(name);
+        let place = self.segment.as_ref().map(Segment::place).transpose()?;
+        let address = place.as_ref().map_or(Ipv4Addr::LOCALHOST, Place::address);
+        let any = format!("{address}:0");
         let mut arguments: Vec<String> = ["--output", "json", "node"]
             .into_iter()
             .chain(["--identity", &identity.to_string_lossy()])
             .chain(["--data", &data.to_string_lossy()])
-            .chain(["--listen", "127.0.0.1:0", "--manage", "127.0.0.1:0"])
-            .chain(["--peer", "127.0.0.1:0", "--interface", "127.0.0.1"])
+            .chain(["--listen", &any, "--manage", "127.0.0.1:0"])
+            .chain(["--peer", &any, "--interface", &address.to_string()])
             .chain(["--multicast", &self.multicast])
             .map(str::to_owned)
             .collect();
@@ -149,11 +189,26 @@ impl Cluster {
         arguments.extend(self.options.arguments.iter().cloned());
         let (wrapper, environment) =
             (self.options.wrapper.clone(), self.options.environment.clone());
-        Ok(Launch { wrapper, arguments, environment })
+        let limits = self.quotas.as_ref().zip(self.options.cores);
+        let group = limits.map(|(quotas, cores)| quotas.group(name, cores)).transpose()?;
+        Ok(Launch { wrapper, arguments, environment, place, group: group.map(Arc::new) })
+    }
+
+    /// The data folder of the node of this name.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.data"))
+    }
+
+    /// Where clients of the gateways are; none: anywhere on this machine.
+    pub fn clients(&self) -> Option<Place> {
+        self.segment.as_ref().map(|segment| segment.clients().clone())
     }
 
     fn begin_node(&mut self, name: &str) -> Result<()> {
         let identity = self.identity(name)?;
+        if let Some(compiled) = &self.options.compiled {
+            copy_folder(compiled, &self.data(name))?;
+        }
         let launch = self.launch(name, &identity)?;
         self.nodes.push(Node::start(name, self.folder.path(), launch)?);
         Ok(())
@@ -189,9 +244,9 @@ impl Cluster {
     }
 
     /// Wait until each node that runs sees each other one that runs as alive.
-    pub fn wait_linked(&mut self) -> Result<()> {
+    pub fn wait_linked(&self) -> Result<()> {
         let mut running = Vec::new();
-        for node in &mut self.nodes {
+        for node in &self.nodes {
             if node.alive() {
                 running.push(node.name().to_owned());
             }
@@ -222,7 +277,12 @@ impl Cluster {
     pub fn izna_output(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(shipped::binary()?);
         command.args(arguments).stdin(Stdio::null()).current_dir(self.folder.path());
-        command.output().context("cannot run izna")
+        let mut output = || command.output().context("cannot run izna");
+        match self.nodes.first() {
+            // It may speak to the first node, which is managed from where it is only.
+            Some(first) => first.near(output),
+            None => output(),
+        }
     }
 
     /// Deploy the app whose manifest is in `folder` by the first node, with these further
@@ -239,7 +299,7 @@ impl Cluster {
     /// Wait until every node that runs sees every component held by all the nodes that should.
     pub fn wait_held(&self) -> Result<()> {
         for node in &self.nodes {
-            if node.pid().is_err() {
+            if !node.alive() {
                 continue;
             }
             wait::until(&format!("node {} to see all components held", node.name()), || {
@@ -295,6 +355,22 @@ fn free_group() -> Result<String> {
     let [a, b, ..] = random;
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     Ok(format!("239.73.{a}.{b}:{port}"))
+}
+
+/// Copy a folder and all that is in it, permissions too.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+        let entry = entry?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Cluster {

@@ -141,14 +141,17 @@ pub(crate) fn whole(buffer: &[u8]) -> Result<Option<Whole>> {
     Ok(body_bytes.map(whole))
 }
 
-/// The nodes that the response at the start of the buffer names.
-pub(crate) fn nodes(buffer: &[u8]) -> Result<Vec<String>> {
+/// The nodes that the response at the start of the buffer names, and its process.
+pub(crate) fn journey(buffer: &[u8]) -> Result<(Vec<String>, Option<&[u8]>)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     response.parse(buffer)?;
-    let header = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("x-izna-nodes"));
-    let value = header.and_then(|header| std::str::from_utf8(header.value).ok());
-    Ok(value.map(split_nodes).unwrap_or_default())
+    let value = |name: &str| {
+        let header = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value)
+    };
+    let nodes = value("x-izna-nodes").and_then(|value| std::str::from_utf8(value).ok());
+    Ok((nodes.map(split_nodes).unwrap_or_default(), value("x-izna-process")))
 }
 
 /// Give each chunk to `take`; how many bytes they are with their frames, if all are there.

@@ -4,17 +4,27 @@
 //! Nothing is built here: the binary is the one that ships, named by `IZNA_BIN` or found beside the
 //! caller in the target folder. Nothing waits for a fixed time either: see [`wait::until`].
 
+pub mod arrivals;
 pub mod cluster;
 pub mod http;
 pub mod load;
 pub mod machine;
 pub mod node;
+pub mod paper;
+pub mod plot;
+pub mod quota;
 pub mod report;
+pub mod segment;
 pub mod shipped;
+pub mod tally;
+pub mod timetable;
+pub mod undo;
 pub mod usage;
 pub mod wait;
 
-pub use cluster::{Cluster, Discovery, Options};
+pub use arrivals::Pace;
+pub use cluster::{Cluster, Discovery, Network, Options};
 pub use http::Response;
-pub use load::{Load, Pace, Plan, Report};
+pub use load::{Load, Plan, Requests};
 pub use node::Node;
+pub use tally::Report;

@@ -1,130 +1,71 @@
 //! A load generator on one thread: so many connections that keep alive, closed or open loop.
 //!
-//! In the open loop a request has an intended start, and its latency counts from there, so that a
-//! server that stalls cannot hide it by slowing its clients down.
+//! In an open loop a request has an intended start, and its latency counts from there, so that a
+//! server that stalls cannot hide it by slowing its clients down. A GET whose gateway is gone is
+//! sent once more to another, as a client or a load balancer would; its latency goes on to count.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::http::{self, Response};
+use crate::arrivals::{Arrivals, Pace};
+use crate::http;
+use crate::segment::Place;
+use crate::tally::{self, End, Report};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-const LATENCY_US_MAX: u64 = 60_000_000;
+const BUSY: u16 = 503;
 
 /// What to ask for, and how fast.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Of whom.
-    pub address: SocketAddr,
-    /// The requests, as [`http::request`] makes them, taken in turn.
-    pub requests: Vec<Vec<u8>>,
+    /// The gateways to ask; connections are spread over them evenly.
+    pub gateways: Vec<SocketAddr>,
+    /// The requests.
+    pub requests: Requests,
     /// How many connections.
     pub connections: usize,
     /// How fast.
     pub pace: Pace,
     /// The width of a bin of the report.
     pub bin: Duration,
+    /// Where the clients are; none: right here.
+    pub place: Option<Place>,
 }
 
-/// When the next request of a connection begins.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pace {
-    /// As soon as the last one has ended.
-    Closed,
-    /// So many a second over all connections, whether or not the last ones have ended.
-    Open {
-        /// How many.
-        per_second: f64,
-    },
+/// What is asked for, as the bytes that [`http::request`] makes.
+#[derive(Debug, Clone)]
+pub enum Requests {
+    /// These in turn.
+    InTurn(Vec<Vec<u8>>),
+    /// What a function makes of the number of the request, counted from the given one.
+    Numbered(fn(u64) -> Vec<u8>, u64),
 }
 
 impl Plan {
     /// A closed loop of one GET.
-    pub fn get(address: SocketAddr, path: &str, connections: usize) -> Self {
-        let requests = vec![http::request("GET", path, &[], &[])];
-        let bin = Duration::from_millis(500);
-        Self { address, requests, connections, pace: Pace::Closed, bin }
+    pub fn get(gateway: SocketAddr, path: &str, connections: usize) -> Self {
+        let requests = Requests::InTurn(vec![http::request("GET", path, &[], &[])]);
+        let (gateways, bin) = (vec![gateway], Duration::from_millis(500));
+        Self { gateways, requests, connections, pace: Pace::Closed, bin, place: None }
     }
 
     /// The same with a POST of these bytes.
-    pub fn post(address: SocketAddr, path: &str, body: &[u8], connections: usize) -> Self {
-        let requests = vec![http::request("POST", path, &[], body)];
-        Self { requests, ..Self::get(address, path, connections) }
-    }
-}
-
-/// What came of a load, so far or in all.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// Latencies of the requests that went well, in microseconds.
-    pub latency_us: Histogram<u64>,
-    /// How long it has run.
-    pub elapsed: Duration,
-    /// What happened in each bin of time.
-    pub bins: Vec<Bin>,
-    /// How many requests failed, by kind: `status 503`, or what the connection did.
-    pub failures: BTreeMap<String, u64>,
-    /// The first response that was no success, or what the connection did.
-    pub first_failure: Option<String>,
-}
-
-/// A stretch of time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bin {
-    /// Requests that went well.
-    pub done: u64,
-    /// Requests that did not.
-    pub failed: u64,
-    /// Steps that each node ran for them.
-    pub steps: BTreeMap<String, u64>,
-}
-
-impl Report {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?,
-            elapsed: Duration::ZERO,
-            bins: Vec::new(),
-            failures: BTreeMap::new(),
-            first_failure: None,
-        })
-    }
-
-    /// Requests that went well.
-    pub fn done(&self) -> u64 {
-        self.latency_us.len()
-    }
-
-    /// Requests that did not.
-    pub fn failed(&self) -> u64 {
-        self.failures.values().sum()
-    }
-
-    /// Requests a second that went well.
-    pub fn per_second(&self) -> f64 {
-        self.done() as f64 / self.elapsed.as_secs_f64().max(1e-9)
-    }
-
-    /// The latency that this share of requests kept to, in microseconds.
-    pub fn quantile_us(&self, quantile: f64) -> u64 {
-        self.latency_us.value_at_quantile(quantile)
-    }
-
-    /// Steps that `node` ran in the bins from `first` on.
-    pub fn steps_of(&self, node: &str, first: usize) -> u64 {
-        self.bins.iter().skip(first).filter_map(|bin| bin.steps.get(node)).sum()
+    pub fn post(gateway: SocketAddr, path: &str, body: &[u8], connections: usize) -> Self {
+        let requests = Requests::InTurn(vec![http::request("POST", path, &[], body)]);
+        Self { requests, ..Self::get(gateway, path, connections) }
     }
 }
 
@@ -139,21 +80,30 @@ pub struct Load {
 struct Shared {
     plan: Plan,
     begun: Instant,
-    next: AtomicU64,
     ended: AtomicBool,
+    arrivals: Mutex<Arrivals>,
+    gateways: Mutex<Vec<SocketAddr>>,
     report: Mutex<Report>,
+    /// Hashes of the ids of processes that have replied.
+    replied: Mutex<HashSet<u64>>,
 }
 
 impl Load {
     /// Begin.
     pub fn start(plan: Plan) -> Result<Self> {
-        if plan.requests.is_empty() || plan.connections == 0 {
-            bail!("a load needs a request and a connection");
+        let nothing = matches!(&plan.requests, Requests::InTurn(list) if list.is_empty());
+        if nothing || plan.connections == 0 || plan.gateways.is_empty() {
+            bail!("a load needs a request, a gateway and a connection");
         }
-        let begun = Instant::now();
-        let report = Mutex::new(Report::new()?);
-        let (next, ended) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { plan, begun, next, ended, report });
+        let shared = Arc::new(Shared {
+            begun: Instant::now(),
+            ended: AtomicBool::new(false),
+            arrivals: Mutex::new(Arrivals::new(plan.pace.clone())),
+            gateways: Mutex::new(plan.gateways.clone()),
+            report: Mutex::new(Report::new(plan.bin)?),
+            replied: Mutex::new(HashSet::new()),
+            plan,
+        });
         let theirs = shared.clone();
         let thread = thread::Builder::new().name("load".into()).spawn(move || run(&theirs))?;
         Ok(Self { shared, thread: Some(thread) })
@@ -166,16 +116,27 @@ impl Load {
         load.end()
     }
 
+    /// Ask these gateways from now on, as a load balancer that learns of a node does. A connection
+    /// that is to have another one changes over once its request has ended.
+    pub fn use_gateways(&self, gateways: Vec<SocketAddr>) {
+        *lock(&self.shared.gateways) = gateways;
+    }
+
+    /// How long it has run.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.begun.elapsed()
+    }
+
     /// What came of it so far.
     pub fn report(&self) -> Report {
-        let mut report = self.shared.report().clone();
+        let mut report = lock(&self.shared.report).clone();
         report.elapsed = self.shared.begun.elapsed();
         report
     }
 
     /// The bin that is being filled.
     pub fn bin(&self) -> usize {
-        self.shared.bin()
+        tally::bin(self.elapsed(), self.shared.plan.bin)
     }
 
     /// Let every request that was begun end, and tell what came of all.
@@ -201,146 +162,177 @@ impl Drop for Load {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
-    fn report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
-    fn bin(&self) -> usize {
-        let bin = self.begun.elapsed().as_micros() / self.plan.bin.as_micros().max(1);
-        usize::try_from(bin).unwrap_or(usize::MAX)
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Report, usize)) {
-        let bin = self.bin();
-        let mut report = self.report();
-        if report.bins.len() <= bin {
-            report.bins.resize(bin + 1, Bin::default());
-        }
-        change(&mut report, bin);
-    }
-
-    fn succeeded(&self, begun: Instant, nodes: &[String]) {
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(LATENCY_US_MAX);
-        self.note(|report, bin| {
-            report.latency_us.saturating_record(micros.clamp(1, LATENCY_US_MAX));
-            let Some(bin) = report.bins.get_mut(bin) else { return };
-            bin.done += 1;
-            for node in nodes {
-                match bin.steps.get_mut(node) {
-                    Some(steps) => *steps += 1,
-                    None => {
-                        bin.steps.insert(node.clone(), 1);
-                    }
-                }
-            }
-        });
-    }
-
-    fn failed(&self, kind: String, detail: impl FnOnce() -> String) {
-        self.note(|report, bin| {
-            *report.failures.entry(kind).or_default() += 1;
-            report.first_failure.get_or_insert_with(detail);
-            if let Some(bin) = report.bins.get_mut(bin) {
-                bin.failed += 1;
-            }
-        });
+    fn note(&self, end: End) -> Result<()> {
+        let at = self.begun.elapsed();
+        lock(&self.report).note(at, end)
     }
 
     /// When the next request is to begin, and which it is.
-    fn take(&self) -> (Option<Instant>, &[u8]) {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        let start = match self.plan.pace {
-            Pace::Closed => None,
-            Pace::Open { per_second } => {
-                Some(self.begun + Duration::from_secs_f64(index as f64 / per_second))
+    fn take(&self) -> (Option<Instant>, Vec<u8>) {
+        let (number, start) = lock(&self.arrivals).next();
+        let request = match &self.plan.requests {
+            Requests::InTurn(list) => {
+                let index = number % (list.len() as u64).max(1);
+                list.get(usize::try_from(index).unwrap_or(0)).cloned().unwrap_or_default()
             }
+            Requests::Numbered(make, first) => make(first + number),
         };
-        let count = self.plan.requests.len();
-        let request = self.plan.requests.get(index as usize % count);
-        (start, request.map_or(&[], Vec::as_slice))
+        (start.map(|start| self.begun + start), request)
+    }
+
+    /// The gateway of a connection, when so many before it were gone; none after the last.
+    fn gateway(&self, connection: usize, gone: usize) -> Option<SocketAddr> {
+        let gateways = lock(&self.gateways);
+        let index = (connection + gone) % gateways.len().max(1);
+        gateways.get(index).filter(|_| gone < gateways.len()).copied()
+    }
+
+    /// Whether a process of this id has replied before.
+    fn replied_before(&self, process: Option<&[u8]>) -> bool {
+        let Some(process) = process else { return false };
+        let mut hasher = DefaultHasher::new();
+        process.hash(&mut hasher);
+        !lock(&self.replied).insert(hasher.finish())
     }
 }
 
 fn run(shared: &Arc<Shared>) -> Result<()> {
+    if let Some(place) = &shared.plan.place {
+        place.enter()?;
+    }
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        for _ in 0..shared.plan.connections {
-            connections.spawn(connection(shared.clone()));
+        for number in 0..shared.plan.connections {
+            let client = Client { shared: shared.clone(), number, open: None };
+            connections.spawn(client.run());
         }
-        while connections.join_next().await.is_some() {}
-    });
-    Ok(())
+        while let Some(ended) = connections.join_next().await {
+            ended??;
+        }
+        Ok(())
+    })
 }
 
-async fn connection(shared: Arc<Shared>) {
-    let mut open = None;
-    while !shared.ended.load(Ordering::Relaxed) {
-        let (start, request) = shared.take();
-        if let Some(start) = start {
-            sleep_until(start.into()).await;
-        }
-        let begun = start.unwrap_or_else(Instant::now);
-        let asked = timeout(TIMEOUT, ask(&shared, &mut open, request)).await;
-        match asked.unwrap_or_else(|_| Err(anyhow!("no response within {TIMEOUT:?}"))) {
-            Ok(Answer::Success(nodes)) => shared.succeeded(begun, &nodes),
-            Ok(Answer::Failure(response)) => {
-                let kind = format!("status {}", response.status);
-                shared.failed(kind, || {
-                    format!("{} {:?}: {}", response.status, response.headers, response.text())
-                });
-            }
-            Err(error) => {
-                open = None;
-                let text = format!("{error:#}");
-                shared.failed(text.clone(), || text);
-                // A server that refuses every connection is not to be asked in a tight circle.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
-    }
-}
-
-enum Answer {
-    Success(Vec<String>),
-    Failure(Response),
+/// One connection, and the next if that is gone.
+struct Client {
+    shared: Arc<Shared>,
+    number: usize,
+    open: Option<Connection>,
 }
 
 struct Connection {
+    gateway: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-async fn ask(shared: &Shared, open: &mut Option<Connection>, request: &[u8]) -> Result<Answer> {
-    let connection = match open {
-        Some(connection) => connection,
-        None => {
-            let stream = TcpStream::connect(shared.plan.address).await.context("connect")?;
-            stream.set_nodelay(true)?;
-            open.insert(Connection { stream, buffer: Vec::with_capacity(4096) })
+impl Client {
+    async fn run(mut self) -> Result<()> {
+        while !self.shared.ended() {
+            let (start, request) = self.shared.take();
+            if let Some(start) = start {
+                // What would begin after the end does not.
+                while Instant::now() < start {
+                    if self.shared.ended() {
+                        return Ok(());
+                    }
+                    sleep_until(start.min(Instant::now() + Duration::from_millis(100)).into())
+                        .await;
+                }
+            }
+            let begun = start.unwrap_or_else(Instant::now);
+            let end = self.send(&request, begun).await;
+            self.shared.note(end)?;
         }
-    };
-    connection.stream.write_all(request).await.context("write")?;
-    let whole = loop {
-        if let Some(whole) = http::whole(&connection.buffer)? {
-            break whole;
-        }
-        let read = connection.stream.read_buf(&mut connection.buffer).await.context("read")?;
-        if read == 0 {
-            bail!("the server closed the connection");
-        }
-    };
-    let answer = if (200..300).contains(&whole.status) {
-        Answer::Success(http::nodes(&connection.buffer)?)
-    } else {
-        Answer::Failure(http::owned(&connection.buffer, &whole)?)
-    };
-    connection.buffer.drain(..whole.bytes);
-    if whole.closes {
-        *open = None;
+        Ok(())
     }
-    Ok(answer)
+
+    /// Send a request until it is answered or no gateway is left.
+    async fn send(&mut self, request: &[u8], begun: Instant) -> End {
+        let mut gone = 0;
+        loop {
+            let Some(gateway) = self.shared.gateway(self.number, gone) else {
+                let kind = "no gateway".to_owned();
+                return End::Failed { detail: kind.clone(), kind };
+            };
+            if self.open.as_ref().is_some_and(|open| open.gateway != gateway) {
+                self.open = None;
+            }
+            let asked = timeout(TIMEOUT, self.ask(gateway, request, begun)).await;
+            match asked.unwrap_or_else(|_| Err(anyhow!("no response within {TIMEOUT:?}"))) {
+                Ok(end) => return end,
+                Err(error) => {
+                    self.open = None;
+                    gone += 1;
+                    let again = request.starts_with(b"GET ")
+                        && self.shared.gateway(self.number, gone).is_some();
+                    if !again {
+                        let kind = format!("{error:#}");
+                        // A server that refuses all connections is not asked in a tight circle.
+                        sleep(Duration::from_millis(1)).await;
+                        return End::Failed { detail: kind.clone(), kind };
+                    }
+                    lock(&self.shared.report).resent += 1;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, gateway: SocketAddr, request: &[u8], begun: Instant) -> Result<End> {
+        let connection = match &mut self.open {
+            Some(connection) => connection,
+            None => {
+                let stream = TcpStream::connect(gateway).await.context("connect")?;
+                stream.set_nodelay(true)?;
+                self.open.insert(Connection { gateway, stream, buffer: Vec::with_capacity(4096) })
+            }
+        };
+        connection.stream.write_all(request).await.context("write")?;
+        let whole = loop {
+            if let Some(whole) = http::whole(&connection.buffer)? {
+                break whole;
+            }
+            let read = connection.stream.read_buf(&mut connection.buffer).await.context("read")?;
+            if read == 0 {
+                bail!("the server closed the connection");
+            }
+        };
+        let latency = begun.elapsed();
+        let end = if (200..300).contains(&whole.status) {
+            let (nodes, process) = http::journey(&connection.buffer)?;
+            if self.shared.replied_before(process) {
+                lock(&self.shared.report).repeated += 1;
+            }
+            End::Done { latency, nodes }
+        } else {
+            let response = http::owned(&connection.buffer, &whole)?;
+            let (status, text) = (response.status, response.text());
+            let detail = format!("{status} {:?}: {text}", response.headers);
+            if status == BUSY {
+                End::Refused { detail }
+            } else {
+                End::Failed { kind: format!("status {status}"), detail }
+            }
+        };
+        connection.buffer.drain(..whole.bytes);
+        if !connection.buffer.is_empty() {
+            lock(&self.shared.report).repeated += 1;
+        }
+        if whole.closes || !connection.buffer.is_empty() {
+            self.open = None;
+        }
+        Ok(end)
+    }
 }
 
 #[cfg(test)]
@@ -395,11 +387,54 @@ mod tests {
     fn the_open_loop_counts_from_the_intended_start() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         let mut plan = Plan::get(server(answer), "/", 1);
-        plan.pace = Pace::Open { per_second: 1e9 };
+        plan.pace = Pace::Even { per_second: 1e9 };
         let load = Load::start(plan).unwrap();
         crate::wait::until("much", || (load.report().done() > 500).then_some(())).unwrap();
         let report = load.end().unwrap();
         let waited = u128::from(report.latency_us.max());
         assert!(waited * 2 > report.elapsed.as_micros(), "{waited} us of {:?}", report.elapsed);
+    }
+
+    /// If this fails, a request is lost with its gateway though another one could take it, or the
+    /// time until then is not counted.
+    #[test]
+    fn a_get_goes_to_another_gateway_when_its_own_is_gone() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let mut plan = Plan::get(gone, "/", 1);
+        plan.gateways.push(server(answer));
+        let load = Load::start(plan.clone()).unwrap();
+        crate::wait::until("responses", || (load.report().done() > 10).then_some(())).unwrap();
+        let report = load.end().unwrap();
+        assert_eq!(report.failed(), 0, "{:?}", report.failures);
+        assert_eq!(report.resent, report.done());
+
+        plan.requests = Requests::InTurn(vec![http::request("POST", "/", &[], b"x")]);
+        let load = Load::start(plan).unwrap();
+        crate::wait::until("failures", || (load.report().failed() > 10).then_some(())).unwrap();
+        let report = load.end().unwrap();
+        assert_eq!((report.done(), report.resent), (0, 0));
+    }
+
+    /// If this fails, a node that joined gets no clients.
+    #[test]
+    fn gateways_can_change() {
+        let old = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-izna-nodes: old\r\n\r\n";
+        let new = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-izna-nodes: new\r\n\r\n";
+        let load = Load::start(Plan::get(server(old), "/", 2)).unwrap();
+        let told = |node: &str| (load.report().steps_of(node, 0) > 0).then_some(());
+        crate::wait::until("the old one", || told("old")).unwrap();
+        load.use_gateways(vec![server(new)]);
+        crate::wait::until("the new one", || told("new")).unwrap();
+    }
+
+    /// If this fails, two replies of one process look like one each of two.
+    #[test]
+    fn a_second_reply_is_seen() {
+        let twice = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-izna-process: p1\r\n\r\n";
+        let load = Load::start(Plan::get(server(twice), "/", 1)).unwrap();
+        crate::wait::until("replies", || (load.report().done() > 3).then_some(())).unwrap();
+        let report = load.end().unwrap();
+        assert_eq!(report.repeated, report.done() - 1);
     }
 }

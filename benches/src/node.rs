@@ -4,12 +4,16 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::http::{self, Response};
+use crate::quota::Group;
+use crate::segment::{self, Place};
+use crate::undo::Undo;
 use crate::{shipped, wait};
 
 /// How a node is started, and again after it was ended.
@@ -22,6 +26,10 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Added to the environment.
     pub environment: Vec<(String, String)>,
+    /// The network namespace that it runs in.
+    pub place: Option<Place>,
+    /// The control group that it runs in.
+    pub group: Option<Arc<Group>>,
 }
 
 /// A node.
@@ -30,9 +38,13 @@ pub struct Node {
     name: String,
     folder: PathBuf,
     launch: Launch,
-    child: Option<Child>,
+    /// Shared with what is to be done should the run be interrupted.
+    child: Arc<Mutex<Option<Child>>>,
     starts: usize,
     addresses: Option<Addresses>,
+    /// Processes that compete with it; in its group, so that they end with that at the latest.
+    neighbours: Vec<Child>,
+    _undo: Undo,
 }
 
 /// Where a node really listens.
@@ -50,7 +62,14 @@ impl Node {
     /// Start a node that keeps its output in `folder`. It is not ready yet.
     pub fn start(name: &str, folder: &Path, launch: Launch) -> Result<Self> {
         let (name, folder) = (name.to_owned(), folder.to_owned());
-        let mut node = Self { name, folder, launch, child: None, starts: 0, addresses: None };
+        let child = Arc::new(Mutex::new(None));
+        let undo = Undo::new({
+            let child = child.clone();
+            move || end(&child)
+        });
+        let (starts, addresses, neighbours) = (0, None, Vec::new());
+        let mut node =
+            Self { name, folder, launch, child, starts, addresses, neighbours, _undo: undo };
         node.begin()?;
         Ok(node)
     }
@@ -59,7 +78,8 @@ impl Node {
         self.starts += 1;
         self.addresses = None;
         let binary = shipped::binary()?;
-        let mut words = self.launch.wrapper.iter().map(String::as_str);
+        let group = self.launch.group.as_ref().map(|group| group.wrapper()).unwrap_or_default();
+        let mut words = group.iter().chain(&self.launch.wrapper).map(String::as_str);
         let mut command = match words.next() {
             None => Command::new(&binary),
             Some(wrapper) => {
@@ -71,14 +91,16 @@ impl Node {
         let output = |path: PathBuf| {
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))
         };
-        let child = command
+        command
             .args(&self.launch.arguments)
             .envs(self.launch.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(output(self.events_path())?)
-            .stderr(output(self.log_path())?)
-            .spawn();
-        self.child = Some(child.with_context(|| format!("cannot start {}", binary.display()))?);
+            .stderr(output(self.log_path())?);
+        // A process is born where the thread that starts it is.
+        let child = segment::within(self.launch.place.as_ref(), || Ok(command.spawn()?));
+        let child = child.with_context(|| format!("cannot start {}", binary.display()))?;
+        *self.child() = Some(child);
         Ok(())
     }
 
@@ -120,19 +142,29 @@ impl Node {
         self.addresses.with_context(|| format!("node {} was never ready", self.name))
     }
 
+    /// The control group that it runs in, if its processor time is bounded.
+    pub fn group(&self) -> Option<&Arc<Group>> {
+        self.launch.group.as_ref()
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Its process id; an error once it has ended.
     pub fn pid(&self) -> Result<u32> {
-        let child = self.child.as_ref().with_context(|| format!("node {} has ended", self.name))?;
+        let child = self.child();
+        let child = child.as_ref().with_context(|| format!("node {} has ended", self.name))?;
         Ok(child.id())
     }
 
     /// Whether it runs, or is stopped by a signal.
-    pub fn alive(&mut self) -> bool {
-        self.child.is_some() && self.exited().is_none()
+    pub fn alive(&self) -> bool {
+        self.child().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.try_wait().ok().flatten()
+    fn exited(&self) -> Option<ExitStatus> {
+        self.child().as_mut()?.try_wait().ok().flatten()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -144,7 +176,7 @@ impl Node {
     /// Kill it as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
-        if let Some(mut child) = self.child.take() {
+        if let Some(mut child) = self.child().take() {
             child.wait()?;
         }
         Ok(())
@@ -169,7 +201,7 @@ impl Node {
     pub fn wait_exit(&mut self) -> Result<ExitStatus> {
         let what = format!("node {} to end", self.name);
         let status = wait::until(&what, || self.exited()).with_context(|| self.log())?;
-        self.child = None;
+        *self.child() = None;
         Ok(status)
     }
 
@@ -181,19 +213,48 @@ impl Node {
         self.begin()
     }
 
+    /// Let so many processes that only spin compete with it for its quota; without a quota that
+    /// would slow everybody down, and is an error.
+    pub fn disturb(&mut self, processes: usize) -> Result<()> {
+        let group = self.group().context("a node without a quota cannot be disturbed alone")?;
+        let words = group.wrapper();
+        let (first, rest) = words.split_first().context("no words")?;
+        for _ in 0..processes {
+            let spin = ["sh", "-c", "while :; do :; done"];
+            self.neighbours.push(Command::new(first).args(rest).args(spin).spawn()?);
+        }
+        Ok(())
+    }
+
+    /// End these processes.
+    pub fn calm(&mut self) {
+        for mut neighbour in self.neighbours.drain(..) {
+            let _ = neighbour.kill();
+            let _ = neighbour.wait();
+        }
+    }
+
+    /// What `act` gives where this node is: its management listener is on loopback.
+    pub fn near<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        segment::within(self.launch.place.as_ref(), act)
+    }
+
     /// A GET of its gateway.
     pub fn get(&self, path: &str) -> Result<Response> {
-        http::get(self.addresses()?.gateway, path)
+        let gateway = self.addresses()?.gateway;
+        self.near(|| http::get(gateway, path))
     }
 
     /// A POST to its gateway.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Response> {
-        http::post(self.addresses()?.gateway, path, "application/octet-stream", body)
+        let gateway = self.addresses()?.gateway;
+        self.near(|| http::post(gateway, path, "application/octet-stream", body))
     }
 
     /// A GET of its management API, as JSON.
     pub fn manage(&self, path: &str) -> Result<Value> {
-        let response = http::get(self.addresses()?.manage, path)?;
+        let manage = self.addresses()?.manage;
+        let response = self.near(|| http::get(manage, path))?;
         if response.status != 200 {
             bail!("{path} of node {}: {} {}", self.name, response.status, response.text());
         }
@@ -202,7 +263,8 @@ impl Node {
 
     /// A figure of `/metrics`, summed over its labels.
     pub fn metric(&self, name: &str) -> Result<u64> {
-        let response = http::get(self.addresses()?.manage, "/metrics")?;
+        let manage = self.addresses()?.manage;
+        let response = self.near(|| http::get(manage, "/metrics"))?;
         let text = response.text();
         let mut values = text.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?;
@@ -241,9 +303,14 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.calm();
+    }
+}
+
+/// Kill it if it runs. What has been waited for has another's number by now, and is left alone.
+fn end(child: &Mutex<Option<Child>>) {
+    if let Some(mut child) = child.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

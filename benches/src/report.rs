@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -62,17 +62,22 @@ fn cell(value: &Value) -> String {
 
 /// Keep `parts` as `target/bench/NAME.json`, beside what the machine was.
 pub fn save(name: &str, parts: &[(&str, Value)]) -> Result<PathBuf> {
+    let folder = shipped::target().join("bench");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(name).with_extension("json");
+    save_to(&path, parts)?;
+    Ok(path)
+}
+
+/// Keep `parts` in this file, beside what the machine was.
+pub fn save_to(path: &Path, parts: &[(&str, Value)]) -> Result<()> {
     let mut object = Map::new();
     object.insert("machine".into(), machine());
     for (key, value) in parts {
         object.insert((*key).to_owned(), value.clone());
     }
-    let folder = shipped::target().join("bench");
-    fs::create_dir_all(&folder)?;
-    let path = folder.join(name).with_extension("json");
     let text = serde_json::to_string_pretty(&Value::Object(object))? + "\n";
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What the figures were measured on: nobody should compare them with another machine's.

@@ -25,3 +25,19 @@ pub fn resident(pid: u32) -> Result<u64> {
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
     Ok(kib.trim().parse::<u64>()? << 10)
 }
+
+/// Bytes received and sent so far on the network devices of the process's namespace, but for
+/// loopback.
+pub fn traffic(pid: u32) -> Result<(u64, u64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/dev"))?;
+    let mut sum = (0, 0);
+    for line in text.lines().skip(2) {
+        let Some((name, counts)) = line.split_once(':') else { continue };
+        let mut counts = counts.split_whitespace().map_while(|count| count.parse::<u64>().ok());
+        if name.trim() != "lo" {
+            sum.0 += counts.next().unwrap_or(0);
+            sum.1 += counts.nth(7).unwrap_or(0);
+        }
+    }
+    Ok(sum)
+}

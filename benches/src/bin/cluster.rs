@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use izna_bench::report::{self, Table};
-use izna_bench::{Cluster, Load, Options, Plan, http, shipped, usage};
+use izna_bench::{Cluster, Load, Options, Plan, Requests, http, shipped, usage};
 use serde_json::{Value, json};
 
 const WARM_UP: Duration = Duration::from_millis(700);
@@ -69,10 +69,12 @@ fn measure(cluster: &Cluster, service: &Service, connections: usize) -> Result<V
     let node = cluster.nodes().first().context("no node")?;
     let address = node.addresses()?.gateway;
     let mut plan = Plan::get(address, "/", connections);
-    plan.requests.clone_from(&service.requests);
+    let mut requests = service.requests.clone();
+    plan.requests = Requests::InTurn(requests.clone());
     Load::run(plan.clone(), WARM_UP)?;
     // A second turn of the same formulas would find them drawn.
-    plan.requests.rotate_left(service.requests.len() / 3 * 2);
+    requests.rotate_left(service.requests.len() / 3 * 2);
+    plan.requests = Requests::InTurn(requests);
     let before = cpu(cluster)?;
     let report = Load::run(plan, MEASURED)?;
     let used = cpu(cluster)?.saturating_sub(before);

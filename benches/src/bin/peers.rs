@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use izna_bench::report::{self, Aim, Table};
-use izna_bench::{Cluster, Load, Options, Plan, Report, http, shipped, usage, wait};
+use izna_bench::{Cluster, Load, Options, Plan, Report, Requests, http, shipped, usage, wait};
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 5;
@@ -152,7 +152,7 @@ fn spawned(
 /// A load, and the processor time of the server for each request in microseconds.
 fn measure(subject: &Subject, connections: usize, time: Duration) -> Result<(Report, f64)> {
     let mut plan = Plan::get(subject.address, "/", connections);
-    plan.requests = vec![subject.request.clone()];
+    plan.requests = Requests::InTurn(vec![subject.request.clone()]);
     let before = usage::cpu(subject.pid)?;
     let report = Load::run(plan, time)?;
     let used = usage::cpu(subject.pid)?.saturating_sub(before);

@@ -24,7 +24,7 @@ fn seeds_form_a_cluster_without_multicast() {
 /// If this fails, a node that is cut off looks like one that is well.
 #[test]
 fn a_node_that_hears_nobody_says_so() {
-    let mut cluster = Cluster::start(Options::nodes(&[])).unwrap();
+    let cluster = Cluster::start(Options::nodes(&[])).unwrap();
     let identity = cluster.identity("x").unwrap();
     let mut launch = cluster.launch("x", &identity).unwrap();
     let at = launch.arguments.iter().position(|argument| argument == "--multicast").unwrap() + 1;

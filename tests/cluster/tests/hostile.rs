@@ -74,7 +74,7 @@ fn warnings(node: &Node) -> usize {
 /// If this fails, anybody who reaches a port can end a node, or fill its disk with log lines.
 #[test]
 fn noise_on_every_listener_changes_nothing() {
-    let mut cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
+    let cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
     cluster.deploy(&cluster.app("echo", &echo(&["b"])).unwrap(), &[]).unwrap();
     let addresses = cluster.node("a").unwrap().addresses().unwrap();
     let group: SocketAddr = cluster.multicast().parse().unwrap();

@@ -83,7 +83,7 @@ fn copy_data(source: &Path, target: &Path) {
 #[test]
 fn a_node_of_another_cluster_does_not_join() {
     let other = Cluster::start(Options::nodes(&[])).unwrap();
-    let mut cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
+    let cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
     let identity = other.identity("x").unwrap();
     let mut launch = cluster.launch("x", &identity).unwrap();
     // It hears the others' beacons, and names one of them too.
