@@ -8,7 +8,7 @@ help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
 	@echo "make demo-stop    end the demo's nodes"
 	@echo "make test         everything that CI checks: format, lints, tidy, tests"
-	@echo "make bench        the benchmarks, about eight minutes"
+	@echo "make bench        the benchmarks, about five minutes once it is built"
 	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
 	@echo "make paper        the paper's experiments and some beyond, about twelve minutes, into target/paper"
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
