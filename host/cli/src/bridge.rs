@@ -113,7 +113,7 @@ impl Cluster for Bridge {
             age_ms: u64::try_from(status.age.as_millis()).unwrap_or(u64::MAX),
             steps: status.steps,
             hops: status.hops,
-            why: status.why.told(&named),
+            why: status.why.told(named),
         };
         snapshot.processes.iter().take(limit).map(process).collect()
     }
