@@ -420,7 +420,8 @@ fn records_have_at_most_1024_fields() {
     let engine = Engine::new(&Config::new()).unwrap();
     for (count, taken) in [(1024, true), (1025, false)] {
         let ty = Ty::Record((0..count).map(|_| INTS[0].clone()).collect());
-        let fields = (0..count).map(|index| (name(index), Value::from(index % 256))).collect();
+        let fields =
+            (0..count).map(|index| (name(index), Value::from(index as u64 % 256))).collect();
         let value = sorted(fields);
         let result = Forwarder::new(&engine, &ty).call(encoded(&Value::Array(vec![value.clone()])));
         match result {
