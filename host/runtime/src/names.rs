@@ -98,15 +98,15 @@ pub(crate) fn find<'a>(
 ) -> Result<&'a str, Unnamed> {
     let short = FunctionName::parse(name);
     let mut meant = known.clone().filter(|whole| short.means(&FunctionName::parse(whole)));
-    let shown = name.chars().take(128).collect();
+    let shown = || name.chars().take(128).collect();
     match (meant.next(), meant.next()) {
         (Some(whole), None) => Ok(whole),
         (None, _) => {
-            Err(Unnamed::Unknown { name: shown, known: known.map(str::to_owned).collect() })
+            Err(Unnamed::Unknown { name: shown(), known: known.map(str::to_owned).collect() })
         }
         (Some(one), Some(two)) => {
             let meant = [one, two].into_iter().chain(meant).map(str::to_owned).collect();
-            Err(Unnamed::Ambiguous { name: shown, meant })
+            Err(Unnamed::Ambiguous { name: shown(), meant })
         }
     }
 }
