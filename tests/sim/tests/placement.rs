@@ -12,8 +12,15 @@ fn policies(names: &[&str]) -> Vec<String> {
 /// `docs/placement.md` can be trusted.
 #[test]
 fn baselines_agree_with_the_reference_model() {
-    let (what, difference) = largest_difference(4);
+    let steady = ["jsq", "izna", "prequal-sync", "prequal-async", "peak-ewma", "p2c"];
+    let (what, difference) = largest_difference(4, &steady);
     assert!(difference < 0.03, "{what}: {:.1} %", difference * 100.0);
+    let (what, difference) = largest_difference(4, &["paper"]);
+    assert!(difference < 0.05, "{what}: {:.1} %", difference * 100.0);
+    // These do not look at loads, so that some nodes are at their limit or over it: how long a
+    // queue grows is then a matter of the policy's own draws, which are not common.
+    let (what, difference) = largest_difference(4, &["random", "capacity"]);
+    assert!(difference < 0.10, "{what}: {:.1} %", difference * 100.0);
 }
 
 /// If this fails, a run cannot be repeated, and ratios compare different things.
@@ -72,8 +79,7 @@ fn components_are_taken_in_when_holders_drown() {
     };
     let with = Scenario { adoption_s: 0.3, ..cramped.clone() }.suited();
     let names = policies(&["izna"]);
-    let (without, with) =
-        (play_all(&cramped.suited(), 11, &names), play_all(&with, 11, &names));
+    let (without, with) = (play_all(&cramped.suited(), 11, &names), play_all(&with, 11, &names));
     assert!(with[0].adopted > 0 && with[0].mean_ms < 0.2 * without[0].mean_ms, "{with:?}");
     let enough = Scenario { adoption_s: 0.3, duration_s: 5.0, ..Scenario::default() }.suited();
     assert_eq!(play_all(&enough, 11, &names)[0].adopted, 0);

@@ -12,8 +12,8 @@ use super::Belief;
 /// eight (facts of placement, 3.2).
 const WIDTH: f64 = 0.1;
 /// A node that is worse than the best by this many widths is not drawn: its weight would be less
-/// than a thousand millionth of the best one's.
-const WIDTHS_MAX: f64 = 20.0;
+/// than a hundred thousandth of the best one's.
+const WIDTHS_MAX: f64 = 12.0;
 /// No demand is taken to be less, in microseconds: below it, the clock's grain decides.
 const DEMAND_US_MIN: f64 = 5.0;
 /// What a step of an unknown component is taken to need, in microseconds.
@@ -60,15 +60,15 @@ pub fn here(load: &Load, costs: &Costs) -> Estimate {
 /// cover yet. They take the idle cores first; the next one waits, and so do those after it.
 pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
     let load = belief.load();
-    let (uncovered, idle) = (f64::from(belief.uncovered()), f64::from(load.idle));
     let capacity = capacity(load);
-    let waiting = if load.idle == 0 { uncovered } else { (uncovered - idle + 1.0).max(0.0) };
-    let wait_us = f64::from(load.wait_us) + waiting * costs.demand() / capacity;
-    Estimate {
-        time_us: costs.hop_us + costs.move_us + wait_us + costs.demand() / speed(load),
-        idle: (idle - uncovered).max(0.0),
-        capacity,
+    let mut time_us =
+        costs.hop_us + costs.move_us + f64::from(load.wait_us) + costs.demand() / speed(load);
+    let (uncovered, idle) = (belief.uncovered(), u32::from(load.idle));
+    if uncovered > 0 && uncovered >= idle {
+        let waiting = if idle == 0 { uncovered } else { uncovered - idle + 1 };
+        time_us += f64::from(waiting) * costs.demand() / capacity;
     }
+    Estimate { time_us, idle: f64::from(idle.saturating_sub(uncovered)), capacity }
 }
 
 /// The least that any other node could offer, if the fastest had an idle core.
@@ -77,57 +77,55 @@ pub fn least_us(fastest: f64, costs: &Costs) -> f64 {
 }
 
 fn capacity(load: &Load) -> f64 {
-    f64::from(load.capacity_milli.max(1)) / 1000.0
+    f64::from(load.capacity_milli.max(1)) * 0.001
 }
 
 /// A node that does not tell its speed has that of the reference.
 pub(crate) fn speed(load: &Load) -> f64 {
-    if load.speed_milli == 0 { 1.0 } else { f64::from(load.speed_milli) / 1000.0 }
+    if load.speed_milli == 0 { 1.0 } else { f64::from(load.speed_milli) * 0.001 }
 }
 
 /// The candidates of one decision. Kept and cleared between decisions, it allocates nothing.
 #[derive(Debug, Clone)]
 pub struct Candidates<T> {
-    targets: Vec<T>,
-    estimates: Vec<Estimate>,
-    weights: Vec<f64>,
+    entries: Vec<Entry<T>>,
     best_us: f64,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<T> {
+    target: T,
+    estimate: Estimate,
+    weight: f64,
 }
 
 impl<T> Default for Candidates<T> {
     fn default() -> Self {
-        Self {
-            targets: Vec::new(),
-            estimates: Vec::new(),
-            weights: Vec::new(),
-            best_us: f64::INFINITY,
-        }
+        Self { entries: Vec::new(), best_us: f64::INFINITY }
     }
 }
 
 impl<T: Copy> Candidates<T> {
     /// Begin a decision.
     pub fn clear(&mut self) {
-        self.targets.clear();
-        self.estimates.clear();
+        self.entries.clear();
         self.best_us = f64::INFINITY;
     }
 
     /// One more candidate.
     pub fn push(&mut self, target: T, estimate: Estimate) {
         self.best_us = self.best_us.min(estimate.time_us);
-        self.targets.push(target);
-        self.estimates.push(estimate);
+        self.entries.push(Entry { target, estimate, weight: 0.0 });
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.estimates.len()
+        self.entries.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.estimates.is_empty()
+        self.entries.is_empty()
     }
 
     /// The least expected time, in microseconds.
@@ -137,20 +135,19 @@ impl<T: Copy> Candidates<T> {
 
     /// The candidates with their estimates.
     pub fn iter(&self) -> impl Iterator<Item = (T, &Estimate)> {
-        self.targets.iter().copied().zip(&self.estimates)
+        self.entries.iter().map(|entry| (entry.target, &entry.estimate))
     }
 
     /// One of them, drawn with weight `room * exp(-(time - best) / width)`: room is idle cores
     /// first and capacity next, and what is worse than the best counts exponentially less. `unit`
     /// is uniform in [0, 1).
     pub fn draw(&mut self, costs: &Costs, unit: f64) -> Option<T> {
-        let total = self.weigh(costs);
-        let mut left = unit * total;
+        let mut left = unit * self.weigh(costs);
         let mut last = None;
-        for (target, weight) in self.targets.iter().zip(&self.weights) {
-            if *weight > 0.0 {
-                last = Some(*target);
-                left -= weight;
+        for entry in &self.entries {
+            if entry.weight > 0.0 {
+                last = Some(entry.target);
+                left -= entry.weight;
                 if left < 0.0 {
                     break;
                 }
@@ -159,29 +156,33 @@ impl<T: Copy> Candidates<T> {
         last
     }
 
-    /// The weights of the draw, in the order in which candidates were pushed.
-    pub fn weights(&mut self, costs: &Costs) -> &[f64] {
-        self.weigh(costs);
-        &self.weights
-    }
-
+    /// Set the weights; gives their sum.
     fn weigh(&mut self, costs: &Costs) -> f64 {
         let (demand, best) = (costs.demand(), self.best_us);
         let width = WIDTH * demand;
-        let worst = best + WIDTHS_MAX * width;
+        let (worst, per_width) = (best + WIDTHS_MAX * width, 1.0 / width);
         let mut total = 0.0;
-        self.weights.clear();
-        self.weights.extend(self.estimates.iter().map(|estimate| {
-            if estimate.time_us > worst {
-                return 0.0;
+        for Entry { estimate, weight, .. } in &mut self.entries {
+            *weight = 0.0;
+            if estimate.time_us <= worst {
+                let room = estimate.idle * demand + width * estimate.capacity.max(0.001);
+                *weight = room * falloff((estimate.time_us - best) * per_width);
+                total += *weight;
             }
-            let room = estimate.idle * demand + width * estimate.capacity.max(0.001);
-            let weight = room * libm::exp((best - estimate.time_us) / width);
-            total += weight;
-            weight
-        }));
+        }
         total
     }
+}
+
+/// `exp(-x)` for `x` from 0 to [`WIDTHS_MAX`], up to two per cent less at the far end: there is one
+/// for each candidate of each decision, and no weight needs more.
+fn falloff(x: f64) -> f64 {
+    // (1 - x/n)^n with n = 2^12, which is exp(-x) but for a share of x^2/2n.
+    let mut power = 1.0 - x * (1.0 / 4096.0);
+    for _ in 0..12 {
+        power *= power;
+    }
+    power
 }
 
 #[cfg(test)]
@@ -249,6 +250,16 @@ mod tests {
         assert_eq!(counts, [393, 393, 0, 214]);
         candidates.clear();
         assert_eq!(candidates.draw(&COSTS, 0.5), None);
+    }
+
+    /// If this fails, what is worse is drawn too often or too seldom.
+    #[test]
+    fn the_falloff_is_exponential() {
+        for step in 0..=120 {
+            let x = f64::from(step) / 10.0;
+            let exact = libm::exp(-x);
+            assert!((falloff(x) / exact - 1.0).abs() < 0.02, "{x}");
+        }
     }
 
     /// If this fails, a hopeless field of candidates (weights that vanish) gives no target though

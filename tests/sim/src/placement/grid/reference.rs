@@ -48,12 +48,13 @@ impl Reference {
     }
 }
 
-/// Run what the table has for so many nodes, and give the policy whose mean differs most, with how
-/// much, as a share. Heavily loaded blind policies are unstable, and compare queues that grow.
-pub fn largest_difference(nodes: usize) -> (String, f64) {
+/// Run what the table has for so many nodes and these policies, and give the line whose mean
+/// differs most, with how much, as a share.
+pub fn largest_difference(nodes: usize, policies: &[&str]) -> (String, f64) {
     let mut largest = (String::new(), 0.0);
     let lines: Vec<Reference> = Reference::all();
-    for line in lines.iter().filter(|line| line.nodes == nodes) {
+    let named = |line: &&Reference| policies.contains(&line.policy.as_str());
+    for line in lines.iter().filter(|line| line.nodes == nodes).filter(named) {
         let scenario =
             Scenario { nodes, load: line.load, service: line.service, ..Scenario::default() };
         let scenario = scenario.suited();
