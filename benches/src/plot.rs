@@ -78,9 +78,9 @@ impl Figure {
             self.panels.iter().zip(area.split_evenly((count, 1))).enumerate()
         {
             self.draw_panel(panel, &area, index + 1 == count)?;
-            area.present().map_err(told)?;
         }
-        Ok(())
+        // Once and for all: it ends the document.
+        area.present().map_err(told)
     }
 
     fn draw_panel(
@@ -192,6 +192,7 @@ mod tests {
         let figure = Figure { across: "seconds".into(), range: 0.0..2.0, marks, panels };
         figure.draw(&path).unwrap();
         let text = fs::read_to_string(path).unwrap();
+        assert_eq!(text.matches("</svg>").count(), 1, "not one document");
         for part in ["seconds", "requests/s", "kill b", "done", "polyline"] {
             assert!(text.contains(part), "no {part} in {text}");
         }

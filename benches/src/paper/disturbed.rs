@@ -43,67 +43,83 @@ pub fn run(setting: &Setting) -> Result<Finding> {
     let quiet = Timeline::record(&mut quiet, load, Timetable::new([(end, Deed::Nothing)]))?;
 
     let mut aims = Vec::new();
-    let mut table = Table::new(&["cluster", "requests/s", "p50 ms", "p99 ms", "failed"]);
-    let mut p99 = Vec::new();
-    for (name, line) in [("undisturbed", &quiet), ("one node at a tenth", &noisy)] {
-        let (from, to) = (setting.seconds(SETTLED_S), setting.seconds(SETTLED_S + MEASURED_S));
-        let all = line.report.between(from, to)?;
-        p99.push(all.quantile_ms(0.99));
-        let rate = line.report.rate_between(from, to)?;
-        let row = vec![
-            json!(name),
-            json!(rate),
-            json!(all.quantile_ms(0.5)),
-            json!(all.quantile_ms(0.99)),
-            json!(line.report.failed()),
-        ];
-        table.row(row);
-    }
-    let [quiet_ms, noisy_ms] = [p99.first(), p99.get(1)].map(|p99| p99.copied().unwrap_or(0.0));
-    let what = "p99 beside a noisy neighbour";
-    aims.push(aim(what, noisy_ms / quiet_ms, "times the undisturbed", Aim::AtMost(1.5)));
-    let peak = one * NODES as f64;
-    let (from, to) = burst_times(setting);
-    let goodput = burst.report.rate_between(from + BIN, to)?;
-    aims.push(aim("goodput in the burst", goodput / peak, "of peak", Aim::AtLeast(0.95)));
-    let before = burst.report.between(BIN * 2, from)?.quantile_ms(0.99);
-    let calm = burst.calm(to, (before * 1.5).max(before + 20.0)).map(|calm| calm.as_secs_f64());
-    aims.push(aim(
-        "back to normal after the burst",
-        calm.unwrap_or(f64::INFINITY),
-        "s",
-        Aim::AtMost(1.0),
-    ));
-    let mut bursts = Table::new(&[
-        "peak requests/s",
-        "asked in the burst",
-        "handled",
-        "refused",
-        "p99 ms before",
-        "in the burst",
-        "normal within s",
-    ]);
-    let during = burst.report.between(from + BIN, to)?;
-    let seconds = (to - from - BIN).as_secs_f64();
-    bursts.row(vec![
-        json!(peak),
-        json!(peak * BURST),
-        json!(goodput),
-        json!(during.refused as f64 / seconds),
-        json!(before),
-        json!(during.quantile_ms(0.99)),
-        json!(calm),
-    ]);
+    let neighbour = neighbour_table(setting, &quiet, &noisy, &mut aims)?;
+    let bursts = burst_table(setting, &burst, one * NODES as f64, &mut aims)?;
     Ok(Finding {
         name: "disturbed",
         tables: vec![
-            ("Open loop at 0.8 of what is left.".into(), table),
+            ("Open loop at 0.8 of what is left.".into(), neighbour),
             ("A burst of five times the peak.".into(), bursts),
         ],
         figures: vec![("-neighbour", noisy.figure(&["disturb"])), ("-burst", burst.figure(&[]))],
         aims,
-        data: json!({ "one_per_second": one, "noisy": noisy.json(setting), "quiet": quiet.json(setting), "burst": burst.json(setting) }),
+        data: json!({
+            "one_per_second": one,
+            "noisy": noisy.json(setting),
+            "quiet": quiet.json(setting),
+            "burst": burst.json(setting),
+        }),
     })
+}
+
+fn neighbour_table(
+    setting: &Setting,
+    quiet: &Timeline,
+    noisy: &Timeline,
+    aims: &mut Vec<String>,
+) -> Result<Table> {
+    let mut table = Table::new(&["cluster", "requests/s", "p50 ms", "p99 ms", "failed"]);
+    let (from, to) = (setting.seconds(SETTLED_S), setting.seconds(SETTLED_S + MEASURED_S));
+    let mut row = |name: &str, line: &Timeline| -> Result<f64> {
+        let (all, rate) = (line.report.between(from, to)?, line.report.rate_between(from, to)?);
+        let (p50, p99) = (all.quantile_ms(0.5), all.quantile_ms(0.99));
+        let failed = line.report.failed();
+        table.row(vec![json!(name), json!(rate), json!(p50), json!(p99), json!(failed)]);
+        Ok(p99)
+    };
+    let quiet_ms = row("undisturbed", quiet)?;
+    let noisy_ms = row("one node at a tenth", noisy)?;
+    let what = "p99 beside a noisy neighbour";
+    aims.push(aim(what, noisy_ms / quiet_ms, "times the undisturbed", Aim::AtMost(1.5)));
+    Ok(table)
+}
+
+fn burst_table(
+    setting: &Setting,
+    burst: &Timeline,
+    peak: f64,
+    aims: &mut Vec<String>,
+) -> Result<Table> {
+    let mut table = Table::new(&[
+        "peak requests/s",
+        "asked in the burst",
+        "handled",
+        "refused",
+        "failed in all",
+        "p99 ms before",
+        "in the burst",
+        "normal within s",
+    ]);
+    let (from, to) = burst_times(setting);
+    let goodput = burst.report.rate_between(from + BIN, to)?;
+    aims.push(aim("goodput in the burst", goodput / peak, "of peak", Aim::AtLeast(0.95)));
+    let before = burst.report.between(BIN * 2, from)?.quantile_ms(0.99);
+    let calm_s = burst.calm(to, (before * 1.5).max(before + 20.0)).map(|calm| calm.as_secs_f64());
+    let what = "back to normal after the burst";
+    aims.push(aim(what, calm_s.unwrap_or(f64::INFINITY), "s", Aim::AtMost(1.0)));
+    let during = burst.report.between(from + BIN, to)?;
+    let seconds = (to - from - BIN).as_secs_f64();
+    table.row(vec![
+        json!(peak),
+        json!(peak * BURST),
+        json!(goodput),
+        json!(during.refused as f64 / seconds),
+        json!(burst.report.failed() - burst.report.refused()),
+        json!(before),
+        json!(during.quantile_ms(0.99)),
+        json!(calm_s),
+    ]);
+    Ok(table)
 }
 
 fn steady(cluster: &Cluster, rate: f64) -> Plan {

@@ -19,16 +19,17 @@ pub fn known(number: u64) -> Vec<u8> {
 }
 
 fn formula(name: &str) -> String {
-    format!(
-        r"\int_{{{name}}}^{{\infty}} \frac{{e^{{-x^2/2\sigma^2}}}}{{\sqrt{{2\pi\sigma^2}}}}\,dx \
-          = \sum_{{n=0}}^{{\infty}} \frac{{(-1)^n}}{{n!}} \left( \frac{{x_n + y_n}}{{\sqrt{{1+z_n^2}}}} \right)^{{2n+1}} \
-          + \begin{{pmatrix}} \alpha & \beta & \gamma \\ \delta & \epsilon & \zeta \\ \eta & \theta & \iota \end{{pmatrix}}"
-    )
+    let integral = r"\frac{e^{-x^2/2\sigma^2}}{\sqrt{2\pi\sigma^2}}\,dx";
+    let sum = r"\sum_{n=0}^{\infty} \frac{(-1)^n}{n!}";
+    let term = r"\left( \frac{x_n + y_n}{\sqrt{1+z_n^2}} \right)^{2n+1}";
+    let rows = r"\alpha & \beta & \gamma \\ \delta & \epsilon & \zeta \\ \eta & \theta & \iota";
+    let matrix = format!(r"\begin{{pmatrix}} {rows} \end{{pmatrix}}");
+    format!(r"\int_{{{name}}}^{{\infty}} {integral} = {sum} {term} + {matrix}")
 }
 
 fn request(formula: &str) -> Vec<u8> {
     let mut path = String::from("/tex?f=");
-    for byte in formula.split_whitespace().collect::<Vec<_>>().join(" ").bytes() {
+    for byte in formula.bytes() {
         if byte.is_ascii_alphanumeric() {
             path.push(byte.into());
         } else {

@@ -14,8 +14,10 @@ use crate::timetable::{Deed, Timetable, gateways};
 const NODES: usize = 6;
 const FIRST: usize = 2;
 const EVERY_S: f64 = 6.0;
-/// The share of what a node adds that counts as taken up.
-const TAKEN_UP: f64 = 0.85;
+/// Of the steps that a node runs later on, how many count as its share.
+const TAKEN_UP: f64 = 0.8;
+/// Of what was handled before, what is no dip: a bin holds some sixty requests, give or take eight.
+const NO_DIP: f64 = 0.85;
 /// More than all nodes together can do.
 const OVERLOAD: f64 = 1.3;
 const CONNECTIONS: usize = 400;
@@ -47,7 +49,8 @@ pub fn run(setting: &Setting) -> Result<Finding> {
         "requests/s before",
         "after",
         "gain of one node",
-        "taken up within s",
+        "works within s",
+        "least bin of before",
     ]);
     let mut aims = Vec::new();
     for (index, done) in line.done.iter().enumerate().filter(|(_, done)| done.is("add")) {
@@ -55,8 +58,9 @@ pub fn run(setting: &Setting) -> Result<Finding> {
         let before = line.report.rate_between(done.at.saturating_sub(BIN * 4), done.at)?;
         let after = line.report.rate_between(done.until + BIN * 2, next)?;
         let nodes = FIRST + index;
-        let took = line.recovered(done.until, before + (after - before) * TAKEN_UP);
-        let took_s = took.map(|took| took.as_secs_f64());
+        let Deed::Add(name) = &done.deed else { continue };
+        let took_s = line.works(name, done.until, next, TAKEN_UP).map(|took| took.as_secs_f64());
+        let least = line.least(done.at, done.until + BIN * 4);
         table.row(vec![
             json!(format!("{nodes} to {}", nodes + 1)),
             json!((done.until - done.at).as_secs_f64()),
@@ -64,8 +68,11 @@ pub fn run(setting: &Setting) -> Result<Finding> {
             json!(after),
             json!((after - before) / one),
             json!(took_s),
+            json!(least / before),
         ]);
-        let what = format!("node {} taken up after it was ready", nodes + 1);
+        let what = format!("no dip when node {} joins, of before", nodes + 1);
+        aims.push(aim(&what, least / before, "", Aim::AtLeast(NO_DIP)));
+        let what = format!("node {} does its share after it was ready", nodes + 1);
         aims.push(aim(&what, took_s.unwrap_or(f64::INFINITY), "s", Aim::AtMost(1.0)));
     }
     let failed = line.report.failed() - line.report.refused();

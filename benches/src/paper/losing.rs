@@ -28,29 +28,8 @@ pub fn run(setting: &Setting) -> Result<Finding> {
     let mut cluster = setting.cluster(NODES)?;
     let one = capacity_of(setting, &cluster, NODES)? / NODES as f64;
     let every = setting.seconds(EVERY_S).max(Duration::from_secs(3));
-
     let saturated = saturated(&mut cluster, every)?;
-    let mut table =
-        Table::new(&["nodes", "requests/s before", "after", "kept of N-1/N", "back within s"]);
-    for (index, done) in saturated.done.iter().enumerate().filter(|(_, done)| done.is("kill")) {
-        let next = saturated.done.get(index + 1).map_or(done.until + every, |next| next.at);
-        let nodes = NODES - index;
-        let before = saturated.report.rate_between(done.at.saturating_sub(BIN * 5), done.at)?;
-        let after = saturated.report.rate_between(done.at + BIN * 3, next)?;
-        let expected = before * (nodes - 1) as f64 / nodes as f64;
-        let back = saturated.recovered(done.at, expected * RECOVERED);
-        let back_s = back.map(|back| back.as_secs_f64());
-        let left = format!("{nodes} to {}", nodes - 1);
-        table.row(vec![
-            json!(left),
-            json!(before),
-            json!(after),
-            json!(after / expected),
-            json!(back_s),
-        ]);
-        let what = format!("dip when a node of {nodes} is killed");
-        aims.push(aim(&what, back_s.unwrap_or(f64::INFINITY), "s", Aim::AtMost(1.0)));
-    }
+    let dips = dips(&saturated, every, &mut aims)?;
     unharmed(&saturated, "killed under overload", &mut aims);
 
     for name in LOST {
@@ -62,57 +41,73 @@ pub fn run(setting: &Setting) -> Result<Finding> {
     cluster.wait_held()?;
     let rate = one * (NODES - LOST.len()) as f64 * LOAD;
     let paced = paced(setting, &mut cluster, rate, every)?;
-    let mut latency = Table::new(&[
+    let delays = delays(&paced, &mut aims)?;
+    unharmed(&paced, "frozen and killed at 0.7", &mut aims);
+    let (dipped, delayed) = (
+        "Closed loop, twelve connections for each node: what a kill takes away.",
+        "Open loop at 0.7 of what the three nodes that stay can do.",
+    );
+    Ok(Finding {
+        name: "losing",
+        tables: vec![(dipped.into(), dips), (delayed.into(), delays)],
+        figures: vec![
+            ("", saturated.figure(&["kill"])),
+            ("-latency", paced.figure(&["kill", "freeze", "thaw"])),
+        ],
+        aims,
+        data: json!({
+            "one_per_second": one,
+            "saturated": saturated.json(setting),
+            "paced": paced.json(setting),
+        }),
+    })
+}
+
+/// What each kill took away, and for how long more than its share.
+fn dips(line: &Timeline, every: Duration, aims: &mut Vec<String>) -> Result<Table> {
+    let mut table =
+        Table::new(&["nodes", "requests/s before", "after", "kept of N-1/N", "back within s"]);
+    for (index, done) in line.done.iter().enumerate().filter(|(_, done)| done.is("kill")) {
+        let next = line.done.get(index + 1).map_or(done.until + every, |next| next.at);
+        let nodes = NODES - index;
+        let before = line.report.rate_between(done.at.saturating_sub(BIN * 5), done.at)?;
+        let after = line.report.rate_between(done.at + BIN * 3, next)?;
+        let expected = before * (nodes - 1) as f64 / nodes as f64;
+        let back_s = line.recovered(done.at, expected * RECOVERED).map(|back| back.as_secs_f64());
+        let left = format!("{nodes} to {}", nodes - 1);
+        let kept = after / expected;
+        table.row(vec![json!(left), json!(before), json!(after), json!(kept), json!(back_s)]);
+        let what = format!("dip when a node of {nodes} is killed");
+        aims.push(aim(&what, back_s.unwrap_or(f64::INFINITY), "s", Aim::AtMost(1.0)));
+    }
+    Ok(table)
+}
+
+/// How long latency was not as before each deed.
+fn delays(line: &Timeline, aims: &mut Vec<String>) -> Result<Table> {
+    let mut table = Table::new(&[
         "at s",
         "what",
         "p99 ms in the 3 s before",
         "worst bin after",
         "normal within s",
     ]);
-    for done in
-        paced.done.iter().filter(|done| done.is("kill") || done.is("freeze") || done.is("thaw"))
-    {
-        let before =
-            paced.report.between(done.at.saturating_sub(BIN * 6), done.at)?.quantile_ms(0.99);
-        let worst = (0..4u32).map(|n| {
-            let from = done.at + BIN * n;
-            paced
-                .report
-                .between(from.saturating_sub(BIN), from + BIN)
-                .map(|bin| bin.quantile_ms(0.99))
-        });
-        let worst = worst.collect::<Result<Vec<_>>>()?.into_iter().fold(0.0, f64::max);
-        // A tenth more, or ten milliseconds, is noise.
-        let calm = paced.calm(done.at, (before * 1.5).max(before + 20.0));
-        let calm_s = calm.map(|calm| calm.as_secs_f64());
+    for done in line.done.iter().filter(|done| done.deed != Deed::Nothing) {
+        let before = line.report.between(done.at.saturating_sub(BIN * 6), done.at)?;
+        let before = before.quantile_ms(0.99);
+        let first = crate::tally::bin(done.at, BIN);
+        let bins = line.report.bins.iter().skip(first).take(4);
+        let worst = bins.map(|bin| bin.quantile_ms(0.99)).fold(0.0, f64::max);
+        // Half as much more, or twenty milliseconds, is noise: a bin holds some forty requests.
+        let calm_s = line.calm(done.at, (before * 1.5).max(before + 20.0));
+        let calm_s = calm_s.map(|calm| calm.as_secs_f64());
         let what = done.deed.to_string();
-        latency.row(vec![
-            json!(done.at.as_secs_f64()),
-            json!(what),
-            json!(before),
-            json!(worst),
-            json!(calm_s),
-        ]);
+        let at_s = done.at.as_secs_f64();
+        table.row(vec![json!(at_s), json!(what), json!(before), json!(worst), json!(calm_s)]);
         let what = format!("latency normal after {what}");
         aims.push(aim(&what, calm_s.unwrap_or(f64::INFINITY), "s", Aim::AtMost(2.0)));
     }
-    unharmed(&paced, "frozen and killed under 0.7 load", &mut aims);
-    Ok(Finding {
-        name: "losing",
-        tables: vec![
-            (
-                "Closed loop, twelve connections for each node: what a kill takes away.".into(),
-                table,
-            ),
-            ("Open loop at 0.7 of what the three nodes that stay can do.".into(), latency),
-        ],
-        figures: vec![
-            ("", saturated.figure(&["kill"])),
-            ("-latency", paced.figure(&["kill", "freeze", "thaw"])),
-        ],
-        aims,
-        data: json!({ "one_per_second": one, "saturated": saturated.json(setting), "paced": paced.json(setting) }),
-    })
+    Ok(table)
 }
 
 fn stay(cluster: &Cluster, connections: usize) -> Plan {

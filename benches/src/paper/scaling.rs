@@ -1,6 +1,6 @@
 //! Throughput of clusters of one to eight nodes of equal share, under more work than they can do.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::formulas;
@@ -10,19 +10,21 @@ use crate::report::{Aim, Table, aim};
 use crate::{Cluster, Load, Requests};
 
 const NODES: [usize; 6] = [1, 2, 3, 4, 6, 8];
-const WARM_UP_S: f64 = 2.0;
-const MEASURED_S: f64 = 10.0;
+const WARM_UP_S: f64 = 1.5;
+const MEASURED_S: f64 = 6.0;
 const AIM: f64 = 0.95;
 
 /// A series of the paper.
+#[derive(Clone, Copy)]
 struct Series {
     name: &'static str,
+    has_aim: bool,
     make: fn(u64) -> Vec<u8>,
 }
 
 const SERIES: [Series; 2] = [
-    Series { name: "all formulas different", make: formulas::different },
-    Series { name: "50 formulas at random", make: formulas::known },
+    Series { name: "all formulas different", has_aim: true, make: formulas::different },
+    Series { name: "50 formulas at random", has_aim: false, make: formulas::known },
 ];
 
 /// Measure.
@@ -32,6 +34,7 @@ pub fn run(setting: &Setting) -> Result<Finding> {
         "nodes",
         "requests/s",
         "of N times one",
+        "of N apart",
         "p50 ms",
         "p99 ms",
         "CPU us/request",
@@ -40,44 +43,88 @@ pub fn run(setting: &Setting) -> Result<Finding> {
         "bounced",
         "failed",
     ]);
-    let mut lines = Vec::new();
     let mut aims = Vec::new();
-    let mut points = vec![Vec::new(); SERIES.len()];
+    let mut curves = SERIES.map(|series| Curve { series, cluster: vec![], apart: vec![] });
     for nodes in NODES {
         let cluster = setting.cluster(nodes)?;
-        for (series, points) in SERIES.iter().zip(&mut points) {
-            let row = measure(setting, &cluster, series)?;
-            let one = points.first().map_or(row.per_second, |(_, one): &(f64, f64)| *one);
-            let ideal = nodes as f64 * one;
-            if series.name == SERIES[0].name && nodes > 1 {
-                let what = format!("{nodes} nodes, {}", series.name);
-                aims.push(aim(&what, row.per_second / ideal, "of ideal", Aim::AtLeast(AIM)));
+        let rows = SERIES.map(|series| measure(setting, &cluster, &series));
+        drop(cluster);
+        let apart = apart(setting, nodes)?;
+        for ((curve, row), apart) in curves.iter_mut().zip(rows).zip(apart) {
+            let row = row?;
+            curve.cluster.push((nodes as f64, row.per_second));
+            curve.apart.push((nodes as f64, apart));
+            let shares = [row.per_second / (nodes as f64 * curve.one()), row.per_second / apart];
+            if curve.series.has_aim && nodes > 1 {
+                for (share, of) in shares.into_iter().zip(["of N times one", "of N apart"]) {
+                    let what = format!("{nodes} nodes, {}", curve.series.name);
+                    aims.push(aim(&what, share, of, Aim::AtLeast(AIM)));
+                }
             }
-            table.row(row.values(series.name, nodes, row.per_second / ideal));
-            points.push((nodes as f64, row.per_second));
-            eprintln!("{nodes} nodes, {}: {:.0} requests/s", series.name, row.per_second);
+            eprintln!("{nodes} nodes, {}: {:.0} requests/s", curve.series.name, row.per_second);
+            table.row(row.values(curve.series.name, nodes, shares));
         }
     }
-    for (series, points) in SERIES.iter().zip(points) {
-        let one = points.first().context("no points")?.1;
-        let last = NODES.last().copied().unwrap_or(1) as f64;
-        let name = format!("{}: linear", series.name);
-        lines.push(Line { name: series.name.into(), look: Look::Dotted, points });
-        lines.push(Line { name, look: Look::Ideal, points: vec![(0.0, 0.0), (last, last * one)] });
-    }
-    let range = 0.0..8.5;
-    let panels = lines
-        .chunks(2)
-        .map(|lines| Panel { up: "requests/s".into(), lines: lines.to_vec() })
-        .collect();
-    let figure = Figure { across: "nodes".into(), range, marks: Vec::new(), panels };
+    let panels = curves.into_iter().map(Curve::panel).collect();
+    let (across, range, marks) = ("nodes".into(), 0.0..8.5, Vec::new());
+    let about = "Closed loop, twelve connections for each node. Apart: N clusters of one node.";
     Ok(Finding {
         name: "scaling",
         data: table.json(),
-        tables: vec![("Closed loop, twelve connections for each node.".into(), table)],
-        figures: vec![("", figure)],
+        tables: vec![(about.into(), table)],
+        figures: vec![("", Figure { across, range, marks, panels })],
         aims,
     })
+}
+
+/// Requests a second by nodes: of one cluster, and of as many clusters of one node.
+struct Curve {
+    series: Series,
+    cluster: Vec<(f64, f64)>,
+    apart: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    fn one(&self) -> f64 {
+        self.cluster.first().map_or(f64::NAN, |(_, one)| *one)
+    }
+
+    fn panel(self) -> Panel {
+        let last = NODES.last().copied().unwrap_or(1) as f64;
+        let ideal = vec![(0.0, 0.0), (last, last * self.one())];
+        let line = |name: &str, look, points| Line { name: name.into(), look, points };
+        Panel {
+            up: format!("requests/s: {}", self.series.name),
+            lines: vec![
+                line("one cluster", Look::Dotted, self.cluster),
+                line("as many nodes apart", Look::Dotted, self.apart),
+                line("N times one", Look::Ideal, ideal),
+            ],
+        }
+    }
+}
+
+/// What so many clusters of one node each handle together, for each series: what the machine gives
+/// when nothing is shared, so that what is missing to it is the price of being one cluster.
+fn apart(setting: &Setting, nodes: usize) -> Result<Vec<f64>> {
+    let clusters: Vec<Cluster> = (0..nodes).map(|_| setting.cluster(1)).collect::<Result<_>>()?;
+    let handled = |series: &Series| -> Result<f64> {
+        let load = |cluster: &Cluster| {
+            let mut asked = plan(cluster, CONNECTIONS_PER_NODE);
+            asked.requests = Requests::Numbered(series.make, 0);
+            Load::start(asked)
+        };
+        let loads: Vec<Load> = clusters.iter().map(load).collect::<Result<_>>()?;
+        std::thread::sleep(setting.seconds(WARM_UP_S));
+        let from: Vec<_> = loads.iter().map(Load::elapsed).collect();
+        std::thread::sleep(setting.seconds(MEASURED_S));
+        let ended = loads.into_iter().zip(from).map(|(load, from)| {
+            let to = load.elapsed();
+            load.end()?.rate_between(from, to)
+        });
+        ended.sum()
+    };
+    SERIES.iter().map(handled).collect()
 }
 
 struct Row {
@@ -92,12 +139,13 @@ struct Row {
 }
 
 impl Row {
-    fn values(&self, series: &str, nodes: usize, of_ideal: f64) -> Vec<Value> {
+    fn values(&self, series: &str, nodes: usize, [of_ideal, of_apart]: [f64; 2]) -> Vec<Value> {
         vec![
             json!(series),
             json!(nodes),
             json!(self.per_second),
             json!(of_ideal),
+            json!(of_apart),
             json!(self.p50_ms),
             json!(self.p99_ms),
             json!(self.cpu_us),

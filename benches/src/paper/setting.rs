@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::formulas;
 use super::timeline::BIN;
+use crate::machine::{Machine, Share};
 use crate::plot::Figure;
 use crate::quota::Quotas;
 use crate::report::{self, Table};
@@ -37,6 +38,7 @@ pub struct Setting {
     bounded: bool,
     network: Network,
     compiled: TempDir,
+    _machine: Share,
     _spinners: Vec<Spinner>,
 }
 
@@ -59,6 +61,7 @@ impl Setting {
     /// Look at the machine, and compile the TeX service once for all nodes of all clusters.
     pub fn new(cores: f64, scale: f64, out: PathBuf) -> Result<Self> {
         fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+        let machine = Machine::Alone.take()?;
         let bounded = told(
             "quotas",
             "all nodes share the machine's cores, so that more nodes are \
@@ -68,8 +71,9 @@ impl Setting {
         let bridged = told("network namespaces", "nodes are on loopback", Segment::new());
         let network = if bridged { Network::Bridge } else { Network::Loopback };
         let compiled = TempDir::with_prefix("izna-compiled-")?;
+        let (_machine, _spinners) = (machine, Vec::new());
         let mut setting =
-            Self { cores, scale, out, bounded, network, compiled, _spinners: Vec::new() };
+            Self { cores, scale, out, bounded, network, compiled, _machine, _spinners };
         setting.compile()?;
         setting._spinners = Spinner::on_all_cores();
         Ok(setting)
@@ -77,7 +81,8 @@ impl Setting {
 
     /// Compile at full speed what nodes of a fifth of a core would take a minute for.
     fn compile(&self) -> Result<()> {
-        let cluster = Cluster::start(Options::nodes(&["compiler"]))?;
+        let options = Options { machine: Machine::Given, ..Options::nodes(&["compiler"]) };
+        let cluster = Cluster::start(options)?;
         cluster.deploy(&shipped::root().join("components/tex"), &[])?;
         let (data, to) = (cluster.data("compiler"), self.compiled.path());
         crate::cluster::copy_folder(&data.join("cache"), &to.join("cache"))?;
@@ -99,7 +104,7 @@ impl Setting {
     fn begin(&self, nodes: usize, cores: Option<f64>) -> Result<Cluster> {
         let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut options = Options::nodes(&names).alone();
+        let mut options = Options { machine: Machine::Given, ..Options::nodes(&names) };
         if !self.bounded {
             options = options.arguments(&["--cores", "1"]);
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::setting::{Setting, Use};
 use crate::plot::{Figure, Line, Look, Panel};
+use crate::tally::{Bin, bin};
 use crate::timetable::{Done, Timetable};
 use crate::{Cluster, Load, Plan, Report};
 
@@ -44,11 +45,10 @@ impl Timeline {
             let points = (0..bins).map(|index| ((index as f64 + 0.5) * width, value(index)));
             Line { name: name.into(), look: Look::Solid, points: points.collect() }
         };
-        let bin = |index: usize| self.report.bins.get(index);
-        let rate = |index, of: &dyn Fn(&crate::tally::Bin) -> u64| {
-            bin(index).map_or(0.0, |bin| of(bin) as f64 / width)
-        };
-        let latency = |index, quantile| match bin(index).filter(|bin| bin.done > 0) {
+        let at = |index: usize| self.report.bins.get(index);
+        let rate =
+            |index, of: &dyn Fn(&Bin) -> u64| at(index).map_or(0.0, |bin| of(bin) as f64 / width);
+        let latency = |index, quantile| match at(index).filter(|bin| bin.done > 0) {
             Some(bin) => bin.quantile_ms(quantile),
             None => f64::NAN,
         };
@@ -70,13 +70,13 @@ impl Timeline {
 
     /// Whole bins.
     fn bins(&self) -> usize {
-        crate::tally::bin(self.end, BIN)
+        bin(self.end, BIN)
     }
 
     /// How long after `at` it took until handled requests stayed at or above `least` a second for
     /// two bins; counted to the start of the first of these, at the earliest the bin after `at`.
     pub(crate) fn recovered(&self, at: Duration, least: f64) -> Option<Duration> {
-        let good = |bin: &crate::tally::Bin| bin.done as f64 / BIN.as_secs_f64() >= least;
+        let good = |bin: &Bin| bin.done as f64 / BIN.as_secs_f64() >= least;
         self.first_good(at, good)
     }
 
@@ -85,13 +85,38 @@ impl Timeline {
         self.first_good(at, |bin| bin.done > 0 && bin.quantile_ms(0.99) <= most)
     }
 
-    fn first_good(
+    /// How long after `at` it took until `node` ran this share of the steps that it runs in a bin
+    /// from two seconds later until `to`; counted to the end of that bin.
+    pub(crate) fn works(
         &self,
+        node: &str,
         at: Duration,
-        good: impl Fn(&crate::tally::Bin) -> bool,
+        to: Duration,
+        share: f64,
     ) -> Option<Duration> {
+        let steps = |bin: &Bin| bin.steps.get(node).copied().unwrap_or(0) as f64;
+        let [first, last] = [at, to].map(|time| bin(time, BIN));
+        let later = self.report.bins.get(first + 4..last)?;
+        let mean = later.iter().map(steps).sum::<f64>() / later.len().max(1) as f64;
+        let bins = self.report.bins.iter().enumerate().skip(first);
+        let index =
+            bins.filter(|(_, bin)| steps(bin) >= mean * share).map(|(i, _)| i + 1).next()?;
+        Some((BIN * u32::try_from(index).unwrap_or(u32::MAX)).saturating_sub(at))
+    }
+
+    /// The fewest requests a second that a whole bin between two times handled.
+    pub(crate) fn least(&self, from: Duration, to: Duration) -> f64 {
+        let mut least = f64::INFINITY;
+        for index in bin(from, BIN)..bin(to, BIN) {
+            let done = self.report.bins.get(index).map_or(0, |bin| bin.done);
+            least = least.min(done as f64 / BIN.as_secs_f64());
+        }
+        least
+    }
+
+    fn first_good(&self, at: Duration, good: impl Fn(&Bin) -> bool) -> Option<Duration> {
         let bins = self.report.bins.get(..self.bins()).unwrap_or(&self.report.bins);
-        let first = crate::tally::bin(at, BIN) + 1;
+        let first = bin(at, BIN) + 1;
         let pairs = bins.windows(2).enumerate().skip(first);
         let found = pairs.filter(|(_, pair)| pair.iter().all(&good)).map(|(index, _)| index).next();
         found.map(|index| (BIN * u32::try_from(index).unwrap_or(u32::MAX)).saturating_sub(at))
