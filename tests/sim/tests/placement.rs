@@ -72,8 +72,7 @@ fn components_are_taken_in_when_holders_drown() {
     };
     let with = Scenario { adoption_s: 0.3, ..cramped.clone() }.suited();
     let names = policies(&["izna"]);
-    let (without, with) =
-        (play_all(&cramped.suited(), 11, &names), play_all(&with, 11, &names));
+    let (without, with) = (play_all(&cramped.suited(), 11, &names), play_all(&with, 11, &names));
     assert!(with[0].adopted > 0 && with[0].mean_ms < 0.2 * without[0].mean_ms, "{with:?}");
     let enough = Scenario { adoption_s: 0.3, duration_s: 5.0, ..Scenario::default() }.suited();
     assert_eq!(play_all(&enough, 11, &names)[0].adopted, 0);
