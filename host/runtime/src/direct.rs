@@ -85,6 +85,9 @@ impl Direct {
                 _ => {}
             }
         }
+        if exports.is_empty() {
+            return Err(wasmtime::Error::msg("it exports no function"));
+        }
         Ok(Self { pre: linker.instantiate_pre(compiled)?, exports, recorded })
     }
 
