@@ -222,17 +222,21 @@ impl Use {
         Ok(all)
     }
 
-    /// What came after `before`.
+    /// What came after `before`. What a node that is gone had counted counts for nothing.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
+        let [stopped, periods] = [
+            self.stopped.0.saturating_sub(before.stopped.0),
+            self.stopped.1.saturating_sub(before.stopped.1),
+        ];
         Self {
-            cpu_s: self.cpu_s - before.cpu_s,
-            stopped: (self.stopped.0 - before.stopped.0, self.stopped.1 - before.stopped.1),
-            migrations: self.migrations - before.migrations,
-            bounced: self.bounced - before.bounced,
-            unclear: self.unclear - before.unclear,
-            started_again: self.started_again - before.started_again,
-            late_ends: self.late_ends - before.late_ends,
+            cpu_s: (self.cpu_s - before.cpu_s).max(0.0),
+            stopped: (stopped, periods),
+            migrations: self.migrations.saturating_sub(before.migrations),
+            bounced: self.bounced.saturating_sub(before.bounced),
+            unclear: self.unclear.saturating_sub(before.unclear),
+            started_again: self.started_again.saturating_sub(before.started_again),
+            late_ends: self.late_ends.saturating_sub(before.late_ends),
         }
     }
 }

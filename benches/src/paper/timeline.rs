@@ -26,10 +26,11 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Load `cluster` by `plan` until the last deed of `timetable`.
     pub(crate) fn record(cluster: &mut Cluster, plan: Plan, timetable: Timetable) -> Result<Self> {
+        let before = Use::of(cluster.nodes())?;
         let load = Load::start(plan)?;
         let done = timetable.play(cluster, &load)?;
         let end = load.elapsed();
-        let used = Use::of(cluster.nodes())?;
+        let used = Use::of(cluster.nodes())?.since(&before);
         let report = load.end()?;
         if let Some(failure) = &report.first_failure {
             eprintln!("{:?}; the first: {failure}", report.failures);
