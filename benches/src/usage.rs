@@ -1,5 +1,7 @@
 //! What a process of this machine has used, from `/proc`.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
@@ -7,15 +9,30 @@ use anyhow::{Context, Result};
 
 /// Processor time of all threads that live, by the scheduler's own clock.
 pub fn cpu(pid: u32) -> Result<Duration> {
+    Ok(threads(pid)?.values().sum())
+}
+
+/// Processor time of each thread that lives.
+pub fn threads(pid: u32) -> Result<HashMap<OsString, Duration>> {
     let folder = format!("/proc/{pid}/task");
     let tasks = fs::read_dir(&folder).with_context(|| format!("no process {pid}"))?;
-    let mut nanos = 0;
+    let mut threads = HashMap::new();
     for task in tasks {
+        let task = task?;
         // A thread may end between the listing and the look.
-        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        nanos += text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
+        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+        let nanos = text.split(' ').next().and_then(|first| first.parse::<u64>().ok());
+        threads.insert(task.file_name(), Duration::from_nanos(nanos.unwrap_or(0)));
     }
-    Ok(Duration::from_nanos(nanos))
+    Ok(threads)
+}
+
+/// What threads used since `before`. What one used that has ended is not known.
+pub fn since(before: &HashMap<OsString, Duration>, now: &HashMap<OsString, Duration>) -> Duration {
+    let used = |(thread, now): (&OsString, &Duration)| {
+        now.saturating_sub(before.get(thread).copied().unwrap_or_default())
+    };
+    now.iter().map(used).sum()
 }
 
 /// Resident memory, in bytes.

@@ -90,10 +90,10 @@ struct Idle {
 impl Idle {
     fn of(setting: &Setting, node: &Node) -> Result<Self> {
         let pid = node.pid()?;
-        let (cpu, traffic, begun) = (usage::cpu(pid)?, usage::traffic(pid)?, Instant::now());
+        let (cpu, traffic, begun) = (usage::threads(pid)?, usage::traffic(pid)?, Instant::now());
         thread::sleep(setting.seconds(MEASURED_S));
         let seconds = begun.elapsed().as_secs_f64();
-        let used = usage::cpu(pid)?.saturating_sub(cpu).as_secs_f64();
+        let used = usage::since(&cpu, &usage::threads(pid)?).as_secs_f64();
         let now = usage::traffic(pid)?;
         let kib = |new: u64, old: u64| new.saturating_sub(old) as f64 / 1024.0 / seconds;
         Ok(Self {

@@ -17,8 +17,8 @@ use crate::{
     memory::{Part, Requests},
     migrate::Recent,
     placement::{
-        Candidates, DEMAND_US_FIRST, Explanation, MEMORY_FULL, Overload, Waiting, memory_wait_us,
-        network_wait_us,
+        Candidates, DEMAND_US_FIRST, Explanation, Journey, MEMORY_FULL, Overload, Waiting,
+        memory_wait_us, network_wait_us,
     },
     pull::Pulls,
     table::Table,
@@ -57,6 +57,7 @@ pub struct Core {
     /// Kept between decisions, so that none allocates.
     pub(crate) candidates: Candidates<NodeId>,
     pub(crate) inflow: Inflow,
+    pub(crate) journey: Journey,
     pub(crate) overload: Overload,
     /// The speed of the fastest node that is known.
     pub(crate) fastest: f64,
@@ -217,6 +218,7 @@ impl Core {
             pulls: Pulls::default(),
             candidates: Candidates::default(),
             inflow: Inflow { since: now, ..Inflow::default() },
+            journey: Journey::default(),
             overload: Overload::default(),
             fastest: 1.0,
             slots: BTreeMap::new(),

@@ -160,6 +160,7 @@ impl Core {
                     let digest = entry.digest;
                     self.view.does_not_hold(peer, &digest);
                 }
+                (Refusal::Full, ..) => self.view.told_full(self.now, peer),
                 (Refusal::Revision, _, Some(line)) => {
                     let line = line.clone();
                     self.send(peer, Message::TableEntries(Vec::from([line])));

@@ -142,7 +142,13 @@ impl Core {
     /// Whether a process of which nothing has run is not taken any more.
     pub(crate) fn is_full(&self, load: &Load) -> bool {
         let wait_max = self.config.admit_wait_max.as_micros();
-        self.held.len() > self.config.admit_max || u128::from(load.wait_us) > wait_max
+        // Those that wait go before it with all their steps, not with the next one only.
+        let ahead = (load.queued as usize + 1).saturating_sub(usize::from(self.config.cores));
+        let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
+        let backlog_us = ahead as f64 * self.journey.process_us() / capacity;
+        self.held.len() > self.config.admit_max
+            || u128::from(load.wait_us) > wait_max
+            || backlog_us > wait_max as f64
     }
 
     pub(crate) fn costs(&self, digest: &Digest) -> Costs {
@@ -172,7 +178,7 @@ impl Core {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
                 let wait_us = u128::from(peer.belief.load().wait_us);
-                let full = situation.fresh && wait_us > wait_max;
+                let full = situation.fresh && (wait_us > wait_max || peer.refuses_new(self.now));
                 if peer.belief.is_late(self.now, self.config.late_after) == late && !been && !full {
                     candidates.push(node, placement::there(&peer.belief, &situation.costs));
                 }

@@ -157,6 +157,7 @@ impl Core {
         self.counters.steps += 1;
         let end = life::within(end, self.config.payload_bytes_max);
         let process = &mut held.process;
+        self.journey.stepped(used.as_secs_f64() * 1e6, process.steps == 0);
         process.steps += 1;
         process.left.clear();
         held.tried.clear();

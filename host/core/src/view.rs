@@ -11,6 +11,10 @@ use izna_proto::{Beacon, Digest, Load, NodeId};
 
 use crate::{Config, Duration, Time, placement::Belief};
 
+/// How long a node that was full is not asked about new processes: what it has in hand then takes
+/// about as long.
+const FULL_FOR: Duration = Duration::from_millis(50);
+
 /// One other node.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -36,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) outstanding: BTreeMap<u64, (Time, Parcel)>,
     /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
     suspect: bool,
+    /// When it last refused a process because it was full.
+    full: Option<Time>,
     probed: Option<Time>,
 }
 
@@ -264,6 +270,13 @@ impl View {
         peer.asked_inventory = None;
     }
 
+    /// A node refused a new process because it is full.
+    pub(crate) fn told_full(&mut self, now: Time, node: NodeId) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.full = Some(now);
+        }
+    }
+
     /// A node said that it does not hold a component after all.
     pub(crate) fn does_not_hold(&mut self, node: NodeId, digest: &Digest) {
         let Some(peer) = self.peer_mut(node) else { return };
@@ -355,8 +368,15 @@ impl Peer {
             table: 0,
             outstanding: BTreeMap::new(),
             suspect: false,
+            full: None,
             probed: None,
         }
+    }
+
+    /// It was full a moment ago: asking it about every new process would cost both sides what they
+    /// do not have then.
+    pub(crate) fn refuses_new(&self, now: Time) -> bool {
+        self.full.is_some_and(|full| now.since(full) < FULL_FOR)
     }
 
     /// How it stands now.

@@ -52,6 +52,41 @@ pub fn network_wait_us(network_permille: u16, mean_us: f64) -> f64 {
     mean_us * f64::from(over) / f64::from(left)
 }
 
+/// How fast what a whole process takes follows the latest step: some twenty processes back.
+const JOURNEY_SMOOTHING: f64 = 0.02;
+/// A node that hardly begins processes knows little of how many steps they have; no process is taken
+/// to have more than so many.
+const JOURNEY_STEPS_MAX: f64 = 32.0;
+
+/// What a process takes altogether, as far as the steps of this node tell: the time of one step, and
+/// how many of them were the first of their process. A queue of processes that have not begun looks
+/// short by the first steps alone, when the long ones come after.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Journey {
+    step_us: f64,
+    first_share: f64,
+}
+
+impl Default for Journey {
+    fn default() -> Self {
+        Self { step_us: 0.0, first_share: 1.0 }
+    }
+}
+
+impl Journey {
+    /// A step has taken `used_us` of processor time.
+    pub fn stepped(&mut self, used_us: f64, was_first: bool) {
+        self.step_us += JOURNEY_SMOOTHING * (used_us - self.step_us);
+        let first = if was_first { 1.0 } else { 0.0 };
+        self.first_share += JOURNEY_SMOOTHING * (first - self.first_share);
+    }
+
+    /// The processor time of one process, in microseconds.
+    pub fn process_us(&self) -> f64 {
+        self.step_us / self.first_share.max(1.0 / JOURNEY_STEPS_MAX)
+    }
+}
+
 /// The measured speed of a node: what its steps were expected to take over what they took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
@@ -81,6 +116,20 @@ impl Speed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// If this fails, a burst of processes whose later steps are long is admitted by their first.
+    #[test]
+    fn a_journey_counts_the_steps_to_come() {
+        let mut journey = Journey::default();
+        for _ in 0..200 {
+            journey.stepped(30.0, true);
+            journey.stepped(4000.0, false);
+            journey.stepped(30.0, false);
+        }
+        assert!((3800.0..4300.0).contains(&journey.process_us()), "{journey:?}");
+        (0..10_000).for_each(|_| journey.stepped(100.0, false));
+        assert!((3000.0..3300.0).contains(&journey.process_us()), "{journey:?}");
+    }
 
     /// If this fails, a node with an idle core looks busy, or one that has none does not.
     #[test]
