@@ -105,7 +105,8 @@ fn judge(
         FailureKind::Busy if ran => {
             return Some(String::from("busy is to say that nothing has run, and something has"));
         }
-        FailureKind::Busy => !limits.strict || limits.small,
+        // A full node that may not pass a process on refuses it.
+        FailureKind::Busy => !limits.strict || limits.small || limits.hops,
         FailureKind::Unavailable | FailureKind::NotFound => !limits.strict,
         FailureKind::Limit => limits.hops || !limits.strict,
         _ => false,
