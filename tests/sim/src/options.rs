@@ -5,6 +5,9 @@ use izna_core::Duration;
 use rand::{Rng, RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use serde::{Deserialize, Serialize};
 
+/// Steps that no process of a simulated service runs.
+const STEPS_MAX: u32 = 100_000;
+
 /// The options of one run. Printed in full with every failure, as a scenario file is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -76,6 +79,7 @@ pub struct Options {
     pub held_max: usize,
     pub admit_max: usize,
     pub hops_max: u32,
+    pub steps_max: u32,
     pub retain_revision_ms: u64,
     pub memory_bytes_max: usize,
 
@@ -127,6 +131,7 @@ impl Default for Options {
             held_max: 4096,
             admit_max: 2048,
             hops_max: 64,
+            steps_max: STEPS_MAX,
             retain_revision_ms: 300_000,
             memory_bytes_max: 64 << 20,
             sabotage: None,
@@ -186,7 +191,8 @@ impl Options {
     fn draw_limits(&mut self, r: &mut impl Rng) {
         (self.held_max, self.admit_max) =
             pick(r, &[(4096, 2048), (4096, 2048), (12, 8), (40, 30), (6, 6)]);
-        self.hops_max = pick(r, &[64, 64, 64, 0, 1]);
+        self.hops_max = pick(r, &[64, 64, 64, 3, 8]);
+        self.steps_max = pick(r, &[STEPS_MAX, STEPS_MAX, 4]);
         self.retain_revision_ms = pick(r, &[300_000, 300_000, 300]);
         self.memory_bytes_max = pick(r, &[64 << 20, 4096]);
     }
@@ -202,7 +208,12 @@ impl Options {
             self.drains_per_second,
             self.deploys_per_second,
         ];
-        rates.iter().all(|rate| *rate == 0.0) && self.hops_max >= 64
+        rates.iter().all(|rate| *rate == 0.0) && !self.is_short()
+    }
+
+    /// Whether processes may have so few moves or steps that they reach the limit.
+    pub(crate) fn is_short(&self) -> bool {
+        self.hops_max < 64 || self.steps_max < STEPS_MAX
     }
 
     pub(crate) fn heal_at(&self) -> u64 {

@@ -211,6 +211,7 @@ fn config(options: &Options, n: usize, cores: u16) -> Config {
     config.held_max = options.held_max;
     config.admit_max = options.admit_max;
     config.hops_max = options.hops_max;
+    config.steps_max = options.steps_max;
     config.retain_revision = options.retain_revision();
     config.memory_bytes_max = options.memory_bytes_max;
     config.memory_value_bytes_max = 1000;

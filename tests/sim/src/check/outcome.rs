@@ -32,8 +32,7 @@ impl World {
         } else if now > latest {
             Some(format!("a client is answered {} us late", now - request.deadline))
         } else {
-            let (last, hops) = (request.last, self.options.hops_max < 64);
-            let limits = Limits { strict, last, small, hops };
+            let limits = Limits { strict, small, short: self.options.is_short() };
             let early = now + GRACE_US < request.deadline;
             judge(&reply.outcome, &request.expected, request.ran, early, limits)
         };
@@ -73,12 +72,10 @@ impl World {
 struct Limits {
     /// Nothing went wrong, or all is right again.
     strict: bool,
-    /// All is right again, and there is time enough.
-    last: bool,
     /// Nodes take so few processes that they may be full.
     small: bool,
-    /// Processes may move so seldom that they reach it.
-    hops: bool,
+    /// Processes may have so few moves or steps that they reach the limit.
+    short: bool,
 }
 
 /// What is wrong with an outcome, if something is.
@@ -101,14 +98,13 @@ fn judge(
     let reason = match failure.kind {
         _ if as_expected => true,
         FailureKind::Deadline if early => return Some(String::from("too early for the deadline")),
-        FailureKind::Deadline => !limits.last || limits.small,
+        FailureKind::Deadline => !limits.strict || limits.small,
         FailureKind::Busy if ran => {
             return Some(String::from("busy is to say that nothing has run, and something has"));
         }
-        // A full node that may not pass a process on refuses it.
-        FailureKind::Busy => !limits.strict || limits.small || limits.hops,
+        FailureKind::Busy => !limits.strict || limits.small,
         FailureKind::Unavailable | FailureKind::NotFound => !limits.strict,
-        FailureKind::Limit => limits.hops || !limits.strict,
+        FailureKind::Limit => limits.short || !limits.strict,
         _ => false,
     };
     (!reason).then(|| format!("a failure without a reason: {failure}; expected {expected:?}"))
