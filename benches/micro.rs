@@ -21,7 +21,7 @@ use izna_bench::shipped;
 use izna_core::{Core, Input, Output, Submission, Time};
 use izna_proto::{
     App, Beacon, ComponentSpec, Digest, Finish, Limits, Load, MemoryAnswer, MemoryOperation,
-    Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Wire,
+    Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Trail, Wire,
 };
 use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Stepped, Stream};
 use serde_json::{Value, json};
@@ -326,7 +326,7 @@ impl Alone {
             let run = next.expect("a step or a reply");
             let held = run.held;
             let (end, used) = step(run);
-            outputs = self.0.handle(Input::Stepped { held, end, used });
+            outputs = self.0.handle(Input::Stepped { held, end, used, took: used });
         }
     }
 }
@@ -393,7 +393,7 @@ impl Placing {
             process: process.id,
             home: process.home,
             outcome: Ok(Bytes::from_static(&[0xf6])),
-            trail: vec![peer],
+            trail: Trail { nodes: vec![peer], ..Trail::default() },
         });
         let outputs = self.driven.handle(Input::Received { peer, message });
         assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_))), "{outputs:?}");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,6 +11,16 @@ use anyhow::{Context, Result};
 /// Processor time of all threads that live, by the scheduler's own clock.
 pub fn cpu(pid: u32) -> Result<Duration> {
     Ok(threads(pid)?.values().sum())
+}
+
+/// The same of threads whose name begins so.
+pub fn cpu_of(pid: u32, name: &str) -> Result<Duration> {
+    let named = |thread: &OsString| {
+        let path = Path::new("/proc").join(pid.to_string()).join("task").join(thread).join("comm");
+        fs::read_to_string(path).is_ok_and(|comm| comm.starts_with(name))
+    };
+    let threads = threads(pid)?;
+    Ok(threads.iter().filter(|(thread, _)| named(thread)).map(|(_, used)| *used).sum())
 }
 
 /// Processor time of each thread that lives.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::setting::{Finding, Setting, plan};
+use super::setting::{Finding, Setting, Split, plan};
 use super::timeline::{BIN, Timeline, capacity_of};
 use crate::report::{Aim, Table, aim};
 use crate::timetable::{Deed, Timetable, gateways};
@@ -68,13 +68,17 @@ fn neighbour_table(
     noisy: &Timeline,
     aims: &mut Vec<String>,
 ) -> Result<Table> {
-    let mut table = Table::new(&["cluster", "requests/s", "p50 ms", "p99 ms", "failed"]);
+    let mut columns = vec!["cluster", "requests/s", "p50 ms", "p99 ms", "failed"];
+    columns.extend(Split::COLUMNS);
+    let mut table = Table::new(&columns);
     let (from, to) = (setting.seconds(SETTLED_S), setting.seconds(SETTLED_S + MEASURED_S));
     let mut row = |name: &str, line: &Timeline| -> Result<f64> {
         let (all, rate) = (line.report.between(from, to)?, line.report.rate_between(from, to)?);
         let (p50, p99) = (all.quantile_ms(0.5), all.quantile_ms(0.99));
         let failed = line.report.failed();
-        table.row(vec![json!(name), json!(rate), json!(p50), json!(p99), json!(failed)]);
+        let mut values = vec![json!(name), json!(rate), json!(p50), json!(p99), json!(failed)];
+        values.extend(line.used.split.means_ms());
+        table.row(values);
         Ok(p99)
     };
     let quiet_ms = row("undisturbed", quiet)?;
@@ -90,7 +94,7 @@ fn burst_table(
     peak: f64,
     aims: &mut Vec<String>,
 ) -> Result<Table> {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         "peak requests/s",
         "asked in the burst",
         "handled",
@@ -99,7 +103,9 @@ fn burst_table(
         "p99 ms before",
         "in the burst",
         "normal within s",
-    ]);
+    ];
+    columns.extend(Split::COLUMNS);
+    let mut table = Table::new(&columns);
     let (from, to) = burst_times(setting);
     let goodput = burst.report.rate_between(from + BIN, to)?;
     aims.push(aim("goodput in the burst", goodput / peak, "of peak", Aim::AtLeast(0.95)));
@@ -109,7 +115,7 @@ fn burst_table(
     aims.push(aim(what, calm_s.unwrap_or(f64::INFINITY), "s", Aim::AtMost(1.0)));
     let during = burst.report.between(from + BIN, to)?;
     let seconds = (to - from - BIN).as_secs_f64();
-    table.row(vec![
+    let mut values = vec![
         json!(peak),
         json!(peak * BURST),
         json!(goodput),
@@ -118,7 +124,9 @@ fn burst_table(
         json!(before),
         json!(during.quantile_ms(0.99)),
         json!(calm_s),
-    ]);
+    ];
+    values.extend(burst.used.split.means_ms());
+    table.row(values);
     Ok(table)
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::formulas;
-use super::setting::{CONNECTIONS_PER_NODE, Finding, Setting, Use, plan};
+use super::setting::{CONNECTIONS_PER_NODE, Finding, Setting, Split, Use, plan};
 use crate::plot::{Figure, Line, Look, Panel};
 use crate::report::{Aim, Table, aim};
 use crate::{Cluster, Load, Requests};
@@ -29,7 +29,7 @@ const SERIES: [Series; 2] = [
 
 /// Measure.
 pub fn run(setting: &Setting) -> Result<Finding> {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         "series",
         "nodes",
         "requests/s",
@@ -38,11 +38,14 @@ pub fn run(setting: &Setting) -> Result<Finding> {
         "p50 ms",
         "p99 ms",
         "CPU us/request",
+        "of steps",
         "quota used",
         "migrations/request",
         "bounced",
         "failed",
-    ]);
+    ];
+    columns.extend(Split::COLUMNS);
+    let mut table = Table::new(&columns);
     let mut aims = Vec::new();
     let mut curves = SERIES.map(|series| Curve { series, cluster: vec![], apart: vec![] });
     for nodes in NODES {
@@ -132,6 +135,8 @@ struct Row {
     p50_ms: f64,
     p99_ms: f64,
     cpu_us: f64,
+    step_cpu_us: f64,
+    split: Split,
     quota: f64,
     migrations: f64,
     bounced: f64,
@@ -140,7 +145,7 @@ struct Row {
 
 impl Row {
     fn values(&self, series: &str, nodes: usize, [of_ideal, of_apart]: [f64; 2]) -> Vec<Value> {
-        vec![
+        let mut values = vec![
             json!(series),
             json!(nodes),
             json!(self.per_second),
@@ -149,11 +154,14 @@ impl Row {
             json!(self.p50_ms),
             json!(self.p99_ms),
             json!(self.cpu_us),
+            json!(self.step_cpu_us),
             json!(self.quota),
             json!(self.migrations),
             json!(self.bounced),
             json!(self.failed),
-        ]
+        ];
+        values.extend(self.split.means_ms());
+        values
     }
 }
 
@@ -183,6 +191,8 @@ fn measure(setting: &Setting, cluster: &Cluster, series: &Series) -> Result<Row>
         p50_ms: all.quantile_ms(0.5),
         p99_ms: all.quantile_ms(0.99),
         cpu_us: used.cpu_s * 1e6 / requests,
+        step_cpu_us: used.step_cpu_s * 1e6 / requests,
+        split: used.split,
         quota: used.cpu_s / (seconds * setting.share() * nodes as f64),
         migrations: used.migrations as f64 / requests,
         bounced: used.bounced as f64 / requests,

@@ -187,6 +187,10 @@ fn told<T>(what: &str, follows: &str, found: Result<T>) -> bool {
 pub struct Use {
     /// Processor time, in seconds.
     pub cpu_s: f64,
+    /// Of it, that of the threads that run steps.
+    pub step_cpu_s: f64,
+    /// Processes that ended, and what became of their time.
+    pub split: Split,
     /// Periods of their quotas at whose end they were stopped, and all.
     pub stopped: (u64, u64),
     /// Migrations.
@@ -207,12 +211,17 @@ impl Use {
         let mut all = Self::default();
         for node in nodes.into_iter().filter(|node| node.alive()) {
             all.cpu_s += usage::cpu(node.pid()?)?.as_secs_f64();
+            all.step_cpu_s += usage::cpu_of(node.pid()?, "izna-step-")?.as_secs_f64();
             if let Some(group) = node.group() {
                 let throttled = group.throttled();
                 all.stopped.0 += throttled.stopped;
                 all.stopped.1 += throttled.periods;
             }
             let metric = |name: &str| node.metric(&format!("izna_{name}_total"));
+            all.split.ended += node.metric("izna_replied_total")?;
+            for (part, name) in all.split.parts_us.iter_mut().zip(Split::PARTS) {
+                *part += node.metric(&format!("izna_{name}_us_total"))?;
+            }
             all.migrations += metric("migrations")?;
             all.bounced += metric("bounced")? + metric("refused_there")?;
             all.unclear += metric("unclear")?;
@@ -231,6 +240,8 @@ impl Use {
         ];
         Self {
             cpu_s: (self.cpu_s - before.cpu_s).max(0.0),
+            step_cpu_s: (self.step_cpu_s - before.step_cpu_s).max(0.0),
+            split: self.split.since(&before.split),
             stopped: (stopped, periods),
             migrations: self.migrations.saturating_sub(before.migrations),
             bounced: self.bounced.saturating_sub(before.bounced),
@@ -238,6 +249,34 @@ impl Use {
             started_again: self.started_again.saturating_sub(before.started_again),
             late_ends: self.late_ends.saturating_sub(before.late_ends),
         }
+    }
+}
+
+/// Where processes that ended spent their time: in run queues, on a core or kept from it, in a step
+/// that waited for the host, and the rest, which is moving.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Split {
+    /// How many ended.
+    pub ended: u64,
+    parts_us: [u64; 4],
+}
+
+impl Split {
+    const PARTS: [&'static str; 4] = ["queued", "ran", "waited", "moved"];
+    /// The columns of a table.
+    pub const COLUMNS: [&'static str; 4] = ["queue ms", "run ms", "wait ms", "move ms"];
+
+    fn since(&self, before: &Self) -> Self {
+        let mut parts_us = self.parts_us;
+        for (part, before) in parts_us.iter_mut().zip(before.parts_us) {
+            *part = part.saturating_sub(before);
+        }
+        Self { ended: self.ended.saturating_sub(before.ended), parts_us }
+    }
+
+    /// The mean of one process, in milliseconds, by column.
+    pub fn means_ms(&self) -> [Value; 4] {
+        self.parts_us.map(|part| json!(part as f64 / 1000.0 / self.ended.max(1) as f64))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use izna_gateway::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, api};
+use izna_gateway::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing, api};
 use izna_node::{
     Description, Error, NetError, NewProcess, Node, Peer, PeerState, Snapshot,
     identity::{self, node_id},
@@ -34,8 +34,9 @@ impl Cluster for Bridge {
         };
         Box::pin(async move {
             let reply = node.submit(new).await;
-            let trail = reply.trail.iter().map(|id| name(&node, *id)).collect();
-            Reply { process: reply.process, outcome: reply.outcome, trail }
+            let trail = reply.trail.nodes.iter().map(|id| name(&node, *id)).collect();
+            let timing = timing(&reply);
+            Reply { process: reply.process, outcome: reply.outcome, trail, timing }
         })
     }
 
@@ -162,6 +163,17 @@ impl Cluster for Bridge {
     }
 }
 
+fn timing(reply: &izna_node::Reply) -> Timing {
+    let trail = &reply.trail;
+    let took_us = u64::try_from(reply.took.as_micros()).unwrap_or(u64::MAX);
+    Timing {
+        queued_us: trail.queued_us,
+        ran_us: trail.ran_us,
+        waited_us: trail.waited_us,
+        moved_us: took_us.saturating_sub(trail.measured_us()),
+    }
+}
+
 fn name(node: &Node, id: NodeId) -> Arc<str> {
     node.name_of(id).unwrap_or_else(|| Arc::from(id.to_string()))
 }
@@ -247,6 +259,10 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         counter("izna_deliveries", "Deliveries sent", c.deliveries),
         counter("izna_migrations", "Deliveries that were accepted", c.migrations),
         counter("izna_migration_us", "Microseconds that these took together", c.migration_us),
+        counter("izna_queued_us", "Microseconds of ended processes in run queues", c.queued_us),
+        counter("izna_ran_us", "Microseconds of ended processes on cores", c.ran_us),
+        counter("izna_waited_us", "Microseconds of ended processes in waiting steps", c.waited_us),
+        counter("izna_moved_us", "Microseconds of ended processes elsewhere", c.moved_us),
         counter("izna_arrivals", "Processes taken in", c.arrivals),
         counter("izna_bounced", "Arrivals sent on at once", c.bounced),
         counter("izna_offered", "Queued processes that left for another node", c.offered),

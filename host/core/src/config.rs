@@ -20,8 +20,8 @@ pub struct Config {
     /// Where randomness comes from: equal seeds and inputs give equal outputs.
     pub seed: u64,
 
-    /// Steps handed out to run and not yet sliced: twice the cores, so that a core never waits for
-    /// a decision.
+    /// Steps handed out to run and not yet sliced: one a core. The next one is handed out when one
+    /// ends or is sliced, on the thread that ran it; what is not handed out can still move.
     pub slots_max: usize,
     /// Steps at all, with those that have used up a slice or wait for the host and so have given up
     /// their slot.
@@ -108,7 +108,7 @@ impl Config {
             cores,
             capacity_milli: u32::from(cores) * 1000,
             seed: node.0 ^ incarnation,
-            slots_max: usize::from(cores) * 2,
+            slots_max: usize::from(cores),
             sliced_max: usize::from(cores) * 16,
             held_max: 4096,
             admit_max: 2048,

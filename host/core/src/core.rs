@@ -17,7 +17,7 @@ use crate::{
     memory::{Part, Requests},
     migrate::Recent,
     placement::{
-        Candidates, DEMAND_US_FIRST, Explanation, Journey, MEMORY_FULL, Overload, Waiting,
+        Candidates, DEMAND_US_FIRST, Explanation, Journey, MEMORY_FULL, Overload, Speed, Waiting,
         memory_wait_us, network_wait_us,
     },
     pull::Pulls,
@@ -71,6 +71,9 @@ pub struct Core {
     pub(crate) requests: Requests,
 
     pub(crate) measured: Measurement,
+    pub(crate) measured_at: Time,
+    /// The share of a core that steps get when they want one.
+    pub(crate) speed: Speed,
     pub(crate) sequence: u64,
     pub(crate) draining: bool,
     drained: bool,
@@ -89,6 +92,8 @@ pub(crate) struct Held {
     pub(crate) demand_us: f64,
     /// Moves since its last step, out of a run queue or instead of one.
     pub(crate) queue_moves: u8,
+    /// Since when it waits in the run queue, or its step runs.
+    pub(crate) since: Time,
     /// Why it is where it is, or goes where it goes.
     pub(crate) why: Explanation,
     /// Nodes that did not take it since it was last placed.
@@ -227,6 +232,8 @@ impl Core {
             part: Part::new(config.memory_bytes_max, config.memory_value_bytes_max),
             requests: Requests::new(first_number(config.incarnation)),
             measured,
+            measured_at: now,
+            speed: Speed::new(1.0),
             sequence: 0,
             draining: false,
             drained: false,
@@ -241,13 +248,13 @@ impl Core {
         match input {
             Input::Submit(submission) => self.submit(submission),
             Input::Abandon(slot) => self.abandon(slot),
-            Input::Stepped { held, end, used } => self.stepped(held, end, used),
+            Input::Stepped { held, end, used, took } => self.stepped(held, end, used, took),
             Input::Sliced(held) => self.step_sliced(held),
             Input::Heard(beacon) => self.heard(&beacon),
             Input::LinkUp { peer, incarnation, name } => self.link_up(peer, incarnation, name),
             Input::LinkDown(peer) => self.link_down(peer),
             Input::Received { peer, message } => self.received(peer, message),
-            Input::Measured(measured) => self.measured = measured,
+            Input::Measured(measured) => self.measured(measured),
             Input::Deploy(app) => self.deploy(app.name.clone(), Some(app)),
             Input::Undeploy(name) => self.deploy(name, None),
             Input::Restore(entries) => self.restore(entries),
@@ -370,10 +377,23 @@ impl Core {
         self.timers.remove(&(at, timer));
     }
 
+    fn measured(&mut self, measured: Measurement) {
+        self.speed.pass(self.now.since(self.measured_at).as_secs_f64());
+        (self.measured, self.measured_at) = (measured, self.now);
+    }
+
+    /// What the cores of this node are worth now, in cores: no more than the machine or a quota
+    /// gives, and no more than its steps get of what others leave.
+    pub(crate) fn capacity(&self) -> f64 {
+        let given = f64::from(self.measured.capacity_milli) / 1000.0;
+        let got = f64::from(self.config.cores.max(1)) * self.speed.value();
+        given.min(got).max(0.001)
+    }
+
     /// This node's load now.
     pub fn load(&self) -> Load {
         let cores = usize::from(self.config.cores.max(1));
-        let capacity = f64::from(self.measured.capacity_milli.max(1)) / 1000.0;
+        let capacity = self.capacity();
         let waiting = self.waiting();
         let mean_us = if waiting.queued == 0 { DEMAND_US_FIRST } else { waiting.mean_us() };
         let (memory, network) = (self.measured.memory_permille, self.measured.network_permille);
@@ -385,7 +405,7 @@ impl Core {
             at_us: u64::try_from(self.now.as_micros()).unwrap_or(0),
             wait_us: wait_us as u32,
             idle: u16::try_from(cores.saturating_sub(waiting.queued)).unwrap_or(u16::MAX),
-            capacity_milli: self.measured.capacity_milli,
+            capacity_milli: (capacity * 1000.0) as u32,
             speed_milli: (capacity * 1000.0 / cores as f64) as u32,
             queued: u32::try_from(waiting.queued).unwrap_or(u32::MAX),
             inflow_milli: (self.inflow.rate * 1000.0) as u32,

@@ -5,11 +5,11 @@ use alloc::{format, vec, vec::Vec};
 
 use izna_proto::{
     DeliveryId, Entry, Failure, FailureKind, Finish, Held as HeldProcess, Home, Message, NodeId,
-    Outcome, Process, SlotId, State,
+    Outcome, Process, SlotId, State, Trail,
 };
 
 use crate::{
-    Core, Note, Output, Reply, Submission, Time,
+    Core, Duration, Note, Output, Reply, Submission, Time,
     core::{Held, Timer},
     life::{payload_over, unknown_component},
 };
@@ -72,7 +72,8 @@ impl Core {
                 slot,
                 process: id,
                 outcome: Err(failure),
-                trail: vec![],
+                trail: Trail::default(),
+                took: Duration::ZERO,
             }));
         };
         if self.draining {
@@ -113,7 +114,11 @@ impl Core {
         let app = self.table.app(&submission.app, waiting.revision);
         let Some(spec) = app.and_then(|app| app.component(&submission.component)) else {
             let message = format!("app {} was undeployed meanwhile", submission.app);
-            return self.reply(slot, Err(Failure::new(FailureKind::Unavailable, message)), vec![]);
+            return self.reply(
+                slot,
+                Err(Failure::new(FailureKind::Unavailable, message)),
+                Trail::default(),
+            );
         };
         let entry = Entry {
             component: spec.name.clone(),
@@ -133,7 +138,7 @@ impl Core {
             budget_us: 0,
             home: Home { node: self.config.node, incarnation: self.config.incarnation, slot },
             traceparent: submission.traceparent.clone(),
-            trail: vec![],
+            trail: Trail::default(),
             entries: vec![entry],
             left: vec![],
             active: 0,
@@ -156,12 +161,13 @@ impl Core {
     }
 
     /// The one reply of a slot; later ends of the same process find none and are dropped.
-    pub(crate) fn reply(&mut self, slot: SlotId, outcome: Outcome, trail: Vec<NodeId>) {
+    pub(crate) fn reply(&mut self, slot: SlotId, outcome: Outcome, trail: Trail) {
         #[cfg(feature = "sabotage")]
         if self.sabotaged(crate::Sabotage::ReplyTwice) {
             if let Some(waiting) = self.slots.get(&slot) {
                 let process = waiting.submission.id;
-                self.put(Output::Reply(Reply { slot, process, outcome, trail }));
+                let took = self.now.since(waiting.born);
+                self.put(Output::Reply(Reply { slot, process, outcome, trail, took }));
             }
             return;
         }
@@ -170,13 +176,18 @@ impl Core {
             return;
         };
         self.disarm(waiting.deadline, Timer::Slot(slot));
+        let took = self.now.since(waiting.born);
+        let busy = |failure: &Failure| failure.kind == FailureKind::Busy;
+        if !outcome.as_ref().is_err_and(busy) {
+            self.counters.ended(took, &trail);
+        }
         match &outcome {
             Ok(_) => self.counters.replied += 1,
-            Err(failure) if failure.kind == FailureKind::Busy => self.counters.not_admitted += 1,
+            Err(failure) if busy(failure) => self.counters.not_admitted += 1,
             Err(_) => self.counters.failed += 1,
         }
         let process = waiting.submission.id;
-        self.put(Output::Reply(Reply { slot, process, outcome, trail }));
+        self.put(Output::Reply(Reply { slot, process, outcome, trail, took }));
     }
 
     pub(crate) fn abandon(&mut self, slot: SlotId) {
@@ -190,7 +201,7 @@ impl Core {
         let Some(waiting) = self.slots.get(&slot) else { return };
         let millis = waiting.submission.deadline.as_millis();
         let failure = Failure::new(FailureKind::Deadline, format!("no result after {millis} ms"));
-        self.reply(slot, Err(failure), vec![]);
+        self.reply(slot, Err(failure), Trail::default());
     }
 
     /// A process that ended at another node.
@@ -254,7 +265,7 @@ impl Core {
                 unknown += 1;
                 let message = "the process was lost with the node that ran it; outcome unknown";
                 let failure = Failure::new(FailureKind::Unavailable, message);
-                self.reply(slot, Err(failure), vec![]);
+                self.reply(slot, Err(failure), Trail::default());
             }
         }
         if again + unknown > 0 {

@@ -5,7 +5,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use bytes::Bytes;
 use izna_proto::{
     App, Beacon, Digest, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome,
-    ProcessId, Run, SlotId, StepEnd, TableEntry,
+    ProcessId, Run, SlotId, StepEnd, TableEntry, Trail,
 };
 
 use crate::{Duration, HeldId};
@@ -25,9 +25,12 @@ pub enum Input {
         end: StepEnd,
         /// The processor time it used.
         used: Duration,
+        /// How long it was on a core or kept from it by others there, waiting for the host not
+        /// included.
+        took: Duration,
     },
-    /// A running step has used up its slice or waits for the host: its slot is free. At most once a
-    /// step.
+    /// A running step has been on a core for long or waits for the host: its slot is free. At most
+    /// once a step.
     Sliced(HeldId),
     /// A beacon that is authentic.
     Heard(Beacon),
@@ -190,8 +193,10 @@ pub struct Reply {
     pub process: ProcessId,
     /// How it ended.
     pub outcome: Outcome,
-    /// The nodes of its steps, in order.
-    pub trail: Vec<NodeId>,
+    /// Where it was and what became of its time.
+    pub trail: Trail,
+    /// Time since its client asked.
+    pub took: Duration,
 }
 
 /// Something an operator should read.

@@ -167,7 +167,7 @@ mod tests {
     use alloc::{sync::Arc, vec};
 
     use bytes::Bytes;
-    use izna_proto::{Digest, Home, Limits, NodeId, ProcessId, SlotId, Spread};
+    use izna_proto::{Digest, Home, Limits, NodeId, ProcessId, SlotId, Spread, Trail};
 
     use super::*;
 
@@ -205,7 +205,7 @@ mod tests {
             budget_us: 0,
             home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
             traceparent: None,
-            trail: vec![],
+            trail: Trail::default(),
             entries: vec![entry],
             left: vec![],
             active: 0,

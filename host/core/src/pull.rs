@@ -107,7 +107,7 @@ impl Core {
     /// Selection: the processes that would run next, but not so soon that moving does not pay.
     fn gifts(&self, peer: NodeId, load: &Load) -> Vec<HeldId> {
         let max = gift_max(usize::from(load.idle), self.queue.len());
-        let capacity = f64::from(self.measured.capacity_milli) / 1000.0;
+        let capacity = self.capacity();
         let (mut ahead, mut gifts) = (Waiting::default(), Vec::new());
         for (_, id) in self.queue.iter().take(LOOKED_AT_MAX) {
             let Some(held) = self.held.get(id) else { continue };

@@ -2,11 +2,12 @@
 
 use alloc::sync::Arc;
 
-use izna_proto::{Load, NodeId, ProcessId, TableEntry};
+use izna_proto::{Load, NodeId, ProcessId, TableEntry, Trail};
 
 use crate::{
     Core, Duration, HeldId,
     core::{Held, Place},
+    migrate::micros,
     placement::Explanation,
     view::{Peer, PeerState},
 };
@@ -72,6 +73,25 @@ pub struct Counters {
     pub beacons_dropped: u64,
     /// Requests to cluster memory that another node answers.
     pub memory_requests: u64,
+    /// What became of the time of the processes that ended at this gateway and were not refused, all
+    /// together, in microseconds: in run queues...
+    pub queued_us: u64,
+    /// ...on a core, or kept from it by others there...
+    pub ran_us: u64,
+    /// ...in a step that waited for the host...
+    pub waited_us: u64,
+    /// ...and the rest: on the way between nodes, lost with a node, or waiting for one.
+    pub moved_us: u64,
+}
+
+impl Counters {
+    /// A process has ended, so long after its client asked for it.
+    pub(crate) fn ended(&mut self, took: Duration, trail: &Trail) {
+        self.queued_us += trail.queued_us;
+        self.ran_us += trail.ran_us;
+        self.waited_us += trail.waited_us;
+        self.moved_us += micros(took).saturating_sub(trail.measured_us());
+    }
 }
 
 /// Another node as this one sees it.

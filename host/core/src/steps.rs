@@ -9,6 +9,7 @@ use crate::{
     Core, Duration, HeldId, Output, Step, Time,
     core::{Held, Place, Timer},
     life::{self, Next, unknown_revision},
+    migrate::micros,
     placement::{DEMAND_US_FIRST, Explanation},
 };
 
@@ -28,6 +29,7 @@ impl Core {
             place,
             demand_us: 0.0,
             queue_moves: 0,
+            since: self.now,
             why: Explanation::default(),
             tried,
             homeless: None,
@@ -56,6 +58,7 @@ impl Core {
         let component = digest.and_then(|digest| self.components.get(&digest));
         held.demand_us = component.map_or(DEMAND_US_FIRST, |component| component.demand_us);
         held.place = Place::Queued;
+        held.since = self.now;
         held.homeless = None;
         held.tried.clear();
         self.work_us += held.demand_us;
@@ -71,6 +74,7 @@ impl Core {
             self.queue.remove(&(held.born, id));
             self.work_us -= held.demand_us;
             held.place = Place::Homeless;
+            held.process.trail.queued_us += micros(self.now.since(held.since));
         }
     }
 
@@ -123,6 +127,8 @@ impl Core {
             run: life::run(entry).ok_or_else(gone)?,
             limits: limits(app, &entry.component),
         };
+        held.process.trail.queued_us += micros(self.now.since(held.since));
+        held.since = self.now;
         held.place = Place::Running { sliced: false };
         Ok(step)
     }
@@ -140,7 +146,8 @@ impl Core {
     }
 
     /// A step has ended.
-    pub(crate) fn stepped(&mut self, id: HeldId, end: StepEnd, used: Duration) {
+    pub(crate) fn stepped(&mut self, id: HeldId, end: StepEnd, used: Duration, took: Duration) {
+        self.speed.ran(used.as_secs_f64() * 1e6, took.as_secs_f64() * 1e6);
         let Some(held) = self.held.get_mut(&id) else { return };
         let Place::Running { sliced } = held.place else { return };
         if sliced {
@@ -162,8 +169,11 @@ impl Core {
         process.left.clear();
         held.tried.clear();
         held.queue_moves = 0;
-        if process.trail.len() < TRAIL_MAX {
-            process.trail.push(self.config.node);
+        let trail = &mut process.trail;
+        trail.ran_us += micros(took);
+        trail.waited_us += micros(self.now.since(held.since).saturating_sub(took));
+        if trail.nodes.len() < TRAIL_MAX {
+            trail.nodes.push(self.config.node);
         }
         if let Some(entry) = process.entry()
             && let Some(component) = self.components.get_mut(&entry.digest)

@@ -76,6 +76,35 @@ pub struct Reply {
     pub outcome: Outcome,
     /// The names of the nodes of its steps, in order.
     pub trail: Vec<Arc<str>>,
+    /// What became of its time.
+    pub timing: Timing,
+}
+
+/// What became of the time of a process, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// In run queues.
+    pub queued_us: u64,
+    /// On a core, or kept from it by others there.
+    pub ran_us: u64,
+    /// In a step that waited for the host.
+    pub waited_us: u64,
+    /// The rest: on the way between nodes, or waiting for one.
+    pub moved_us: u64,
+}
+
+impl fmt::Display for Timing {
+    /// As in the header `server-timing`, in milliseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queued_us, ran_us, waited_us, moved_us } = self;
+        let parts =
+            [("queue", queued_us), ("run", ran_us), ("wait", waited_us), ("move", moved_us)];
+        for (index, (name, micros)) in parts.into_iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name};dur={}.{:03}", micros / 1000, micros % 1000)?;
+        }
+        Ok(())
+    }
 }
 
 /// One figure of a node.

@@ -33,7 +33,7 @@ use std::{
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-pub use cluster::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table};
+pub use cluster::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing};
 pub use limits::Limits;
 pub use refusal::Refusal;
 

@@ -30,6 +30,8 @@ use crate::{
 
 const PROCESS: HeaderName = HeaderName::from_static("x-izna-process");
 const NODES: HeaderName = HeaderName::from_static("x-izna-nodes");
+/// <https://www.w3.org/TR/server-timing/>: browsers show it beside the request.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The node answers at the deadline; this much later the gateway does it in its place.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
@@ -192,5 +194,8 @@ pub(crate) fn label(response: &mut Response, reply: &cluster::Reply) {
     }
     if let Ok(nodes) = HeaderValue::from_str(&reply.trail.join(", ")) {
         headers.insert(NODES, nodes);
+    }
+    if let Ok(timing) = HeaderValue::from_str(&reply.timing.to_string()) {
+        headers.insert(SERVER_TIMING, timing);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use izna_core::{Core, Input, Reply, Submission};
-use izna_proto::{App, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry};
+use izna_proto::{App, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail};
 use izna_runtime::{Description, Executor, Runtime};
 use izna_store::Store;
 use tokio::{
@@ -199,7 +199,8 @@ impl Node {
         }));
         let stopped = || {
             let outcome = Err(Failure::new(FailureKind::Unavailable, "the node has stopped"));
-            Reply { slot, process: id, outcome, trail: Vec::new() }
+            let (trail, took) = (Trail::default(), Duration::ZERO);
+            Reply { slot, process: id, outcome, trail, took }
         };
         let reply = self.shell.stop.run_until_cancelled(receiver).await;
         drop(waiting);

@@ -8,12 +8,14 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    future::poll_fn,
     net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -22,7 +24,7 @@ use izna_proto::{
     ClusterId, Failure, FailureKind, Hello, MemoryAnswer, MemoryError, MemoryOperation, Message,
     NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
 };
-use izna_runtime::{BoxFuture, Executor, Host, Runtime, Spawner, StepLimits, Stream};
+use izna_runtime::{BoxFuture, Executor, Host, Runtime, Spawner, StepLimits, Stepped, Stream};
 use izna_store::Store;
 use tokio::{
     runtime::Handle,
@@ -258,7 +260,8 @@ impl Shell {
             let end = StepEnd::Failed(Failure::new(FailureKind::Unavailable, why));
             // Not at once: it could be a long chain of entries that all fail here.
             self.spawner.spawn(async move {
-                shell.feed_now(Input::Stepped { held, end, used: Duration::ZERO });
+                let (used, took) = (Duration::ZERO, Duration::ZERO);
+                shell.feed_now(Input::Stepped { held, end, used, took });
             });
             return;
         };
@@ -269,15 +272,20 @@ impl Shell {
         };
         let (function, run) = (step.function.clone(), step.run.clone());
         let host = StepHost { shell: self.clone(), step: Scene::of(&step) };
-        let future = component.step(function, run, limits, Arc::new(host)).of(step.process);
-        let sliced = self.clone();
-        self.spawner.spawn_with(
-            async move {
-                let stepped = future.await;
-                shell.feed_now(Input::Stepped { held, end: stepped.end, used: stepped.used });
-            },
-            move || sliced.feed_now(Input::Sliced(held)),
-        );
+        let mut running = component.step(function, run, limits, Arc::new(host)).of(step.process);
+        let mut sliced = false;
+        self.spawner.spawn(poll_fn(move |ctx| {
+            let Poll::Ready(stepped) = Pin::new(&mut running).poll(ctx) else {
+                if !sliced && running.gives_way() {
+                    sliced = true;
+                    shell.feed_now(Input::Sliced(held));
+                }
+                return Poll::Pending;
+            };
+            let Stepped { end, used, took } = stepped;
+            shell.feed_now(Input::Stepped { held, end, used, took });
+            Poll::Ready(())
+        }));
     }
 
     /// The time as core is told it.

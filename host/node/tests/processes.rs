@@ -35,11 +35,11 @@ async fn a_process_that_stays_is_never_encoded() {
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
     assert_eq!(reply.outcome.unwrap(), ANSWER);
-    assert_eq!(reply.trail, [node.id()]);
+    assert_eq!(reply.trail.nodes, [node.id()]);
     // Ten calls and what comes back of each, one after the other.
     let reply = node.submit(request("shop", "hops", b"\x81\x0a")).await;
     assert_eq!(reply.outcome.unwrap(), Bytes::from_static(b"\x0a"));
-    assert_eq!(reply.trail.len(), 21);
+    assert_eq!(reply.trail.nodes.len(), 21);
     let status = node.status().unwrap();
     assert_eq!((status.process_encoded, status.counters.steps), (0, 22));
     node.shutdown().await;
@@ -57,7 +57,7 @@ async fn a_process_runs_on_another_node() {
     holds(&[&b]).await;
     let reply = a.submit(request("shop", "value", ONE)).await;
     assert_eq!(reply.outcome.unwrap(), ANSWER);
-    assert_eq!(reply.trail, [b.id()]);
+    assert_eq!(reply.trail.nodes, [b.id()]);
     assert_eq!(a.status().unwrap().process_encoded, 1);
     assert!(a.status().unwrap().holds.is_empty());
     let mut table = b.table();

@@ -39,5 +39,5 @@ pub use message::{
 };
 pub use process::{
     Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
-    StepEnd, TRAIL_MAX,
+    StepEnd, TRAIL_MAX, Trail,
 };

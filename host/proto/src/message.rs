@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     ClusterId, DeliveryId, Digest, Error, Home, Load, NodeId, Outcome, Process, ProcessId, Reader,
     SlotId, TableEntry, Wire, Writer,
-    process::{PAYLOAD_BYTES_MAX, TRAIL_MAX, read_name},
+    process::{PAYLOAD_BYTES_MAX, Trail, read_name},
 };
 
 /// The version of the messages. Nodes of other versions are told so and not talked to.
@@ -172,8 +172,8 @@ pub struct Finish {
     pub home: Home,
     /// How it ended.
     pub outcome: Outcome,
-    /// The nodes of its steps.
-    pub trail: Vec<NodeId>,
+    /// Where it was and what became of its time.
+    pub trail: Trail,
 }
 
 /// One process that a node holds, told to its gateway.
@@ -524,7 +524,7 @@ impl Wire for Finish {
         self.process.write(w);
         self.home.write(w);
         self.outcome.write(w);
-        w.list(&self.trail);
+        self.trail.write(w);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
@@ -535,7 +535,7 @@ impl Wire for Finish {
                 process: ProcessId::read(r)?,
                 home: Home::read(r)?,
                 outcome: Outcome::read(r)?,
-                trail: r.list(TRAIL_MAX)?,
+                trail: Trail::read(r)?,
             })
         })
     }

@@ -45,8 +45,8 @@ pub struct Process {
     pub home: Home,
     /// The W3C trace context it belongs to.
     pub traceparent: Option<Arc<str>>,
-    /// The node of each step that it ran, in order, up to [`TRAIL_MAX`].
-    pub trail: Vec<NodeId>,
+    /// Where it was and what became of its time.
+    pub trail: Trail,
     /// Its calls: an entry's caller stands before it.
     pub entries: Vec<Entry>,
     /// The nodes that it has left since its last step, up to [`LEFT_MAX`]: it does not go back to
@@ -54,6 +54,21 @@ pub struct Process {
     pub left: Vec<NodeId>,
     /// The index of the entry that runs next.
     pub active: u16,
+}
+
+/// Where a process was and what became of its time, as the nodes of its steps measured it. What is
+/// missing to the time that its client waited went into moving.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trail {
+    /// The node of each step, in order, up to [`TRAIL_MAX`].
+    pub nodes: Vec<NodeId>,
+    /// Time in run queues, in microseconds.
+    pub queued_us: u64,
+    /// Time of its steps on a core, or kept from it by others there, in microseconds.
+    pub ran_us: u64,
+    /// Time that its running steps waited for the host or for their turn after a slice, in
+    /// microseconds.
+    pub waited_us: u64,
 }
 
 /// Who waits for the end of a process.
@@ -228,6 +243,13 @@ impl fmt::Display for FailureKind {
     }
 }
 
+impl Trail {
+    /// The time that its nodes measured, in microseconds.
+    pub fn measured_us(&self) -> u64 {
+        self.queued_us.saturating_add(self.ran_us).saturating_add(self.waited_us)
+    }
+}
+
 impl Process {
     /// The entry that runs next.
     pub fn entry(&self) -> Option<&Entry> {
@@ -273,7 +295,7 @@ impl Wire for Process {
         writer.unsigned(self.budget_us);
         self.home.write(writer);
         writer.option(self.traceparent.as_ref(), |text, writer| writer.text(text));
-        writer.list(&self.trail);
+        self.trail.write(writer);
         writer.list(&self.entries);
         writer.list(&self.left);
         writer.unsigned(self.active);
@@ -292,7 +314,7 @@ impl Wire for Process {
                 budget_us: r.unsigned()?,
                 home: Home::read(r)?,
                 traceparent: r.option(read_name)?,
-                trail: r.list(TRAIL_MAX)?,
+                trail: Trail::read(r)?,
                 entries: r.list(ENTRIES_MAX)?,
                 left: r.list(LEFT_MAX)?,
                 active: r.narrow()?,
@@ -312,6 +334,27 @@ impl Wire for Process {
             return Err(Error::Shape { at, expected: "the active entry to be one that can run" });
         }
         Ok(process)
+    }
+}
+
+impl Wire for Trail {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(4);
+        writer.list(&self.nodes);
+        writer.unsigned(self.queued_us);
+        writer.unsigned(self.ran_us);
+        writer.unsigned(self.waited_us);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(4, |r| {
+            Ok(Self {
+                nodes: r.list(TRAIL_MAX)?,
+                queued_us: r.unsigned()?,
+                ran_us: r.unsigned()?,
+                waited_us: r.unsigned()?,
+            })
+        })
     }
 }
 

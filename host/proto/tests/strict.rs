@@ -5,7 +5,7 @@ use bytes::Bytes;
 use izna_proto::{
     Beacon, Digest, ENTRIES_MAX, Entry, Error, Home, LEFT_MAX, Load, MemoryAnswer, MemoryError,
     Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, State, TRAIL_MAX, TableEntry,
-    Wire, Writer,
+    Trail, Wire, Writer,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -45,7 +45,7 @@ fn process() -> Process {
         budget_us: 1,
         home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
         traceparent: None,
-        trail: Vec::new(),
+        trail: Trail::default(),
         entries: vec![entry(None)],
         left: Vec::new(),
         active: 0,
@@ -240,9 +240,9 @@ fn the_lists_of_a_process_are_bounded() {
     long.entries.push(entry(Some(0)));
     limit(refused(&long), ENTRIES_MAX);
     let mut far = process();
-    far.trail.resize(TRAIL_MAX, NodeId(1));
+    far.trail.nodes.resize(TRAIL_MAX, NodeId(1));
     assert_eq!(Process::from_bytes(far.to_bytes()), Ok(far.clone()));
-    far.trail.push(NodeId(1));
+    far.trail.nodes.push(NodeId(1));
     limit(refused(&far), TRAIL_MAX);
     let mut left = process();
     left.left.resize(LEFT_MAX, NodeId(1));

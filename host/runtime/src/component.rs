@@ -17,7 +17,7 @@ use crate::bindings::izna::process::types as wit;
 use crate::bounds::{Bounds, Bytes as Size, Reached};
 use crate::direct::Direct;
 use crate::log::Budget;
-use crate::meter::Meter;
+use crate::meter::{Meter, Spent};
 use crate::record::Recorder;
 use crate::state::State;
 use crate::warm::Key;
@@ -63,8 +63,17 @@ pub struct StepLimits {
 pub struct Stepped {
     /// How.
     pub end: StepEnd,
-    /// How long it was on a core, waiting not included.
+    /// The processor time that it used.
     pub used: Duration,
+    /// How long it was on a thread, waiting for the host not included: longer than `used` where
+    /// others had the core meanwhile.
+    pub took: Duration,
+}
+
+impl Stepped {
+    fn new(end: StepEnd, Spent { used, took }: Spent) -> Self {
+        Self { end, used, took }
+    }
 }
 
 /// A running step. Dropping it ends the guest where it stands and frees its instance.
@@ -78,7 +87,7 @@ pub struct Step {
 enum Stage {
     Ready(Box<Begin>),
     Running(Running),
-    Over { used: Duration },
+    Over(Spent),
 }
 
 /// What a step begins with.
@@ -173,7 +182,8 @@ impl Step {
         host: Arc<dyn Host>,
         recorder: Option<Arc<Recorder>>,
     ) -> Running {
-        let meter = Arc::new(Meter::new());
+        let tick = Duration::from_millis(self.component.runtime.config().tick_ms.into());
+        let meter = Arc::new(Meter::new(tick));
         let scene = Scene { limits, host, meter: meter.clone(), recorder: recorder.clone() };
         let (component, function) = (self.component.clone(), self.function.clone());
         let future = Box::pin(step(component, function, activation, scene));
@@ -207,26 +217,34 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether others are to begin beside this step, after a poll that did not end it: it waits for
+    /// the host, or has been on a core for 10 milliseconds.
+    pub fn gives_way(&self) -> bool {
+        matches!(&self.stage, Stage::Running(running) if running.meter.gives_way())
+    }
+}
+
 impl Future for Step {
     type Output = Stepped;
 
     fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Stepped> {
         let this = &mut *self;
-        let stage = std::mem::replace(&mut this.stage, Stage::Over { used: Duration::ZERO });
+        let stage = std::mem::replace(&mut this.stage, Stage::Over(Spent::default()));
         let begun = match stage {
             Stage::Ready(begin) => this.begin(*begin),
             Stage::Running(running) => Ok(running),
-            Stage::Over { used } => {
-                this.stage = Stage::Over { used };
+            Stage::Over(spent) => {
+                this.stage = Stage::Over(spent);
                 let failure = Failure::new(FailureKind::Other, "the step has ended before");
-                return Poll::Ready(Stepped { end: StepEnd::Failed(failure), used });
+                return Poll::Ready(Stepped::new(StepEnd::Failed(failure), spent));
             }
         };
         let mut running = match begun {
             Ok(running) => running,
             Err(failure) => {
-                let (end, used) = (StepEnd::Failed(failure), Duration::ZERO);
-                return Poll::Ready(Stepped { end, used });
+                let (end, spent) = (StepEnd::Failed(failure), Spent::default());
+                return Poll::Ready(Stepped::new(end, spent));
             }
         };
         let component = this.component.clone();
@@ -261,9 +279,9 @@ impl Future for Step {
                 StepEnd::Failed(failure::panicked(&*panic, &this.function))
             }
         };
-        let used = meter.slice_ends();
-        this.stage = Stage::Over { used };
-        Poll::Ready(Stepped { end, used })
+        let spent = meter.slice_ends();
+        this.stage = Stage::Over(spent);
+        Poll::Ready(Stepped::new(end, spent))
     }
 }
 
@@ -317,10 +335,9 @@ fn store(component: &Inner, scene: &Scene) -> Store<State> {
     store.limiter(|state| &mut state.bounds);
     store.set_hostcall_fuel(copied_bytes_max(limits.payload_bytes_max));
     store.set_epoch_deadline(1);
-    let tick = Duration::from_millis(runtime.config().tick_ms.into());
     let meter = scene.meter.clone();
     store.epoch_deadline_callback(move |_| {
-        if meter.ticks(tick) >= Duration::from_millis(limits.cpu_ms_max.into()) {
+        if meter.ticks().used >= Duration::from_millis(limits.cpu_ms_max.into()) {
             return Err(Reached::Cpu { max_ms: limits.cpu_ms_max }.into());
         }
         Ok(UpdateDeadline::Yield(1))

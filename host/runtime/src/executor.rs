@@ -106,15 +106,6 @@ impl Executor {
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
         self.spawner.spawn(future)
     }
-
-    /// [`Spawner::spawn_with`].
-    pub fn spawn_with(
-        &self,
-        future: impl Future<Output = ()> + Send + 'static,
-        on_yield: impl FnOnce() + Send + 'static,
-    ) -> Task {
-        self.spawner.spawn_with(future, on_yield)
-    }
 }
 
 impl Drop for Executor {
@@ -142,27 +133,6 @@ impl Spawner {
         let (runnable, task) = async_task::spawn(future, schedule);
         runnable.schedule();
         Task(Some(task))
-    }
-
-    /// The same; `on_yield` is called on the thread as soon as the task stops running without being
-    /// finished for the first time, because its slice is over or because it waits. It is dropped if
-    /// that never happens.
-    pub fn spawn_with(
-        &self,
-        future: impl Future<Output = ()> + Send + 'static,
-        on_yield: impl FnOnce() + Send + 'static,
-    ) -> Task {
-        let mut future = Box::pin(future);
-        let mut on_yield = Some(on_yield);
-        self.spawn(std::future::poll_fn(move |ctx| {
-            let polled = future.as_mut().poll(ctx);
-            if polled.is_pending()
-                && let Some(on_yield) = on_yield.take()
-            {
-                on_yield();
-            }
-            polled
-        }))
     }
 }
 

@@ -5,7 +5,7 @@ use izna_proto::{
     App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
     FailureKind, Finish, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal,
-    Route, SlotId, Spread, State, TableEntry, Wire,
+    Route, SlotId, Spread, State, TableEntry, Trail, Wire,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -127,7 +127,7 @@ fn processes() -> Vec<(&'static str, Process)> {
         budget_us: 0,
         home: Home { node: NodeId(0), incarnation: 0, slot: SlotId(0) },
         traceparent: None,
-        trail: Vec::new(),
+        trail: Trail::default(),
         entries: vec![Entry {
             component: "".into(),
             digest: Digest([0; 32]),
@@ -275,11 +275,15 @@ fn started() -> Process {
         budget_us: 5_000_000,
         home: home(),
         traceparent: None,
-        trail: Vec::new(),
+        trail: Trail::default(),
         entries: vec![entry("greeter", None, State::Start { input: arguments() })],
         left: vec![NodeId(0xa1)],
         active: 0,
     }
+}
+
+fn trail(nodes: &[NodeId]) -> Trail {
+    Trail { nodes: nodes.to_vec(), queued_us: 1_200, ran_us: 4_096, waited_us: 70_000 }
 }
 
 /// A process whose first entry waits for its second.
@@ -289,7 +293,7 @@ fn called() -> Process {
         steps: 1,
         hops: 2,
         traceparent: Some(trace.into()),
-        trail: vec![NodeId(0xa1)],
+        trail: trail(&[NodeId(0xa1)]),
         entries: vec![
             waiting(None),
             entry("greeter", Some(0), State::Start { input: arguments() }),
@@ -304,7 +308,7 @@ fn resumed(outcome: Outcome) -> Process {
     let continuation = Bytes::from_static(&[0x01]);
     Process {
         steps: 2,
-        trail: vec![NodeId(0xa1), NodeId(0xa2)],
+        trail: trail(&[NodeId(0xa1), NodeId(0xa2)]),
         entries: vec![entry("front", None, State::Resume { continuation, outcome })],
         active: 0,
         ..called()
@@ -318,7 +322,7 @@ fn finish(outcome: Outcome) -> Message {
         process: ProcessId(PROCESS),
         home: home(),
         outcome,
-        trail: vec![NodeId(0xa1), NodeId(0xa2)],
+        trail: trail(&[NodeId(0xa1), NodeId(0xa2)]),
     })
 }
 

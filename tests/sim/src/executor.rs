@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a step may use before it gives up its slot.
-const SLICE_US: u64 = 5_000;
+const SLICE_US: u64 = 10_000;
 
 /// The steps that a node runs.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl World {
     fn stepped(&mut self, n: usize, held: HeldId) {
         let Some(step) = self.nodes[n].executor.steps.remove(&held) else { return };
         let used = Duration::from_micros(step.used_us);
-        self.input(n, Input::Stepped { held, end: step.end, used });
+        self.input(n, Input::Stepped { held, end: step.end, used, took: used });
     }
 }
 

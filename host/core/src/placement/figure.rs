@@ -8,11 +8,12 @@ pub(crate) const MEMORY_FULL: u16 = 950;
 /// The share of the link from which what is sent waits behind what others send, in thousandths:
 /// below it queues are short whatever the arrivals (M/M/1: at 0.8 four are ahead).
 const NETWORK_TIGHT: u16 = 800;
-/// How many steps back the measured speed looks: the weight of the past after one more step. A
-/// five-hundredth forgets a slow spell within a second of work and averages out single steps.
-const SPEED_KEPT: f64 = 0.998;
-/// With how many steps of the speed it was told first a node begins.
-const SPEED_FIRST_STEPS: f64 = 50.0;
+/// How much time on cores the measured speed looks back, in microseconds. One step that is kept from
+/// its core for a quarter of a second halves it; the interruptions of short ones average out.
+const SPEED_WINDOW_US: f64 = 250_000.0;
+/// How long until a node that was found slow, and then had nothing to run, is half forgiven, in
+/// seconds. Shorter, the others would try it out too often: each trial is a slow process.
+const SPEED_FORGIVEN_S: f64 = 5.0;
 
 /// What runs or waits for a core on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -90,26 +91,32 @@ impl Journey {
 /// The measured speed of a node: what its steps were expected to take over what they took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
-    expected: f64,
-    taken: f64,
+    first: f64,
+    value: f64,
 }
 
 impl Speed {
     /// Begin with a speed that was told or measured otherwise.
     pub fn new(speed: f64) -> Self {
-        Self { expected: SPEED_FIRST_STEPS * speed, taken: SPEED_FIRST_STEPS }
+        Self { first: speed, value: speed }
     }
 
-    /// A step that was expected to take `expected_us` at speed one has taken `taken_us`. The first
-    /// speed counts as so many steps of this length.
+    /// A step that was expected to take `expected_us` at speed one has taken `taken_us`.
     pub fn ran(&mut self, expected_us: f64, taken_us: f64) {
-        self.expected = self.expected * SPEED_KEPT + expected_us / 1000.0;
-        self.taken = self.taken * SPEED_KEPT + taken_us / 1000.0;
+        let known = self.value * SPEED_WINDOW_US;
+        self.value = (known + expected_us) / (SPEED_WINDOW_US + taken_us);
+    }
+
+    /// Time has passed. Without steps that prove something else it goes back to the first speed: a
+    /// node that gets nothing because it was slow could never show that it is not any more.
+    pub fn pass(&mut self, seconds: f64) {
+        let kept = libm::exp2(-seconds / SPEED_FORGIVEN_S);
+        self.value = self.first + (self.value - self.first) * kept;
     }
 
     /// The speed now.
     pub fn value(&self) -> f64 {
-        if self.taken > 0.0 { self.expected / self.taken } else { 1.0 }
+        self.value
     }
 }
 
@@ -152,7 +159,8 @@ mod tests {
         assert_eq!(network_wait_us(900, 1000.0), 1000.0);
     }
 
-    /// If this fails, a node that has become slow goes on to promise its old speed.
+    /// If this fails, a node that has become slow goes on to promise its old speed, or one that was
+    /// slow once is never tried again.
     #[test]
     fn the_speed_follows_the_steps() {
         let mut speed = Speed::new(1.0);
@@ -160,9 +168,23 @@ mod tests {
             speed.ran(1000.0, 1000.0);
         }
         assert!((speed.value() - 1.0).abs() < 1e-9);
-        for _ in 0..1000 {
+        for _ in 0..200 {
             speed.ran(1000.0, 4000.0);
         }
-        assert!(speed.value() < 0.35, "{}", speed.value());
+        assert!((0.25..0.35).contains(&speed.value()), "{}", speed.value());
+        speed.pass(1.0);
+        assert!(speed.value() < 0.4, "{}", speed.value());
+        speed.pass(30.0);
+        assert!(speed.value() > 0.95, "{}", speed.value());
+    }
+
+    /// If this fails, a single long wait for a core goes unseen, or a single short one does not.
+    #[test]
+    fn the_speed_looks_back_a_quarter_of_a_second() {
+        let mut speed = Speed::new(1.0);
+        speed.ran(10.0, 1000.0);
+        assert!(speed.value() > 0.99, "{}", speed.value());
+        speed.ran(5000.0, 250_000.0);
+        assert!((0.49..0.52).contains(&speed.value()), "{}", speed.value());
     }
 }

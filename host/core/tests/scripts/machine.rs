@@ -240,7 +240,8 @@ fn step(word: &str, words: &mut Words<'_>) -> Input {
         }
     };
     let used = Duration::from_micros(words.option("used").unwrap_or(1000));
-    Input::Stepped { held, end, used }
+    let took = Duration::from_micros(words.option("took").unwrap_or(0)).max(used);
+    Input::Stepped { held, end, used, took }
 }
 
 fn set(config: &mut Config, setting: &str, value: u64) {

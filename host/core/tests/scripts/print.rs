@@ -37,7 +37,7 @@ pub(crate) fn output(output: &Output) -> String {
             format!("beacon wait {}{closed}", beacon.load.wait_us)
         }
         Output::Reply(reply) => {
-            let trail = nodes(&reply.trail);
+            let trail = nodes(&reply.trail.nodes);
             format!("reply p{} {} by {trail}", reply.process.0, ended(&reply.outcome))
         }
         Output::Hold { digest, holders } => {

@@ -7,7 +7,7 @@ use izna_core::Duration;
 use izna_proto::{
     ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure, FailureKind, Finish, Held, Home,
     Limits, Load, MemoryError, MemoryOperation, Message, NodeId, Process, ProcessId, Refusal,
-    SlotId, Spread, State, TableEntry,
+    SlotId, Spread, State, TableEntry, Trail,
 };
 
 use crate::machine::{app, idle_load};
@@ -240,7 +240,7 @@ impl<'a> Words<'a> {
                 slot: SlotId(number),
             },
             traceparent: None,
-            trail: Vec::new(),
+            trail: Trail::default(),
             entries: vec![entry],
             left: self.nodes("left"),
             active: 0,
@@ -265,7 +265,7 @@ impl<'a> Words<'a> {
             process: ProcessId(u128::from(number)),
             home: Home { node: NodeId(1), incarnation, slot: SlotId(number) },
             outcome,
-            trail: Vec::new(),
+            trail: Trail::default(),
         }
     }
 }

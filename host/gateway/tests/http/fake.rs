@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use izna_gateway::{
     Bound, BoxFuture, Cluster, Config, Gateway, Limits, Metric, MetricKind, Reply, Request, Table,
-    api, json,
+    Timing, api, json,
 };
 use izna_proto::{
     App, ComponentSpec, Digest, Failure, FailureKind, NodeId, Outcome, ProcessId, Revision, Route,
@@ -58,7 +58,8 @@ impl Cluster for Fake {
             if slow {
                 tokio::time::sleep(Duration::from_secs(600)).await;
             }
-            Reply { process: ProcessId(7), outcome, trail }
+            let timing = Timing { queued_us: 1500, ran_us: 4, waited_us: 0, moved_us: 20_030 };
+            Reply { process: ProcessId(7), outcome, trail, timing }
         })
     }
 

@@ -36,6 +36,9 @@ fn a_request_becomes_a_process() {
     assert_eq!(status(&got), 200, "{got}");
     assert!(got.contains("x-izna-process: p-00000000000000000000000000000007\r\n"), "{got}");
     assert!(got.contains("x-izna-nodes: node-1, node-2\r\n"), "{got}");
+    let timing =
+        "server-timing: queue;dur=1.500, run;dur=0.004, wait;dur=0.000, move;dur=20.030\r\n";
+    assert!(got.contains(timing), "{got}");
     assert_eq!(body(&got)["params"], serde_json::json!({"name": "a b", "rest": "c/d"}));
     assert_eq!(body(&got)["query"], serde_json::json!({"x": "/"}));
     let page = edge.get("/page");

@@ -10,7 +10,7 @@ use izna_proto::{
     App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
     FailureKind, Finish, Held, Hello, Home, LEFT_MAX, Limits, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, NodeId, Outcome, PeerAddress, Process, ProcessId, Refusal, Route,
-    SlotId, Spread, State, TableEntry,
+    SlotId, Spread, State, TableEntry, Trail,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -129,16 +129,16 @@ pub(crate) fn home() -> impl Strategy<Value = Home> {
     })
 }
 
+pub(crate) fn trail() -> impl Strategy<Value = Trail> {
+    (vec(node(), 0..=64), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(nodes, queued_us, ran_us, waited_us)| Trail { nodes, queued_us, ran_us, waited_us },
+    )
+}
+
 /// A process that keeps the rules among its entries: callers first, the active one can run.
 pub(crate) fn process() -> impl Strategy<Value = Process> {
     let counts = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
-    let rest = (
-        any::<u64>(),
-        any::<u64>(),
-        option::of(name()),
-        vec(node(), 0..=64),
-        vec(node(), 0..=LEFT_MAX),
-    );
+    let rest = (any::<u64>(), any::<u64>(), option::of(name()), trail(), vec(node(), 0..=LEFT_MAX));
     let entries = prop_oneof![9 => vec(entry(), 1..6), 1 => vec(entry(), 64)];
     (process_id(), name(), home(), counts, rest, entries, any::<u16>()).prop_map(
         |(id, app, home, (revision, attempt, hops, steps), rest, mut entries, active)| {
@@ -222,7 +222,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
 }
 
 pub(crate) fn finish() -> impl Strategy<Value = Finish> {
-    (delivery_id(), load(), process_id(), home(), outcome(), vec(node(), 0..=64)).prop_map(
+    (delivery_id(), load(), process_id(), home(), outcome(), trail()).prop_map(
         |(id, load, process, home, outcome, trail)| Finish {
             id,
             load,
