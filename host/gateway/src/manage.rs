@@ -326,8 +326,8 @@ fn returned(reply: &cluster::Reply, elapsed: Duration) -> Response {
             }
         },
         Err(failure) => {
-            let mut response = refusal::failure_response(failure, reply.process);
-            if failure.kind == FailureKind::NotFound {
+            let mut response = refusal::failure_response(failure, reply);
+            if failure.kind == FailureKind::NotFound && reply.trail.len() <= 1 {
                 *response.status_mut() = StatusCode::NOT_FOUND;
             }
             response

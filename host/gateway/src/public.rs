@@ -169,7 +169,7 @@ fn respond(reply: &cluster::Reply, is_direct: bool) -> Response {
         Ok(result) => {
             response(result).unwrap_or_else(|bad| refusal::with_process(&bad, reply.process))
         }
-        Err(failure) => refusal::failure_response(&clearer(failure), reply.process),
+        Err(failure) => refusal::failure_response(&clearer(failure), reply),
     };
     label(&mut response, reply);
     response

@@ -9,7 +9,7 @@ use axum::{
 use izna_proto::{Failure, FailureKind, ProcessId};
 use serde_json::json;
 
-use crate::api;
+use crate::{api, cluster::Reply};
 
 /// Why a request was not handed to a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -157,10 +157,16 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The response for a process that ended without a result.
-pub(crate) fn failure_response(failure: &Failure, process: ProcessId) -> Response {
+/// The response for a process that ended without a result after steps on the nodes of its trail.
+pub(crate) fn failure_response(failure: &Failure, reply: &Reply) -> Response {
+    let process = reply.process;
     let text = body(failure.kind.as_str(), &failure.message, Some(process));
-    let mut response = json_response(failure_status(failure.kind), text);
+    // What a later step was given came from another component: the client is not at fault.
+    let status = match failure.kind {
+        FailureKind::Invalid if reply.trail.len() > 1 => StatusCode::INTERNAL_SERVER_ERROR,
+        kind => failure_status(kind),
+    };
+    let mut response = json_response(status, text);
     if failure.kind == FailureKind::Busy {
         // Spread what was refused together: one to three seconds, by the process's random bits.
         let seconds = 1 + process.0 % 3;
@@ -173,6 +179,7 @@ pub(crate) fn failure_response(failure: &Failure, process: ProcessId) -> Respons
 
 fn failure_status(kind: FailureKind) -> StatusCode {
     match kind {
+        FailureKind::Invalid => StatusCode::BAD_REQUEST,
         FailureKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         FailureKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
         FailureKind::Unavailable => StatusCode::BAD_GATEWAY,

@@ -429,6 +429,10 @@ impl Host for StepHost {
         })
     }
 
+    fn component(&self) -> Option<&str> {
+        Some(&self.step.component)
+    }
+
     fn log(&self, stream: Stream, line: &str) {
         let Scene { app, component, process } = &self.step;
         tracing::info!(target: "guest", %app, %component, %process, %stream, "{line}");

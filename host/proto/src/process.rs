@@ -187,6 +187,8 @@ pub enum FailureKind {
     Trapped,
     /// A limit was reached.
     Limit,
+    /// The arguments are not of the function's types: nothing of it has run.
+    Invalid,
     /// No such component or function.
     NotFound,
     /// The deadline passed.
@@ -220,10 +222,11 @@ impl fmt::Display for Failure {
 impl core::error::Error for Failure {}
 
 impl FailureKind {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Failed, "failed"),
         (Self::Trapped, "trapped"),
         (Self::Limit, "limit"),
+        (Self::Invalid, "invalid"),
         (Self::NotFound, "not-found"),
         (Self::Deadline, "deadline"),
         (Self::Unavailable, "unavailable"),

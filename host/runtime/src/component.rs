@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use izna_proto::cbor::{self, Form as CborForm};
 use izna_proto::{Call, Digest, Failure, FailureKind, ProcessId, Run, StepEnd};
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi::runtime::with_ambient_tokio_runtime;
@@ -305,7 +306,7 @@ async fn step(
     activation: Activation,
     scene: Scene,
 ) -> StepEnd {
-    let limits = scene.limits;
+    let (limits, host) = (scene.limits, scene.host.clone());
     let ended = match activation {
         Activation::Explicit(run) => explicit(&component, &function, run, scene).await,
         Activation::Direct(input) => direct(&component, &function, input, scene).await,
@@ -316,6 +317,7 @@ async fn step(
             &error,
             failure::Scene {
                 function: &function,
+                component: host.component(),
                 stack_bytes_max: runtime.config().stack_bytes_max,
                 copied_bytes_max: copied_bytes_max(limits.payload_bytes_max),
                 payload_bytes_max: limits.payload_bytes_max,
@@ -405,7 +407,8 @@ async fn explicit(
             handler.call_resume(&mut store, function, &continuation, &outcome).await?
         }
     };
-    Ok(checked(step, scene.limits.payload_bytes_max).unwrap_or_else(StepEnd::Failed))
+    let place = failure::Place { function, component: scene.host.component() };
+    Ok(checked(step, place, scene.limits.payload_bytes_max).unwrap_or_else(StepEnd::Failed))
 }
 
 /// What a guest may have the host copy in one call: enough to tell how large a payload over the
@@ -415,9 +418,11 @@ fn copied_bytes_max(payload_bytes_max: u64) -> usize {
     usize::try_from(payload_bytes_max.saturating_mul(4).saturating_add(NAMES)).unwrap_or(usize::MAX)
 }
 
-fn checked(step: wit::Step, max: u64) -> Result<StepEnd, Failure> {
+fn checked(step: wit::Step, place: failure::Place<'_>, max: u64) -> Result<StepEnd, Failure> {
     Ok(match step {
-        wit::Step::Done(result) => StepEnd::Done(payload("result", result, max)?),
+        wit::Step::Done(result) => {
+            StepEnd::Done(well_formed(payload("result", result, max)?, place)?)
+        }
         wit::Step::Failed(failure) => StepEnd::Failed(failure_of_guest(failure)),
         wit::Step::Suspend(suspension) => StepEnd::Suspend {
             call: checked_call(suspension.call, max)?,
@@ -443,6 +448,17 @@ fn payload(what: &str, bytes: impl Into<Bytes>, max: u64) -> Result<Bytes, Failu
         return Err(Failure::new(FailureKind::Limit, message));
     }
     Ok(bytes)
+}
+
+/// What is no value would be found by its reader only, on another node.
+fn well_formed(result: Bytes, place: failure::Place<'_>) -> Result<Bytes, Failure> {
+    // Whoever reads it has limits of its own: here it is about its form.
+    let limits = cbor::Limits { values_max: usize::MAX, ..cbor::Limits::default() };
+    cbor::check(&result, CborForm::Any, &limits).map_err(|error| {
+        let message = format!("the result of {place} is no CBOR value: {error}");
+        Failure::new(FailureKind::Failed, message)
+    })?;
+    Ok(result)
 }
 
 fn name(of: &str, name: String) -> Result<Arc<str>, Failure> {
@@ -473,7 +489,7 @@ fn failure_of_guest(failure: wit::Failure) -> Failure {
 fn failure_for_guest(failure: Failure) -> wit::Failure {
     use wit::Failure as Guest;
     match failure.kind {
-        FailureKind::Failed => Guest::Failed(failure.message),
+        FailureKind::Failed | FailureKind::Invalid => Guest::Failed(failure.message),
         FailureKind::Trapped => Guest::Trapped(failure.message),
         FailureKind::Limit => Guest::Limit(failure.message),
         FailureKind::NotFound => Guest::NotFound(failure.message),

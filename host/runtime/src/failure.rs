@@ -2,6 +2,7 @@
 //! can act on.
 
 use std::any::Any;
+use std::fmt;
 
 use izna_proto::{Failure, FailureKind};
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -9,7 +10,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::bounds::{Bytes, Reached};
 use crate::record::Diverged;
-use crate::value::{Called, Misfit};
+use crate::value::{Called, Misfit, Unfit};
 
 /// The most functions that a message names, and the longest name.
 const FRAMES_MAX: usize = 6;
@@ -23,23 +24,39 @@ const TOO_MUCH_COPIED: &str = "fuel allocated for hostcalls has been exhausted";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene<'a> {
     pub(crate) function: &'a str,
+    /// Its component's name in the app, where that is known.
+    pub(crate) component: Option<&'a str>,
     pub(crate) stack_bytes_max: usize,
     pub(crate) copied_bytes_max: usize,
     pub(crate) payload_bytes_max: u64,
     pub(crate) steps_max: usize,
 }
 
+/// A function and, where its name is known, the component that it is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) function: &'a str,
+    pub(crate) component: Option<&'a str>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.function)?;
+        self.component.map_or(Ok(()), |component| write!(f, " of component `{component}`"))
+    }
+}
+
 /// Why the step ended.
 pub(crate) fn of(error: &Error, scene: Scene<'_>) -> Failure {
-    let function = scene.function;
+    let function = Place { function: scene.function, component: scene.component };
     let frames = frames(error);
     if let Some(reached) = error.downcast_ref::<Reached>() {
-        return limit(format!("{reached} in `{function}`{frames}"));
+        return limit(format!("{reached} in {function}{frames}"));
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         if *trap == Trap::StackOverflow {
             let max = Bytes(scene.stack_bytes_max as u64);
-            return limit(format!("call stack limit of {max} reached in `{function}`{frames}"));
+            return limit(format!("call stack limit of {max} reached in {function}{frames}"));
         }
         let text = trap.to_string();
         let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
@@ -49,21 +66,25 @@ pub(crate) fn of(error: &Error, scene: Scene<'_>) -> Failure {
             Trap::MemoryOutOfBounds => format!("{text}, or a recursion too deep for its stack"),
             _ => text.to_string(),
         };
-        return trapped(format!("trapped in `{function}`: {text}{frames}"));
+        return trapped(format!("trapped in {function}: {text}{frames}"));
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return trapped(format!("exited with code {} in `{function}`", exit.0));
+        return trapped(format!("exited with code {} in {function}", exit.0));
     }
     if let Some(Called { name, failure }) = error.downcast_ref::<Called>() {
-        let message = format!("the call of `{name}` by `{function}` failed: {}", failure.message);
+        let message = format!("the call of `{name}` by {function} failed: {}", failure.message);
         return Failure::new(failure.kind, message);
     }
+    if let Some(unfit) = error.downcast_ref::<Unfit>() {
+        let message = format!("a value does not fit its type in {function}: {unfit}");
+        return Failure::new(FailureKind::Invalid, message);
+    }
     if let Some(misfit) = error.downcast_ref::<Misfit>() {
-        let message = format!("a value does not fit its type in `{function}`: {misfit}");
+        let message = format!("a value does not fit its type in {function}: {misfit}");
         return Failure::new(FailureKind::Failed, message);
     }
     if let Some(diverged) = error.downcast_ref::<Diverged>() {
-        return trapped(format!("`{function}` cannot go on: {diverged}"));
+        return trapped(format!("{function} cannot go on: {diverged}"));
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         let max = scene.steps_max;
@@ -74,10 +95,10 @@ pub(crate) fn of(error: &Error, scene: Scene<'_>) -> Failure {
     if cause.contains(TOO_MUCH_COPIED) {
         let (copied, max) = (Bytes(scene.copied_bytes_max as u64), Bytes(scene.payload_bytes_max));
         return limit(format!(
-            "payload limit of {max} reached: `{function}` gave over more than {copied}{frames}"
+            "payload limit of {max} reached: {function} gave over more than {copied}{frames}"
         ));
     }
-    trapped(format!("broke the rules of the component model in `{function}`: {cause}{frames}"))
+    trapped(format!("broke the rules of the component model in {function}: {cause}{frames}"))
 }
 
 /// The host's own code panicked in this step: a defect of Izna, which must not end more than the

@@ -14,6 +14,11 @@ pub trait Host: Send + Sync + 'static {
     /// answers puts the app's name before it. The step is parked until the answer is there.
     fn memory(&self, key: String, operation: MemoryOperation) -> BoxFuture<MemoryAnswer>;
 
+    /// The step's component by its name in the app, for messages; without one they do without.
+    fn component(&self) -> Option<&str> {
+        None
+    }
+
     /// One line that the guest wrote, without its end. At most 4 KiB, control characters escaped; a
     /// component that writes more than 64 KiB a second has the rest dropped and counted in a line
     /// of its own.

@@ -195,8 +195,8 @@ fn a_misfit_is_named_with_its_place() {
     ];
     for (arguments, expected) in cases {
         let failure = failed(start(&painter, "draw", &arguments));
-        assert_eq!(failure.kind, FailureKind::Failed);
-        let start = "a value does not fit its type in `draw`: ";
+        assert_eq!(failure.kind, FailureKind::Invalid);
+        let start = "a value does not fit its type in `draw` of component `tested`: ";
         assert_eq!(failure.message, format!("{start}{expected}"), "{arguments:?}");
     }
 }
@@ -320,7 +320,8 @@ fn failures_go_where_the_type_has_room() {
     assert_eq!((failure.kind, calls), (FailureKind::Trapped, 1));
     assert!(
         failure.message.starts_with(
-            "the call of `demo:paint/painter@0.2.0.trap` by `trap` failed: trapped in "
+            "the call of `demo:paint/painter@0.2.0.trap` by `trap` of component `tested` failed: \
+             trapped in "
         ),
         "{failure}"
     );

@@ -125,7 +125,10 @@ fn the_call_stack_is_limited() {
     let failed = failure(run(&component, "any", start(numbers(&[])), LIMITS));
     assert_eq!(
         (failed.kind, failed.message.as_str()),
-        (FailureKind::Limit, "call stack limit of 512 KiB reached in `any` (frames: deeper)")
+        (
+            FailureKind::Limit,
+            "call stack limit of 512 KiB reached in `any` of component `tested` (frames: deeper)"
+        )
     );
 }
 
@@ -167,8 +170,9 @@ fn payloads_are_limited() {
     // Far over the limit: the host does not even copy it.
     let hostile = message("huge", 20 << 20);
     assert!(
-        hostile
-            .starts_with("payload limit of 100 KiB reached: `huge` gave over more than 1424 KiB"),
+        hostile.starts_with(
+            "payload limit of 100 KiB reached: `huge` of component `tested` gave over"
+        ),
         "{hostile}"
     );
     let just = run(&misbehave, "huge", start(numbers(&[(100 << 10) - 5])), limits);
@@ -182,7 +186,9 @@ fn a_trap_says_where() {
     let failed = failure(run(&misbehave, "trap", start(numbers(&[])), LIMITS));
     assert_eq!(failed.kind, FailureKind::Trapped);
     assert!(
-        failed.message.starts_with("trapped in `trap`: wasm `unreachable` instruction executed"),
+        failed.message.starts_with(
+            "trapped in `trap` of component `tested`: wasm `unreachable` instruction executed"
+        ),
         "{failed}"
     );
     assert!(!failed.message.contains('\n'), "{failed}");
@@ -201,11 +207,15 @@ fn a_panic_of_the_guest_ends_the_step() {
     assert!(matches!(failed.kind, FailureKind::Trapped | FailureKind::Failed), "{failed}");
 }
 
-/// If this failed, a result that is not CBOR would stop the step here, where nobody looks into it.
+/// If this failed, a result that is no value would be found by its reader only, on another node,
+/// where nobody knows whose it was.
 #[test]
-fn results_are_not_looked_into() {
+fn a_result_that_is_no_value_ends_its_own_step() {
     let misbehave = guest(&runtime(), "misbehave");
-    assert!(matches!(end(&misbehave, "bad_cbor", &[]), StepEnd::Done(_)));
+    let failed = failure(run(&misbehave, "bad_cbor", start(numbers(&[])), LIMITS));
+    assert_eq!(failed.kind, FailureKind::Failed);
+    let begins = "the result of `bad_cbor` of component `tested` is no CBOR value: ";
+    assert!(failed.message.starts_with(begins), "{failed}");
 }
 
 /// If this failed, a step that is cut off (a deadline, a node that stops) would keep its place for
@@ -379,7 +389,10 @@ fn an_exit_is_told() {
         "(call $exit (i32.const 1))",
     );
     let failed = failure(run(&load(&runtime(), &exits), "any", start(numbers(&[])), LIMITS));
-    assert_eq!(failed, Failure::new(FailureKind::Trapped, "exited with code 1 in `any`"));
+    assert_eq!(
+        failed,
+        Failure::new(FailureKind::Trapped, "exited with code 1 in `any` of component `tested`")
+    );
 }
 
 /// If this failed, a guest with a broken interface could read the host's memory or stop the node.

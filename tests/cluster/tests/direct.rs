@@ -75,7 +75,7 @@ fn typed_components_call_each_other_across_nodes() {
     assert_eq!(a.metric("izna_warm").unwrap(), 0);
 
     let empty = a.get("/draw?title=none&color=1").unwrap();
-    assert_eq!(empty.status, 500, "{}", empty.text());
+    assert_eq!(empty.status, 400, "{}", empty.text());
     assert!(error(&empty).unwrap().1.ends_with("argument `size` is missing"), "{}", empty.text());
     let body = json!({ "title": "none", "size": { "width": 0, "height": 0 }, "color": 1 });
     let refused = post(a, "/draw", &body);
@@ -86,6 +86,44 @@ fn typed_components_call_each_other_across_nodes() {
     let words = ["call", "--node", &manage, "--output", "json", "album/painter", typed];
     let said: Value = serde_json::from_str(&cluster.izna(&words).unwrap()).unwrap();
     assert_eq!(said["result"]["ok"]["pixels"], json!("/w=="), "{said}");
+}
+
+/// If this fails, a client that makes a mistake is told that the service has one, or not which it
+/// is.
+#[test]
+fn wrong_calls_are_told_as_the_clients_mistakes() {
+    let cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
+    cluster.deploy(&cluster.app("album", &album(&["a"], &["b"])).unwrap(), &[]).unwrap();
+    let node = cluster.node("a").unwrap();
+    let said = |response: Response, status: u16, code: &str, words: &str| {
+        assert_eq!(response.status, status, "{}", response.text());
+        let (found, message) = error(&response).unwrap();
+        assert!(found == code && message.contains(words), "{found}: {message}");
+    };
+    // Over a route, whose body is JSON.
+    let size = |width: Value| json!({ "size": { "width": width, "height": 1 }, "colors": [1] });
+    let words = "in `demo:album/album@0.1.0.page` of component `album`: \
+                 argument `size`.width: expected u32, found a text";
+    said(post(node, "/page/x", &size(json!("wide"))), 400, "invalid", words);
+    said(post(node, "/page/x", &json!({ "colors": [1] })), 400, "invalid", "`size` is missing");
+    // By the management API, and with arguments in WAVE.
+    let words = "argument `color`: expected u8, found 256, out of range";
+    let args = json!(["dot", { "width": 1, "height": 1 }, 256]);
+    said(call(node, "album", "painter", "draw", args), 400, "invalid", words);
+    let few = call(node, "album", "painter", "draw", json!(["dot"]));
+    said(few, 400, "invalid", "3 values are wanted, 1 are there");
+    let absent = call(node, "album", "painter", "drawn", json!([]));
+    said(absent, 404, "not-found", "no function `drawn`; there are");
+    let manage = format!("http://{}", node.addresses().unwrap().manage);
+    for (typed, words) in [
+        (r#"painter.draw("dot", {width: 1, heigth: 1}, 1)"#, "argument `size`: no field `heigth`"),
+        (r#"painter.drawn("dot")"#, "no function `painter.drawn`"),
+    ] {
+        let output = cluster.izna_output(&["call", "--node", &manage, "album/painter", typed]);
+        let output = output.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(65) && told.contains(words), "{output:?}");
+    }
 }
 
 /// If this fails, components of one kind cannot call those of the other.

@@ -155,6 +155,7 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("failed", failed(FailureKind::Failed)),
         ("trapped", failed(FailureKind::Trapped)),
         ("limit", failed(FailureKind::Limit)),
+        ("invalid", failed(FailureKind::Invalid)),
         ("not-found", failed(FailureKind::NotFound)),
         ("deadline", failed(FailureKind::Deadline)),
         ("unavailable", failed(FailureKind::Unavailable)),

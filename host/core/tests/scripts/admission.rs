@@ -236,7 +236,7 @@ fn a_node_without_memory_says_so() {
 #[test]
 fn a_node_that_is_kept_from_its_core_tells_a_longer_wait() {
     check(
-        "set beacon_interval 100
+        "set beacon_interval 1000
          show beacon
          0 deploy app a@all
          1 ready a

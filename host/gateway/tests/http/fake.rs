@@ -43,6 +43,7 @@ fn outcome(request: &Request) -> Outcome {
         "deadline" => fail(FailureKind::Deadline),
         "lost" => fail(FailureKind::Unavailable),
         "trap" => fail(FailureKind::Trapped),
+        "invalid" | "passed-on" => fail(FailureKind::Invalid),
         "nothing" => fail(FailureKind::NotFound),
         _ => fail(FailureKind::Failed),
     }
@@ -52,8 +53,11 @@ impl Cluster for Fake {
     fn submit(&self, request: Request) -> BoxFuture<Reply> {
         let outcome = outcome(&request);
         let slow = &*request.function == "slow";
+        let mut trail = vec![Arc::from("node-1"), Arc::from("node-2")];
+        if &*request.function == "invalid" {
+            trail.truncate(1);
+        }
         self.requests.lock().unwrap().push(request);
-        let trail = vec![Arc::from("node-1"), Arc::from("node-2")];
         Box::pin(async move {
             if slow {
                 tokio::time::sleep(Duration::from_secs(600)).await;
@@ -163,8 +167,20 @@ pub(crate) fn edge(limits: Limits) -> Edge {
         deadline_ms: 1000,
         idempotent: function == "page",
     };
-    let functions =
-        ["echo", "page", "junk", "busy", "deadline", "lost", "trap", "nothing", "fail", "slow"];
+    let functions = [
+        "echo",
+        "page",
+        "junk",
+        "busy",
+        "deadline",
+        "lost",
+        "trap",
+        "nothing",
+        "invalid",
+        "passed-on",
+        "fail",
+        "slow",
+    ];
     let mut routes: Vec<Route> = functions.into_iter().map(route).collect();
     routes.push(Route { path: "/echo/{name}/{*rest}".into(), ..route("echo") });
     let component = ComponentSpec {

@@ -60,6 +60,8 @@ fn outcomes_have_their_statuses() {
         ("/lost", 502, "unavailable"),
         ("/trap", 500, "trapped"),
         ("/nothing", 500, "not-found"),
+        ("/invalid", 400, "invalid"),
+        ("/passed-on", 500, "invalid"),
         ("/fail", 500, "failed"),
         ("/junk", 502, "bad-response"),
     ];

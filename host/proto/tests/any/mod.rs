@@ -85,6 +85,7 @@ fn failure_kind() -> impl Strategy<Value = FailureKind> {
         Just(FailureKind::Failed),
         Just(FailureKind::Trapped),
         Just(FailureKind::Limit),
+        Just(FailureKind::Invalid),
         Just(FailureKind::NotFound),
         Just(FailureKind::Deadline),
         Just(FailureKind::Unavailable),

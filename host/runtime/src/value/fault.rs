@@ -19,6 +19,11 @@ pub(crate) struct Misfit {
     what: String,
 }
 
+/// Arguments that are not of their function's types: whoever calls it is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Unfit(pub(crate) Misfit);
+
 impl Fault {
     pub(crate) fn misfit(what: impl Into<String>) -> Self {
         Self::Misfit(Misfit { path: String::new(), what: what.into() })

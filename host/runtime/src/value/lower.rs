@@ -13,7 +13,7 @@ use wasmtime::component::Lower;
 use super::cbor::{Input, Output, name};
 use super::choice::{Choice, flags, option, variant};
 use super::scalar::{scalar, write};
-use super::{Arguments, Called, Fault, Given, named};
+use super::{Arguments, Called, Fault, Given, Unfit, named};
 
 /// Where a value goes.
 pub(super) enum Place<'a> {
@@ -46,8 +46,20 @@ pub(super) fn arguments<T>(
             Place::Memory(offset)
         }
     };
+    taken(cx, tuple, arguments, place).map_err(|fault| match fault {
+        Fault::Misfit(misfit) => Unfit(misfit).into(),
+        Fault::Engine(error) => error,
+    })
+}
+
+fn taken<T>(
+    cx: Context<'_, '_, T>,
+    tuple: &environ::TypeTuple,
+    arguments: &Arguments,
+    place: Place<'_>,
+) -> Lowered {
     let mut input = Input::new(&arguments.input);
-    let lowered = if let Header::Map(length) = input.peek()? {
+    if let Header::Map(length) = input.peek()? {
         input.head()?;
         by_name(cx, &tuple.types, arguments, input, length, place)
     } else {
@@ -57,8 +69,7 @@ pub(super) fn arguments<T>(
         };
         let lowered = in_order(cx, &tuple.types, &mut input, place, &name);
         lowered.and_then(|()| input.end())
-    };
-    Ok(lowered?)
+    }
 }
 
 fn odd(what: &str) -> wasmtime::Error {

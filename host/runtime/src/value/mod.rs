@@ -29,7 +29,7 @@ use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower, Type};
 use wasmtime::{Result, ValRaw};
 use wasmtime_environ::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
 
-pub(crate) use fault::{Fault, Misfit};
+pub(crate) use fault::{Fault, Misfit, Unfit};
 use lift::Source;
 use lower::Place;
 

@@ -187,6 +187,10 @@ impl Host for Notes {
         Box::pin(async { Ok(None) })
     }
 
+    fn component(&self) -> Option<&str> {
+        Some("tested")
+    }
+
     fn log(&self, stream: Stream, line: &str) {
         self.lines.lock().unwrap().push(format!("{stream}: {line}"));
     }
