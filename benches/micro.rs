@@ -263,6 +263,7 @@ fn app(digest: Digest, spread: Spread) -> App {
         digest,
         links: vec![("echo".into(), "echo".into())],
         limits: Limits::default(),
+        grants: Arc::default(),
         spread,
     };
     App { name: "echo".into(), components: vec![echo], routes: Vec::new() }
@@ -274,6 +275,7 @@ fn typed_app(album: &Component, painter: &Component) -> App {
         digest: component.digest(),
         links,
         limits: Limits::default(),
+        grants: Arc::default(),
         spread: Spread::All,
     };
     let links = vec![("demo:paint/painter@0.2.0".into(), "painter".into())];

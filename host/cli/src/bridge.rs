@@ -215,6 +215,7 @@ pub(crate) fn description(description: &Description) -> api::Description {
                 name: interface.name.clone(),
                 functions: interface.functions.clone(),
                 granted: interface.is_granted(),
+                extent: interface.extent().filter(|_| interface.is_granted()).map(str::to_owned),
                 obstacles: obstacles(interface),
             })
             .collect()

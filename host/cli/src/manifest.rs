@@ -47,6 +47,8 @@ pub(crate) struct Component {
     /// What builds it, for the shell.
     pub(crate) build: Option<String>,
     pub(crate) links: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) config: BTreeMap<String, String>,
     pub(crate) memory: Size,
     pub(crate) cpu_ms: u32,
     pub(crate) nodes: Option<Vec<String>>,
@@ -102,6 +104,14 @@ struct ComponentText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     links: BTreeMap<String, Spanned<String>>,
+    /// Its environment variables.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    env: BTreeMap<String, Spanned<String>>,
+    /// What it finds in `wasi:config`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    config: BTreeMap<String, Spanned<String>>,
     /// What one step of it may use.
     #[serde(default)]
     limits: LimitsText,
@@ -232,11 +242,25 @@ impl Checker<'_> {
             at: self.document.line(&text.source.span()),
             source: folder.join(text.source.as_ref()),
             build: text.build,
+            env: self.settings("env", text.env)?,
+            config: self.settings("config", text.config)?,
             links: text.links.into_iter().map(|(own, to)| (own, to.into_inner())).collect(),
             memory: memory.unwrap_or(Size(limits.memory_bytes_max)),
             cpu_ms: cpu_ms.unwrap_or(limits.cpu_ms_max),
             nodes: text.nodes.map(Spanned::into_inner),
         })
+    }
+
+    fn settings(
+        &self,
+        sort: &str,
+        settings: BTreeMap<String, Spanned<String>>,
+    ) -> Result<BTreeMap<String, String>, Trouble> {
+        for (key, value) in &settings {
+            deploy::check_setting(sort, key, value.as_ref())
+                .map_err(|why| self.wrong(format!("{sort} {why}"), &value.span()))?;
+        }
+        Ok(settings.into_iter().map(|(key, value)| (key, value.into_inner())).collect())
     }
 
     fn memory(&self, memory: Option<&Spanned<Size>>) -> Result<Option<Size>, Trouble> {

@@ -4,7 +4,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Digest, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome,
+    App, Beacon, Digest, Grants, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome,
     ProcessId, Run, SlotId, StepEnd, TableEntry, Trail,
 };
 
@@ -182,6 +182,8 @@ pub struct Step {
     pub run: Run,
     /// What it may use.
     pub limits: Limits,
+    /// What it is given beside that.
+    pub grants: Arc<Grants>,
 }
 
 /// The end of a process, for its client.

@@ -177,6 +177,7 @@ mod tests {
             digest: Digest([u8::try_from(name.len()).unwrap(); 32]),
             links: links.iter().map(|link| (Arc::from(*link), Arc::from(*link))).collect(),
             limits: Limits::default(),
+            grants: Arc::default(),
             spread: Spread::All,
         }
     }

@@ -3,7 +3,7 @@
 
 use alloc::{format, vec::Vec};
 
-use izna_proto::{App, Failure, FailureKind, Limits, Outcome, Process, StepEnd, TRAIL_MAX};
+use izna_proto::{Failure, FailureKind, Outcome, Process, StepEnd, TRAIL_MAX};
 
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
@@ -117,6 +117,7 @@ impl Core {
         let entry = process.entry().ok_or_else(gone)?;
         let app = self.table.app(&process.app, process.revision);
         let app = app.ok_or_else(|| unknown_revision(process))?;
+        let spec = app.component(&entry.component);
         let step = Step {
             held: id,
             process: process.id,
@@ -125,7 +126,8 @@ impl Core {
             digest: entry.digest,
             function: entry.function.clone(),
             run: life::run(entry).ok_or_else(gone)?,
-            limits: limits(app, &entry.component),
+            limits: spec.map(|spec| spec.limits).unwrap_or_default(),
+            grants: spec.map(|spec| spec.grants.clone()).unwrap_or_default(),
         };
         held.process.trail.queued_us += micros(self.now.since(held.since));
         held.since = self.now;
@@ -236,8 +238,4 @@ impl Core {
         self.counters.expired += 1;
         self.release(id);
     }
-}
-
-fn limits(app: &App, component: &str) -> Limits {
-    app.component(component).map(|component| component.limits).unwrap_or_default()
 }

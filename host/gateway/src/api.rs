@@ -15,6 +15,8 @@
 //!
 //! Whatever goes wrong is answered with an `ErrorBody` and a status of 400 or more.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What every error is answered with.
@@ -115,11 +117,17 @@ pub struct AppComponent {
     pub digest: String,
     /// Whom it may call: the name it uses, and the component's name in the app.
     #[serde(default)]
-    pub links: std::collections::BTreeMap<String, String>,
+    pub links: BTreeMap<String, String>,
     /// Linear memory of one step, in bytes.
     pub memory_bytes_max: u64,
     /// CPU time of one step, in milliseconds.
     pub cpu_ms_max: u32,
+    /// Its environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// What it finds in `wasi:config`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
     /// The names of the nodes that hold it; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<String>>,
@@ -237,6 +245,9 @@ pub struct Interface {
     /// Of an import, whether the platform provides it; another one is a call of a component.
     #[serde(default)]
     pub granted: bool,
+    /// What the platform gives for it, where that is not all that it can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extent: Option<String>,
     /// What of it cannot be called across components, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obstacles: Vec<String>,

@@ -1,10 +1,13 @@
 //! Checks an app before it is deployed: everything in it must lead somewhere. One error at a time,
 //! each one sentence that names the part at fault.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use axum::http::StatusCode;
-use izna_proto::{App, ComponentSpec, Digest, Limits, Route, Spread};
+use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Route, Spread};
 use matchit::{InsertError, Router};
 
 use crate::{Cluster, api};
@@ -12,6 +15,11 @@ use crate::{Cluster, api};
 const PARTS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 const TYPED_NAME_BYTES_MAX: usize = 256;
+/// The most settings of one sort that a component has, and the longest name of one, in bytes.
+const SETTINGS_MAX: usize = 256;
+const SETTING_NAME_BYTES_MAX: usize = 256;
+/// All that is granted to all components of an app, in bytes: it is on every node, in memory.
+pub const GRANTS_BYTES_MAX: usize = 64 << 10;
 /// The least and the most linear memory of a step, in bytes.
 pub const MEMORY_BYTES: (u64, u64) = (1 << 20, 1 << 30);
 /// The least and the most CPU time of a step, in milliseconds.
@@ -68,7 +76,12 @@ pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
     }
     let routes = check_routes(&app, &names, cluster)?;
     let components = app.components.iter().map(|c| check_component(c, &names, cluster));
-    let components = components.collect::<Result<_, _>>()?;
+    let components: Vec<ComponentSpec> = components.collect::<Result<_, _>>()?;
+    let granted: usize = components.iter().map(|component| component.grants.bytes()).sum();
+    if granted > GRANTS_BYTES_MAX {
+        let text = format!("`env` and `config` of all components of app `{}` have", app.name);
+        return Err(wrong(format!("{text} {granted} bytes, over the limit of {GRANTS_BYTES_MAX}")));
+    }
     Ok(App { name: Arc::from(app.name.as_str()), components, routes })
 }
 
@@ -122,8 +135,46 @@ fn check_component(
         digest,
         links: links.map(|(own, to)| (Arc::from(own.as_str()), Arc::from(to.as_str()))).collect(),
         limits: Limits { memory_bytes_max: bytes, cpu_ms_max: cpu },
+        grants: Arc::new(check_grants(component)?),
         spread: check_spread(component, cluster)?,
     })
+}
+
+/// Settings are of two sorts, of which only one has rules for names and values.
+fn check_grants(component: &api::AppComponent) -> Result<Grants, Error> {
+    let name = &component.name;
+    for (sort, settings) in [("env", &component.env), ("config", &component.config)] {
+        if settings.len() > SETTINGS_MAX {
+            let count = settings.len();
+            let text = format!("component `{name}`: {count} settings in `{sort}` are over the");
+            return Err(wrong(format!("{text} limit of {SETTINGS_MAX}")));
+        }
+        for (key, value) in settings {
+            check_setting(sort, key, value)
+                .map_err(|why| wrong(format!("component `{name}`: {sort} {why}")))?;
+        }
+    }
+    let pairs = |settings: &BTreeMap<String, String>| settings.clone().into_iter().collect();
+    Ok(Grants { env: pairs(&component.env), config: pairs(&component.config), hosts: Vec::new() })
+}
+
+/// Check a setting for itself; the error goes on after the sort's name.
+///
+/// # Errors
+/// When no component could read it back as it stands there.
+pub fn check_setting(sort: &str, key: &str, value: &str) -> Result<(), String> {
+    let shown: String = key.chars().take(64).collect::<String>().escape_debug().to_string();
+    if key.is_empty() || key.len() > SETTING_NAME_BYTES_MAX {
+        return Err(format!("`{shown}`: a name has 1 to {SETTING_NAME_BYTES_MAX} bytes"));
+    }
+    if sort == "env" && (key.contains(['=', '\0']) || value.contains('\0')) {
+        return Err(format!("`{shown}`: environment variables have no `=` or NUL in them"));
+    }
+    if value.len() > GRANTS_BYTES_MAX {
+        let bytes = value.len();
+        return Err(format!("`{shown}`: {bytes} bytes are over the limit of {GRANTS_BYTES_MAX}"));
+    }
+    Ok(())
 }
 
 fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Result<(), Error> {

@@ -191,6 +191,8 @@ fn describe(app: &izna_proto::App, cluster: &dyn Cluster) -> api::App {
         links: spec.links.iter().map(|(own, to)| (own.to_string(), to.to_string())).collect(),
         memory_bytes_max: spec.limits.memory_bytes_max,
         cpu_ms_max: spec.limits.cpu_ms_max,
+        env: spec.grants.env.iter().cloned().collect(),
+        config: spec.grants.config.iter().cloned().collect(),
         nodes: match &spec.spread {
             izna_proto::Spread::All => None,
             izna_proto::Spread::Nodes(nodes) => {

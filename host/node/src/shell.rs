@@ -21,10 +21,12 @@ use std::{
 
 use izna_core::{Core, Input, Output, Reply, Step, Time};
 use izna_proto::{
-    ClusterId, Failure, FailureKind, Hello, MemoryAnswer, MemoryError, MemoryOperation, Message,
-    NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
+    ClusterId, Failure, FailureKind, Grants, Hello, MemoryAnswer, MemoryError, MemoryOperation,
+    Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
 };
-use izna_runtime::{BoxFuture, Executor, Host, Runtime, Spawner, StepLimits, Stepped, Stream};
+use izna_runtime::{
+    BoxFuture, Executor, Host, Level, Runtime, Spawner, StepLimits, Stepped, Stream,
+};
 use izna_store::Store;
 use tokio::{
     runtime::Handle,
@@ -387,12 +389,13 @@ struct Scene {
     app: Arc<str>,
     component: Arc<str>,
     process: izna_proto::ProcessId,
+    grants: Arc<Grants>,
 }
 
 impl Scene {
     fn of(step: &Step) -> Self {
         let (app, component) = (step.app.clone(), step.component.clone());
-        Self { app, component, process: step.process }
+        Self { app, component, process: step.process, grants: step.grants.clone() }
     }
 }
 
@@ -434,7 +437,22 @@ impl Host for StepHost {
     }
 
     fn log(&self, stream: Stream, line: &str) {
-        let Scene { app, component, process } = &self.step;
-        tracing::info!(target: "guest", %app, %component, %process, %stream, "{line}");
+        let Scene { app, component, process, .. } = &self.step;
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(target: "guest", %app, %component, %process, %stream, "{line}")
+            };
+        }
+        match stream {
+            Stream::Log(Level::Trace) => tell!(trace),
+            Stream::Log(Level::Debug) => tell!(debug),
+            Stream::Log(Level::Warn) => tell!(warn),
+            Stream::Log(Level::Error | Level::Critical) => tell!(error),
+            Stream::Stdout | Stream::Stderr | Stream::Log(Level::Info) => tell!(info),
+        }
+    }
+
+    fn grants(&self) -> Arc<Grants> {
+        self.step.grants.clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::{Digest, Error, NodeId, Reader, Wire, Writer, process::read_name};
+use crate::{Digest, Error, Grants, NodeId, Reader, Wire, Writer, process::read_name};
 
 /// Which deploy of an app: rises with each, so that the newest wins wherever two meet.
 pub type Revision = u64;
@@ -35,6 +35,8 @@ pub struct ComponentSpec {
     pub links: Vec<(Arc<str>, Arc<str>)>,
     /// What one step of it may use.
     pub limits: Limits,
+    /// What it is given beside that.
+    pub grants: Arc<Grants>,
     /// Which nodes hold it.
     pub spread: Spread,
 }
@@ -143,7 +145,7 @@ impl Wire for TableEntry {
 
 impl Wire for ComponentSpec {
     fn write(&self, writer: &mut Writer) {
-        writer.array(6);
+        writer.array(7);
         writer.text(&self.name);
         self.digest.write(writer);
         writer.array(self.links.len() * 2);
@@ -153,6 +155,7 @@ impl Wire for ComponentSpec {
         }
         writer.unsigned(self.limits.memory_bytes_max);
         writer.unsigned(self.limits.cpu_ms_max);
+        self.grants.write(writer);
         let nodes = match &self.spread {
             Spread::All => None,
             Spread::Nodes(nodes) => Some(nodes),
@@ -161,7 +164,7 @@ impl Wire for ComponentSpec {
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(6, |r| {
+        reader.tuple(7, |r| {
             let name = read_name(r)?;
             let digest = Digest::read(r)?;
             let length = r.enter(PARTS_MAX * 2)?;
@@ -174,9 +177,10 @@ impl Wire for ComponentSpec {
             }
             r.leave();
             let limits = Limits { memory_bytes_max: r.unsigned()?, cpu_ms_max: r.narrow()? };
+            let grants = Arc::new(Grants::read(r)?);
             let nodes = r.option(|r| r.list(PARTS_MAX))?;
             let spread = nodes.map_or(Spread::All, Spread::Nodes);
-            Ok(Self { name, digest, links, limits, spread })
+            Ok(Self { name, digest, links, limits, grants, spread })
         })
     }
 }

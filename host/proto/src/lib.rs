@@ -23,6 +23,7 @@ mod app;
 mod beacon;
 pub mod cbor;
 mod codec;
+mod grants;
 mod id;
 mod load;
 mod message;
@@ -31,6 +32,7 @@ mod process;
 pub use app::{App, ComponentSpec, Limits, Revision, Route, Spread, TableEntry};
 pub use beacon::{BEACON_HEADER_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon};
 pub use codec::{Error, Reader, Wire, Writer};
+pub use grants::Grants;
 pub use id::{ClusterId, DeliveryId, Digest, NodeId, ProcessId, SlotId};
 pub use load::Load;
 pub use message::{

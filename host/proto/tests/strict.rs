@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    Beacon, Digest, ENTRIES_MAX, Entry, Error, Home, LEFT_MAX, Load, MemoryAnswer, MemoryError,
-    Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, State, TRAIL_MAX, TableEntry,
-    Trail, Wire, Writer,
+    Beacon, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
+    MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, State, TRAIL_MAX,
+    TableEntry, Trail, Wire, Writer,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -382,13 +382,14 @@ fn links_come_in_pairs() {
             w.unsigned(1u8);
             w.array(2);
             w.array(1);
-            w.array(6);
+            w.array(7);
             w.text("component");
             Digest([0; 32]).write(w);
             w.array(links.len());
             links.iter().for_each(|link| w.text(link));
             w.unsigned(1u8);
             w.unsigned(1u8);
+            Grants::default().write(w);
             w.array(0);
             w.array(0);
         }))
@@ -397,6 +398,29 @@ fn links_come_in_pairs() {
     assert!(matches!(table(&["a"]), Err(Error::Shape { expected: "links in pairs", .. })));
     let many = vec!["a"; 514];
     assert!(matches!(table(&many), Err(Error::Limit { size: 514, max: 512, .. })));
+}
+
+/// If this fails, a node takes settings that it cannot pass on, or without end.
+#[test]
+fn grants_are_bounded() {
+    let grants = |env: &[&str], hosts: usize| {
+        read::<Grants>(&written(|w| {
+            w.array(3);
+            w.array(env.len());
+            env.iter().for_each(|text| w.text(text));
+            w.array(0);
+            w.array(hosts);
+            (0..hosts).for_each(|_| w.text("h"));
+        }))
+    };
+    let found = grants(&["a", "b"], 256).unwrap();
+    assert_eq!((found.env.len(), found.hosts.len(), found.bytes()), (1, 256, 258));
+    assert!(matches!(grants(&["a"], 0), Err(Error::Shape { expected: "settings in pairs", .. })));
+    assert!(matches!(grants(&["a"; 514], 0), Err(Error::Limit { size: 514, max: 512, .. })));
+    assert!(matches!(grants(&[], 257), Err(Error::Limit { size: 257, max: 256, .. })));
+    let (name, value) = ("n".repeat(513), "v".repeat(65_537));
+    assert!(matches!(grants(&[&name, ""], 0), Err(Error::Limit { size: 513, .. })));
+    assert!(matches!(grants(&["a", &value], 0), Err(Error::Limit { size: 65_537, .. })));
 }
 
 /// If this fails, a name, path or list of an app is longer than every node agreed to.
@@ -410,12 +434,13 @@ fn the_parts_of_an_app_are_bounded() {
             w.array(2);
             w.array(components);
             for _ in 0..components {
-                w.array(6);
+                w.array(7);
                 w.text("component");
                 Digest([0; 32]).write(w);
                 w.array(0);
                 w.unsigned(1u8);
                 w.unsigned(1u8);
+                Grants::default().write(w);
                 w.option::<()>(None, |(), _| {});
             }
             w.array(routes);

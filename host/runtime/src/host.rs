@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use izna_proto::{MemoryAnswer, MemoryOperation};
+use izna_proto::{Grants, MemoryAnswer, MemoryOperation};
+use wasmtime::component::{ComponentType, Lift};
 
 /// A future that can be awaited anywhere.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -23,6 +25,12 @@ pub trait Host: Send + Sync + 'static {
     /// component that writes more than 64 KiB a second has the rest dropped and counted in a line
     /// of its own.
     fn log(&self, stream: Stream, line: &str);
+
+    /// What the component is given of its environment and configuration; nothing, unless whoever
+    /// runs it says more.
+    fn grants(&self) -> Arc<Grants> {
+        Arc::default()
+    }
 }
 
 /// Where a guest wrote a line.
@@ -32,6 +40,33 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// `wasi:logging`, and how much it matters.
+    Log(Level),
+}
+
+/// How much a line matters to its author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Level {
+    /// The path of a request through the code.
+    #[component(name = "trace")]
+    Trace,
+    /// For whoever looks for a defect.
+    #[component(name = "debug")]
+    Debug,
+    /// Something went as it should.
+    #[component(name = "info")]
+    Info,
+    /// Something is odd.
+    #[component(name = "warn")]
+    Warn,
+    /// Something has failed.
+    #[component(name = "error")]
+    Error,
+    /// Nothing can go on.
+    #[component(name = "critical")]
+    Critical,
 }
 
 impl fmt::Display for Stream {
@@ -39,6 +74,12 @@ impl fmt::Display for Stream {
         f.write_str(match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Log(Level::Trace) => "trace",
+            Self::Log(Level::Debug) => "debug",
+            Self::Log(Level::Info) => "info",
+            Self::Log(Level::Warn) => "warn",
+            Self::Log(Level::Error) => "error",
+            Self::Log(Level::Critical) => "critical",
         })
     }
 }

@@ -156,6 +156,11 @@ impl Interface {
     pub fn is_granted(&self) -> bool {
         offer::grant(&self.name).is_some()
     }
+
+    /// What the platform gives for it, where that is not all that it can do.
+    pub fn extent(&self) -> Option<&'static str> {
+        offer::extent(&self.name)
+    }
 }
 
 /// The links of each part, in the same order: those of explicit components as they were named,

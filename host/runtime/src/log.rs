@@ -1,5 +1,5 @@
-//! What guests write to standard output and error: lines for [`Host::log`], bounded in length and
-//! rate.
+//! What guests write to standard output and error, and by `wasi:logging`: lines for [`Host::log`],
+//! bounded in length and rate.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult, pipe};
 
 use crate::record::Recorder;
-use crate::{Host, Stream};
+use crate::{Host, Level, Stream};
 
 /// A longer line is told in pieces of this size.
 const LINE_BYTES_MAX: usize = 4 << 10;
@@ -115,12 +115,27 @@ impl Lines {
 
     fn tell(&mut self) {
         let line = std::mem::take(&mut self.line);
-        if let Some(dropped) = self.budget.take(line.len() + 1, Instant::now()) {
-            if dropped > 0 {
-                self.host.log(self.stream, &format!("[dropped {dropped} bytes]"));
-            }
-            self.host.log(self.stream, &printable(&line));
+        tell_line(&*self.host, &self.budget, self.stream, &line);
+    }
+}
+
+/// Tell what a guest logs: the lines of `message`, each after what it is about.
+pub(crate) fn tell(host: &dyn Host, budget: &Budget, level: Level, context: &str, message: &str) {
+    let stream = Stream::Log(level);
+    for line in message.lines() {
+        let line = if context.is_empty() { line.to_owned() } else { format!("{context}: {line}") };
+        for piece in line.as_bytes().chunks(LINE_BYTES_MAX) {
+            tell_line(host, budget, stream, piece);
         }
+    }
+}
+
+fn tell_line(host: &dyn Host, budget: &Budget, stream: Stream, line: &[u8]) {
+    if let Some(dropped) = budget.take(line.len() + 1, Instant::now()) {
+        if dropped > 0 {
+            host.log(stream, &format!("[dropped {dropped} bytes]"));
+        }
+        host.log(stream, &printable(line));
     }
 }
 
@@ -230,6 +245,18 @@ mod tests {
     fn control_characters_are_escaped() {
         let lines = written(&[b"a\x1b[2Jb\x07\x00\tc\xff\rd\n"]);
         assert_eq!(lines, ["stderr: a\\u{1b}[2Jb\\u{7}\\u{0}\tc\u{fffd}\\rd"]);
+    }
+
+    /// If this failed, a logged message could forge lines of others, or a long one fill the log.
+    #[test]
+    fn logged_messages_are_lines_of_their_context() {
+        let (paper, budget) = (Paper::default(), Budget::new());
+        tell(&paper, &budget, Level::Warn, "shop", "one\ntwo\x1b[2J");
+        tell(&paper, &budget, Level::Critical, "", &"x".repeat(5000));
+        let lines = paper.0.into_inner().unwrap();
+        assert_eq!(lines[..2], ["warn: shop: one", "warn: shop: two\\u{1b}[2J"]);
+        let lengths: Vec<usize> = lines[2..].iter().map(String::len).collect();
+        assert_eq!(lengths, ["critical: ".len() + 4096, "critical: ".len() + 904]);
     }
 
     /// If this failed, a line without end would fill the host's memory.

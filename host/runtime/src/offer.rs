@@ -1,6 +1,6 @@
 //! What a component may import, and what to say about the rest.
 
-use crate::RefusedImport;
+use crate::{RefusedImport, granted};
 
 /// The interface that every explicit component exports.
 pub(crate) const HANDLER: &str = "izna:process/handler@0.1.0";
@@ -49,16 +49,17 @@ const WASI: &str = "0.2.12";
 
 /// Every interface on offer, as `package/name@version`.
 pub(crate) fn interfaces() -> impl Iterator<Item = String> {
-    OFFERED.iter().flat_map(|(package, names, version)| {
+    let numbered = OFFERED.iter().flat_map(|(package, names, version)| {
         names.iter().map(move |name| format!("{package}/{name}@{version}"))
-    })
+    });
+    numbered.chain(granted::CONFIG.iter().chain(&granted::LOGGING).map(|name| (*name).to_owned()))
 }
 
 /// The packages on offer, for a message.
 pub(crate) fn packages() -> String {
-    let packages: Vec<String> =
-        OFFERED.iter().map(|(package, _, version)| format!("{package}@{version}")).collect();
-    packages.join(", ")
+    let numbered = OFFERED.iter().map(|(package, _, version)| format!("{package}@{version}"));
+    let others = ["wasi:config", "wasi:logging"].map(String::from);
+    numbered.chain(others).collect::<Vec<_>>().join(", ")
 }
 
 /// The offered interface that an import of `name` gets.
@@ -66,10 +67,31 @@ pub(crate) fn grant(name: &str) -> Option<String> {
     interfaces().find(|offered| compatible(offered, name))
 }
 
+/// What an import of `name` is given, where that is not all that its interface can do.
+pub(crate) fn extent(name: &str) -> Option<&'static str> {
+    let (path, _) = split(name);
+    Some(match path {
+        "wasi:cli/environment" => "what the manifest has as `env`",
+        "wasi:cli/stdin" => "empty",
+        "wasi:cli/stdout" | "wasi:cli/stderr" | "wasi:logging/logging" => "the component's log",
+        "wasi:config/store" | "wasi:config/runtime" => "what the manifest has as `config`",
+        _ if path.starts_with("wasi:cli/terminal-") => "there is no terminal",
+        _ if path.starts_with("wasi:filesystem/") => "there are no files",
+        _ if path.starts_with("wasi:sockets/") => "there is no network",
+        _ => return None,
+    })
+}
+
 /// Whether two names with versions mean the same interface in compatible versions.
 pub(crate) fn compatible(one: &str, other: &str) -> bool {
     let ((one, one_version), (other, other_version)) = (split(one), split(other));
-    one == other && line(one_version) == line(other_version)
+    let is_draft = one_version.contains('-') || other_version.contains('-');
+    let fits = match is_draft {
+        // Drafts promise nothing to each other.
+        true => one_version == other_version,
+        false => line(one_version) == line(other_version),
+    };
+    one == other && fits
 }
 
 /// `name`, which nobody grants, with what to do about it.
@@ -116,7 +138,7 @@ fn split(name: &str) -> (&str, &str) {
 
 /// The part of a version within which versions are compatible: `1` of 1.2.3, `0.2` of 0.2.3.
 fn line(version: &str) -> Vec<&str> {
-    let plain = version.split(['-', '+']).next().unwrap_or(version);
+    let plain = version.split('+').next().unwrap_or(version);
     let numbers: Vec<&str> = plain.split('.').collect();
     let leading_zeros = numbers.iter().take_while(|number| **number == "0").count();
     numbers.into_iter().take(leading_zeros + 1).collect()
@@ -155,6 +177,9 @@ mod tests {
         assert!(!compatible("wasi:io/poll", "wasi:io/poll@0.2.12"));
         assert!(compatible("a:b/c@1.2.0", "a:b/c@1.9.3"));
         assert!(!compatible("a:b/c@0.0.1", "a:b/c@0.0.2"));
+        assert!(!compatible("a:b/c@0.2.0-draft", "a:b/c@0.2.0"));
+        assert!(!compatible("a:b/c@0.2.0-draft", "a:b/c@0.2.0-rc.1"));
+        assert!(compatible("a:b/c@0.2.0-draft", "a:b/c@0.2.0-draft"));
     }
 
     /// If this failed, someone with a typing error would have to find it alone.
@@ -177,7 +202,7 @@ mod tests {
     /// could be.
     #[test]
     fn what_is_on_offer_is_what_is_linked() {
-        const FUNCTIONS: [&str; 28] = [
+        const FUNCTIONS: [&str; 34] = [
             "get",
             "get-environment",
             "exit",
@@ -206,6 +231,12 @@ mod tests {
             "create-tcp-socket",
             "[method]udp-socket.stream",
             "create-udp-socket",
+            "get",
+            "get",
+            "get",
+            "get",
+            "log",
+            "log",
         ];
         let engine = wasmtime::Engine::default();
         let mut linker = wasmtime::component::Linker::new(&engine);

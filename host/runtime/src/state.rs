@@ -18,7 +18,7 @@ use crate::bindings::izna::memory::store;
 use crate::bounds::Bounds;
 use crate::log::{Budget, Output};
 use crate::record::{self, Recorder};
-use crate::{Host, Stream};
+use crate::{Host, Level, Stream, granted, log};
 
 /// The most resources (streams, pollables) that a step may hold at once.
 const RESOURCES_MAX: usize = 1000;
@@ -54,6 +54,7 @@ impl State {
     /// Everything that a component may import.
     pub(crate) fn link(linker: &mut Linker<Self>) -> wasmtime::Result<()> {
         store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+        granted::link(linker)?;
         wasmtime_wasi::p2::add_to_linker_async(linker)
     }
 }
@@ -74,6 +75,14 @@ impl store::Host for State {
 }
 
 impl State {
+    /// A line by `wasi:logging`.
+    pub(crate) fn log(&mut self, level: Level, context: &str, message: &str) {
+        if self.recorder.as_ref().is_some_and(|recorder| recorder.is_replaying()) {
+            return;
+        }
+        log::tell(&*self.host, &self.output, level, context, message);
+    }
+
     /// Ask cluster memory, or the record of having asked it.
     async fn memory(&mut self, key: String, operation: MemoryOperation) -> MemoryAnswer {
         let Some(recorder) = &self.recorder else {
@@ -105,8 +114,8 @@ impl WasiView for State {
 }
 
 impl Wasi {
-    /// WASI with nothing in it: no files, no network, no environment, no arguments. Clocks and
-    /// random numbers are the node's, or recorded ones.
+    /// WASI with the environment that the manifest grants and nothing else: no files, no network,
+    /// no arguments. Clocks and random numbers are the node's, or recorded ones.
     fn new(
         host: &Arc<dyn Host>,
         budget: &Arc<Budget>,
@@ -119,6 +128,7 @@ impl Wasi {
         builder
             .stdout(output(Stream::Stdout))
             .stderr(output(Stream::Stderr))
+            .envs(&host.grants().env)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)

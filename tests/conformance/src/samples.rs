@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use izna_proto::{
     App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
+    FailureKind, Finish, Grants, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal,
     Route, SlotId, Spread, State, TableEntry, Trail, Wire,
 };
@@ -328,11 +328,18 @@ fn finish(outcome: Outcome) -> Message {
 }
 
 fn deployed() -> TableEntry {
-    let component = |name: &str, links, spread| ComponentSpec {
+    let pair = |name: &str, value: &str| vec![(name.into(), value.into())];
+    let granted = Grants {
+        env: pair("GREETING", "hello"),
+        config: pair("ttl", "60"),
+        hosts: vec!["https://api.example.com".into()],
+    };
+    let component = |name: &str, links, grants: Grants, spread| ComponentSpec {
         name: name.into(),
         digest: digest(1),
         links,
         limits: Limits::default(),
+        grants: grants.into(),
         spread,
     };
     let link = ("greeter".into(), "greeter-in-german".into());
@@ -340,8 +347,8 @@ fn deployed() -> TableEntry {
     let app = App {
         name: "hello".into(),
         components: vec![
-            component("front", vec![link], Spread::All),
-            component("greeter-in-german", Vec::new(), nodes),
+            component("front", vec![link], granted, Spread::All),
+            component("greeter-in-german", Vec::new(), Grants::default(), nodes),
         ],
         routes: vec![Route {
             path: "/hello/{name}".into(),

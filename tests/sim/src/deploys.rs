@@ -34,6 +34,7 @@ impl AppModel {
             digest: digest(number, at, component.version),
             links: links.clone(),
             limits: Limits::default(),
+            grants: Arc::default(),
             spread: component.spread.clone(),
         });
         App { name: self.name.clone(), components: components.collect(), routes: Vec::new() }

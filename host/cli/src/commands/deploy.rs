@@ -181,6 +181,8 @@ fn send(
         links: component.links.clone(),
         memory_bytes_max: component.memory.0,
         cpu_ms_max: component.cpu_ms,
+        env: component.env.clone(),
+        config: component.config.clone(),
         nodes: component.nodes.clone(),
     })
 }

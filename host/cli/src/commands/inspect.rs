@@ -55,12 +55,13 @@ fn shown(description: &api::Description) -> String {
     {
         let _ = writeln!(said, "{title}");
         for interface in interfaces {
-            let note = match (kind.as_str(), title, interface.granted) {
-                (_, "imports", true) => "  (granted)",
-                ("direct", "imports", false) if !interface.functions.is_empty() => {
-                    "  (a call of the component that exports it)"
+            let note = match (kind.as_str(), title, interface.granted, &interface.extent) {
+                (_, "imports", true, Some(extent)) => format!("  (granted: {extent})"),
+                (_, "imports", true, None) => "  (granted)".to_owned(),
+                ("direct", "imports", false, _) if !interface.functions.is_empty() => {
+                    "  (a call of the component that exports it)".to_owned()
                 }
-                _ => "",
+                _ => String::new(),
             };
             let _ = writeln!(said, "  {}{note}", interface.name);
             for function in &interface.functions {

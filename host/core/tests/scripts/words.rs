@@ -118,6 +118,7 @@ impl<'a> Words<'a> {
                 digest: digest(build),
                 links: links.clone(),
                 limits: Limits::default(),
+                grants: Arc::default(),
                 spread: if spread == "all" { Spread::All } else { Spread::Nodes(nodes(spread)) },
             }
         });

@@ -188,6 +188,7 @@ pub(crate) fn edge(limits: Limits) -> Edge {
         digest: Digest([0; 32]),
         links: Vec::new(),
         limits: izna_proto::Limits::default(),
+        grants: Arc::default(),
         spread: Spread::All,
     };
     let app = App { name: Arc::from("app"), components: vec![component], routes };

@@ -106,7 +106,8 @@ pub(crate) fn app(name: &str, digest: Digest, spread: Spread) -> App {
     let echo: Arc<str> = "echo".into();
     let links = vec![(echo.clone(), echo.clone())];
     let limits = Limits::default();
-    let component = ComponentSpec { name: echo, digest, links, limits, spread };
+    let component =
+        ComponentSpec { name: echo, digest, links, limits, grants: Arc::default(), spread };
     App { name: name.into(), components: vec![component], routes: Vec::new() }
 }
 

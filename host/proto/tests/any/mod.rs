@@ -8,9 +8,9 @@ use std::{
 use bytes::Bytes;
 use izna_proto::{
     App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Held, Hello, Home, LEFT_MAX, Limits, Load, MemoryAnswer, MemoryError,
-    MemoryOperation, Message, NodeId, Outcome, PeerAddress, Process, ProcessId, Refusal, Route,
-    SlotId, Spread, State, TableEntry, Trail,
+    FailureKind, Finish, Grants, Held, Hello, Home, LEFT_MAX, Limits, Load, MemoryAnswer,
+    MemoryError, MemoryOperation, Message, NodeId, Outcome, PeerAddress, Process, ProcessId,
+    Refusal, Route, SlotId, Spread, State, TableEntry, Trail,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -174,15 +174,25 @@ pub(crate) fn process() -> impl Strategy<Value = Process> {
     )
 }
 
+pub(crate) fn grants() -> impl Strategy<Value = Grants> {
+    let pairs = || vec(("\\PC{0,10}", "\\PC{0,30}"), 0..3);
+    (pairs(), pairs(), vec("\\PC{0,20}", 0..3)).prop_map(|(env, config, hosts)| Grants {
+        env,
+        config,
+        hosts,
+    })
+}
+
 pub(crate) fn component() -> impl Strategy<Value = ComponentSpec> {
     let limits = (any::<u64>(), any::<u32>());
     let spread = prop_oneof![Just(Spread::All), vec(node(), 0..4).prop_map(Spread::Nodes)];
-    (name(), digest(), vec((name(), name()), 0..4), limits, spread).prop_map(
-        |(name, digest, links, (memory_bytes_max, cpu_ms_max), spread)| ComponentSpec {
+    (name(), digest(), vec((name(), name()), 0..4), limits, grants(), spread).prop_map(
+        |(name, digest, links, (memory_bytes_max, cpu_ms_max), grants, spread)| ComponentSpec {
             name,
             digest,
             links,
             limits: Limits { memory_bytes_max, cpu_ms_max },
+            grants: grants.into(),
             spread,
         },
     )
