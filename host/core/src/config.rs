@@ -112,7 +112,7 @@ impl Config {
             sliced_max: usize::from(cores) * 16,
             held_max: 4096,
             admit_max: 2048,
-            admit_wait_max: millis(1000),
+            admit_wait_max: millis(500),
             waiting_max: 4096,
             hops_max: 64,
             steps_max: 100_000,

@@ -17,8 +17,8 @@ use crate::{
     memory::{Part, Requests},
     migrate::Recent,
     placement::{
-        Candidates, DEMAND_US_FIRST, Explanation, Journey, MEMORY_FULL, Overload, Speed, Waiting,
-        memory_wait_us, network_wait_us,
+        Candidates, DEMAND_US_FIRST, Explanation, Journey, MEMORY_FULL, Overhead, Overload, Speed,
+        Waiting, memory_wait_us, network_wait_us,
     },
     pull::Pulls,
     table::Table,
@@ -72,6 +72,7 @@ pub struct Core {
 
     pub(crate) measured: Measurement,
     pub(crate) measured_at: Time,
+    pub(crate) overhead: Overhead,
     /// The share of a core that steps get when they want one.
     pub(crate) speed: Speed,
     pub(crate) sequence: u64,
@@ -199,6 +200,7 @@ impl Core {
     pub fn new(config: Config, now: Time) -> Self {
         let measured = Measurement {
             capacity_milli: config.capacity_milli,
+            own_cpu_us: 0,
             cpu_permille: 0,
             memory_permille: 0,
             network_permille: 0,
@@ -233,6 +235,7 @@ impl Core {
             requests: Requests::new(first_number(config.incarnation)),
             measured,
             measured_at: now,
+            overhead: Overhead::default(),
             speed: Speed::new(1.0),
             sequence: 0,
             draining: false,
@@ -314,7 +317,9 @@ impl Core {
                 self.send(peer, Message::MemoryAnswer { request, answer });
             }
             Message::MemoryAnswer { request, answer } => {
-                if let Some(asked) = self.requests.answered(peer, request) {
+                if let Some(asked) =
+                    self.requests.answered(peer, request, self.config.memory_timeout)
+                {
                     self.disarm(asked.until, Timer::Memory(request));
                     self.put(Output::MemoryAnswer { request: asked.local, answer });
                 }
@@ -378,16 +383,19 @@ impl Core {
     }
 
     fn measured(&mut self, measured: Measurement) {
-        self.speed.pass(self.now.since(self.measured_at).as_secs_f64());
+        let passed = self.now.since(self.measured_at);
+        self.speed.pass(passed.as_secs_f64());
+        self.overhead.measured(measured.own_cpu_us, passed.as_secs_f64() * 1e6);
         (self.measured, self.measured_at) = (measured, self.now);
     }
 
-    /// What the cores of this node are worth now, in cores: no more than the machine or a quota
-    /// gives, and no more than its steps get of what others leave.
+    /// What the cores of this node are worth to steps now, in cores: what the machine or a quota
+    /// gives but for what the node itself needs of it, and no more than steps get of what others
+    /// leave.
     pub(crate) fn capacity(&self) -> f64 {
         let given = f64::from(self.measured.capacity_milli) / 1000.0;
         let got = f64::from(self.config.cores.max(1)) * self.speed.value();
-        given.min(got).max(0.001)
+        self.overhead.left_of(given).min(got).max(0.001)
     }
 
     /// This node's load now.

@@ -108,6 +108,9 @@ pub struct Submission {
 pub struct Measurement {
     /// Usable cores times speed, in thousandths: a quota counts.
     pub capacity_milli: u32,
+    /// Processor time that this node's process used since the last measurement, steps included, in
+    /// microseconds.
+    pub own_cpu_us: u64,
     /// Busy share of them, in thousandths.
     pub cpu_permille: u16,
     /// Used share of memory, in thousandths.

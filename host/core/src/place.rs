@@ -11,7 +11,7 @@ use crate::{
     core::{Held, Place, Timer},
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
-        QUEUE_MOVES_MAX, Rule,
+        QUEUE_MOVES_MAX, Rule, least_us, speed,
     },
     view::PeerState,
 };
@@ -74,7 +74,7 @@ impl Core {
         if held.process.hops >= self.hops_max(&held.process) {
             return self.moved_enough(id, &situation);
         }
-        if own.is_some() && self.hand_to_token(id, &situation.digest) {
+        if own.is_some_and(|own| self.hand_to_token(id, &own, &situation)) {
             return;
         }
         let mut candidates = core::mem::take(&mut self.candidates);
@@ -142,13 +142,20 @@ impl Core {
     /// Whether a process of which nothing has run is not taken any more.
     pub(crate) fn is_full(&self, load: &Load) -> bool {
         let wait_max = self.config.admit_wait_max.as_micros();
-        // Those that wait go before it with all their steps, not with the next one only.
-        let ahead = (load.queued as usize + 1).saturating_sub(usize::from(self.config.cores));
-        let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
-        let backlog_us = ahead as f64 * self.journey.process_us() / capacity;
         self.held.len() > self.config.admit_max
             || u128::from(load.wait_us) > wait_max
-            || backlog_us > wait_max as f64
+            || self.is_backlogged(load)
+    }
+
+    /// Whether a process that begins at a node of this load would wait there for too long. Those
+    /// that wait go before it with all their steps, not with the next one only; one for each core
+    /// may wait however long they are.
+    fn is_backlogged(&self, load: &Load) -> bool {
+        let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
+        let cores = (capacity / speed(load)).max(1.0);
+        let ahead = f64::from(load.queued) + 1.0 - cores;
+        let backlog_us = ahead * self.journey.process_us() / capacity;
+        ahead > cores && backlog_us > self.config.admit_wait_max.as_micros() as f64
     }
 
     pub(crate) fn costs(&self, digest: &Digest) -> Costs {
@@ -178,7 +185,10 @@ impl Core {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
                 let wait_us = u128::from(peer.belief.load().wait_us);
-                let full = situation.fresh && (wait_us > wait_max || peer.refuses_new(self.now));
+                let full = situation.fresh
+                    && (wait_us > wait_max
+                        || peer.refuses_new(self.now)
+                        || self.is_backlogged(peer.belief.load()));
                 if peer.belief.is_late(self.now, self.config.late_after) == late && !been && !full {
                     candidates.push(node, placement::there(&peer.belief, &situation.costs));
                 }
@@ -190,7 +200,7 @@ impl Core {
     }
 
     /// A node with an idle core asked before this process came: it gets it.
-    fn hand_to_token(&mut self, id: HeldId, digest: &Digest) -> bool {
+    fn hand_to_token(&mut self, id: HeldId, own: &Estimate, situation: &Situation) -> bool {
         let Some(held) = self.held.get(&id) else { return false };
         if held.queue_moves >= QUEUE_MOVES_MAX || held.process.left.len() >= MOVES_MAX {
             return false;
@@ -200,8 +210,11 @@ impl Core {
             let been = held.process.left.contains(&node) || held.tried.contains(&node);
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
-            let able =
-                |peer: &crate::view::Peer| peer.holds(digest) && takes(peer.state(now, config));
+            let able = |peer: &crate::view::Peer| {
+                let there_us = least_us(speed(peer.belief.load()), &situation.costs);
+                let sooner = there_us < own.time_us;
+                sooner && peer.holds(&situation.digest) && takes(peer.state(now, config))
+            };
             !been && peer.is_some_and(able)
         };
         let Some(target) = self.pulls.tokens.take(now, fits) else { return false };

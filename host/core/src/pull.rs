@@ -10,8 +10,8 @@ use crate::{
     Core, HeldId, Time,
     core::Timer,
     placement::{
-        MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us, gift_max,
-        is_worth_giving,
+        Costs, MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us,
+        gift_max, is_worth_giving, least_us, speed,
     },
     view::{Peer, PeerState},
 };
@@ -121,6 +121,7 @@ impl Core {
             if free
                 && self.takes(peer, &digest)
                 && is_worth_giving(&with, capacity, &self.costs(&digest))
+                && self.ends_sooner(&with, load, &self.costs(&digest))
             {
                 gifts.push(*id);
                 if gifts.len() >= max {
@@ -131,6 +132,14 @@ impl Core {
             }
         }
         gifts
+    }
+
+    /// Whether a node that tells this load, with an idle core, ends the last of `ahead` sooner than
+    /// this one: an idle core that others on its machine use is not worth much.
+    fn ends_sooner(&self, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
+        let own = self.load();
+        let here_us = ahead.work_us / self.capacity() + costs.demand_us / speed(&own);
+        least_us(speed(load), costs) < here_us
     }
 
     fn takes(&self, peer: NodeId, digest: &Digest) -> bool {

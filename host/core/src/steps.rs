@@ -149,7 +149,9 @@ impl Core {
 
     /// A step has ended.
     pub(crate) fn stepped(&mut self, id: HeldId, end: StepEnd, used: Duration, took: Duration) {
-        self.speed.ran(used.as_secs_f64() * 1e6, took.as_secs_f64() * 1e6);
+        let used_us = used.as_secs_f64() * 1e6;
+        self.speed.ran(used_us, took.as_secs_f64() * 1e6);
+        self.overhead.stepped(used_us);
         let Some(held) = self.held.get_mut(&id) else { return };
         let Place::Running { sliced } = held.place else { return };
         if sliced {
@@ -166,7 +168,7 @@ impl Core {
         self.counters.steps += 1;
         let end = life::within(end, self.config.payload_bytes_max);
         let process = &mut held.process;
-        self.journey.stepped(used.as_secs_f64() * 1e6, process.steps == 0);
+        self.journey.stepped(used_us, process.steps == 0);
         process.steps += 1;
         process.left.clear();
         held.tried.clear();
@@ -180,7 +182,6 @@ impl Core {
         if let Some(entry) = process.entry()
             && let Some(component) = self.components.get_mut(&entry.digest)
         {
-            let used_us = used.as_secs_f64() * 1e6;
             component.demand_us += DEMAND_SMOOTHING * (used_us - component.demand_us);
         }
         if self.now >= held.deadline {

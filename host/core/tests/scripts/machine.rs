@@ -43,6 +43,7 @@ impl Machine {
     fn new() -> Self {
         let mut config = Config::new(NodeId(1), 1, 1);
         config.slots_max = 1;
+        config.admit_wait_max = Duration::from_secs(1);
         config.beacon_interval = Duration::from_secs(1_000_000);
         config.silent_after = Duration::from_secs(1_000_000);
         config.probe_after = Duration::from_secs(1_000_000);
@@ -188,6 +189,7 @@ impl Machine {
                 Input::Received { peer, message: words.message() }
             }
             "measured" => Input::Measured(Measurement {
+                own_cpu_us: 0,
                 capacity_milli: 1000,
                 cpu_permille: 0,
                 memory_permille: u16::try_from(words.option("memory").unwrap()).unwrap(),
