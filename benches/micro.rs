@@ -21,7 +21,7 @@ use izna_bench::shipped;
 use izna_core::{Core, Input, Output, Submission, Time};
 use izna_proto::{
     App, Beacon, ComponentSpec, Digest, Finish, Limits, Load, MemoryAnswer, MemoryOperation,
-    Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Trail, Wire,
+    Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Trail, Wire, ZoneId,
 };
 use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Stepped, Stream};
 use serde_json::{Value, json};
@@ -348,8 +348,13 @@ impl Placing {
         let mut placing = Self { driven, others, sequence: 0, beacon: Instant::now() };
         placing.beacons();
         for peer in placing.others.clone() {
-            placing.driven.handle(Input::LinkUp { peer, incarnation: 1, name: "peer".into() });
-            let message = Message::Inventory(vec![digest]);
+            placing.driven.handle(Input::LinkUp {
+                peer,
+                incarnation: 1,
+                name: "peer".into(),
+                zone: ZoneId::default(),
+            });
+            let message = Message::Inventory { epoch: 1, table: 0, holds: vec![digest] };
             placing.driven.handle(Input::Received { peer, message });
         }
         placing
@@ -360,15 +365,15 @@ impl Placing {
         self.sequence += 1;
         self.beacon = Instant::now();
         for node in self.others.clone() {
-            let (incarnation, sequence, inventory, table) = (1, self.sequence, 1, 0);
+            let (incarnation, sequence, epoch) = (1, self.sequence, 1);
             let beacon = Beacon {
+                zone: ZoneId::default(),
                 node,
                 incarnation,
                 sequence,
                 peer_port: 1,
                 load: load(),
-                inventory,
-                table,
+                epoch,
             };
             self.driven.handle(Input::Heard(beacon));
         }
@@ -376,7 +381,7 @@ impl Placing {
 
     /// One process from its submission over its delivery to its reply; as it was delivered.
     fn process(&mut self, input: Bytes) -> Process {
-        if self.beacon.elapsed() > Duration::from_millis(100) {
+        if self.beacon.elapsed() > Duration::from_millis(250) {
             self.beacons();
         }
         let submission = self.driven.submission("echo", "echo", "value", input);
@@ -386,7 +391,7 @@ impl Placing {
             _ => None,
         });
         let (peer, delivery) = sent.expect("a delivery");
-        let message = Message::Accepted { delivery: delivery.id, load: load() };
+        let message = Message::Accepted { delivery: delivery.id, load: load(), level_us: None };
         self.driven.handle(Input::Received { peer, message });
         let process = delivery.process;
         let message = Message::Finish(Finish {

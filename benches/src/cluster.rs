@@ -350,7 +350,7 @@ fn held_by_all(component: &Value) -> bool {
 }
 
 /// A group of this run's own, and a port that is free now.
-fn free_group() -> Result<String> {
+pub(crate) fn free_group() -> Result<String> {
     let random = RandomState::new().build_hasher().finish().to_le_bytes();
     let [a, b, ..] = random;
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();

@@ -13,6 +13,7 @@ pub mod node;
 pub mod paper;
 pub mod plot;
 pub mod quota;
+pub mod relay;
 pub mod report;
 pub mod segment;
 pub mod shipped;
@@ -21,6 +22,7 @@ pub mod timetable;
 pub mod undo;
 pub mod usage;
 pub mod wait;
+pub mod zones;
 
 pub use arrivals::Pace;
 pub use cluster::{Cluster, Discovery, Network, Options};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use izna_gateway::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing, api};
 use izna_node::{
-    Description, Error, NetError, NewProcess, Node, Peer, PeerState, Snapshot,
+    Description, Error, NetError, NewProcess, Node, Peer, PeerState, Snapshot, ZoneStatus,
     identity::{self, node_id},
 };
 use izna_proto::{App, ComponentSpec, NodeId, Revision};
@@ -66,6 +66,15 @@ impl Cluster for Bridge {
             address: Some(snapshot.address.to_string()),
             load: snapshot.load.into(),
             components: snapshot.holds.len(),
+            zone: snapshot.zone.to_string(),
+            round_trip_us: None,
+        };
+        let zone_of = |zone: Option<izna_proto::ZoneId>| match zone {
+            None => snapshot.zone.to_string(),
+            Some(id) => {
+                let known = snapshot.zones.iter().find(|zone| zone.zone == id);
+                known.map_or_else(|| id.to_string(), |zone| zone.name.clone())
+            }
         };
         let peer = |Peer { status, address }: &Peer| api::Node {
             name: name(&self.0, status.node).to_string(),
@@ -75,8 +84,36 @@ impl Cluster for Bridge {
             address: address.map(|address| address.to_string()),
             load: status.load.into(),
             components: status.holds,
+            zone: zone_of(status.zone),
+            round_trip_us: status.round_trip_us.map(micros),
         };
         [here].into_iter().chain(snapshot.peers.iter().map(peer)).collect()
+    }
+
+    fn zones(&self) -> Vec<api::Zone> {
+        let Some(snapshot) = self.0.status() else { return Vec::new() };
+        let near = snapshot.peers.iter().filter(|peer| is_there(peer)).count();
+        let here = api::Zone {
+            name: snapshot.zone.to_string(),
+            id: "here".to_owned(),
+            speaks: snapshot.speaks,
+            silent_ms: 0,
+            hop_us: None,
+            bytes_per_ms: None,
+            doors: near + 1,
+            components: snapshot.holds.len(),
+        };
+        let other = |zone: &ZoneStatus| api::Zone {
+            name: zone.name.clone(),
+            id: zone.zone.to_string(),
+            speaks: false,
+            silent_ms: u64::try_from(zone.silent.as_millis()).unwrap_or(u64::MAX),
+            hop_us: zone.hop_us.map(micros),
+            bytes_per_ms: zone.rate.map(|rate| micros(rate * 1000.0)),
+            doors: zone.doors,
+            components: zone.components,
+        };
+        [here].into_iter().chain(snapshot.zones.iter().map(other)).collect()
     }
 
     fn components(&self) -> Vec<api::Component> {
@@ -184,8 +221,14 @@ fn wanted(snapshot: &Snapshot, spec: &ComponentSpec) -> usize {
     peers.chain([snapshot.node]).filter(|node| spec.spread.includes(*node)).count()
 }
 
+fn micros(figure: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let figure = figure as u64;
+    figure
+}
+
 fn is_there(peer: &Peer) -> bool {
-    peer.status.state == PeerState::Live
+    peer.status.state == PeerState::Live && peer.status.zone.is_none()
 }
 
 /// The nodes that are ready to run a component. Of others a node tells only how many components
@@ -299,6 +342,7 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
     ]
     .into_iter()
     .chain(repairs(c))
+    .chain(zones(snapshot))
     .collect()
 }
 
@@ -310,6 +354,26 @@ fn repairs(c: &izna_node::Counters) -> [Metric; 5] {
         counter("izna_pulls_served", "Askings that got some", c.pulls_served),
         counter("izna_given", "Queued processes given to nodes that asked", c.given),
         counter("izna_tokens_used", "Processes handed to nodes that had asked", c.tokens_used),
+    ]
+}
+
+/// What goes on between zones.
+fn zones(snapshot: &Snapshot) -> [Metric; 6] {
+    let c = &snapshot.counters;
+    let known = Metric {
+        name: "izna_zones",
+        help: "Other zones that are known",
+        kind: MetricKind::Gauge,
+        labels: Vec::new(),
+        value: snapshot.zones.len() as u64,
+    };
+    [
+        known,
+        counter("izna_bulletins", "Times that this node spoke for its zone", c.bulletins),
+        counter("izna_bulletins_heard", "Bulletins of other zones taken in", c.bulletins_heard),
+        counter("izna_bulletins_dropped", "Bulletins that were no news", c.bulletins_dropped),
+        counter("izna_crossings", "Processes delivered to another zone", c.crossings),
+        counter("izna_entries", "Processes that came from another zone", c.entries),
     ]
 }
 
@@ -347,7 +411,9 @@ pub(crate) fn identity(error: &identity::Error) -> Trouble {
 pub(crate) fn start(error: &Error) -> Trouble {
     let exit = match error {
         Error::Identity(error) => return identity(error),
-        Error::Net(NetError::NotMulticast { .. }) | Error::Seed { .. } => Exit::Config,
+        Error::Net(NetError::NotMulticast { .. }) | Error::Seed { .. } | Error::Zone { .. } => {
+            Exit::Config
+        }
         Error::Net(_) => Exit::Unavailable,
         Error::Store(izna_store::Error::InUse { .. }) => Exit::Unavailable,
         Error::Store(izna_store::Error::Newer { .. } | izna_store::Error::Foreign { .. }) => {

@@ -48,6 +48,8 @@ enum Command {
     Call(call::Arguments),
     /// List the nodes of the cluster
     Nodes(list::Arguments),
+    /// List the zones of the cluster, and how far they are
+    Zones(list::Arguments),
     /// List the apps that are deployed
     Apps(list::Arguments),
     /// List the processes that a node holds or waits for
@@ -90,6 +92,7 @@ fn run(Izna { global, command }: Izna) -> Result<(), Trouble> {
         Command::Undeploy(arguments) => deploy::undeploy(&context, &arguments),
         Command::Call(arguments) => call::run(&context, arguments),
         Command::Nodes(arguments) => list::nodes(&context, &arguments),
+        Command::Zones(arguments) => list::zones(&context, &arguments),
         Command::Apps(arguments) => list::apps(&context, &arguments),
         Command::Ps(arguments) => list::processes(&context, &arguments),
         Command::Drain(arguments) => list::drain(&context, &arguments),

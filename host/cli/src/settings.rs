@@ -78,6 +78,8 @@ pub(crate) struct NodeFile {
     pub(crate) multicast: Option<String>,
     pub(crate) interface: Option<IpAddr>,
     pub(crate) seeds: Option<Vec<String>>,
+    pub(crate) zone: Option<String>,
+    pub(crate) advertise: Option<SocketAddr>,
     pub(crate) cores: Option<u16>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<Format>,

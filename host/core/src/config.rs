@@ -1,6 +1,8 @@
 //! What a core is told once: who it is, its limits, its intervals.
 
-use izna_proto::NodeId;
+use alloc::sync::Arc;
+
+use izna_proto::{NodeId, ZoneId};
 
 use crate::Duration;
 
@@ -11,6 +13,10 @@ pub struct Config {
     pub node: NodeId,
     /// Its count of restarts.
     pub incarnation: u64,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// The zone's name, up to `ZONE_NAME_BYTES_MAX` of the protocol.
+    pub zone_name: Arc<str>,
     /// The TCP port of its peer links, told in beacons.
     pub peer_port: u16,
     /// Steps that run at the same time: the usable cores, rounded up.
@@ -49,6 +55,8 @@ pub struct Config {
     pub recent_max: usize,
     /// Nodes in the view.
     pub peers_max: usize,
+    /// Other zones that are known.
+    pub zones_max: usize,
     /// Apps in the table, undeployed ones included.
     pub apps_max: usize,
     /// Bytes of cluster memory kept here.
@@ -60,6 +68,8 @@ pub struct Config {
 
     /// Between two beacons, give or take a tenth.
     pub beacon_interval: Duration,
+    /// Between two bulletins of a zone.
+    pub summary_interval: Duration,
     /// Without a beacon for this long a node is avoided.
     pub silent_after: Duration,
     /// Without a beacon for this long a node is probed.
@@ -87,8 +97,10 @@ pub struct Config {
     pub memory_timeout: Duration,
     /// How long code of an old revision is kept for the processes that began with it.
     pub retain_revision: Duration,
-    /// What handing a process to a node on the same network costs before it can run there.
+    /// One way to a node of the own zone, for as long as it was not measured...
     pub hop_cost: Duration,
+    /// ...and to another zone.
+    pub zone_hop_cost: Duration,
     /// The processor time that a migration costs.
     pub move_cost: Duration,
 
@@ -104,6 +116,8 @@ impl Config {
         Self {
             node,
             incarnation,
+            zone: ZoneId::default(),
+            zone_name: Arc::from(""),
             peer_port: 0,
             cores,
             capacity_milli: u32::from(cores) * 1000,
@@ -121,12 +135,14 @@ impl Config {
             attempts_max: 4,
             recent_max: 16_384,
             peers_max: 1024,
+            zones_max: 256,
             apps_max: 1024,
             memory_bytes_max: 64 << 20,
             memory_value_bytes_max: 1 << 20,
             memory_requests_max: 4096,
-            beacon_interval: millis(100),
-            silent_after: millis(350),
+            beacon_interval: millis(250),
+            summary_interval: millis(1000),
+            silent_after: millis(875),
             probe_after: millis(1000),
             dead_after: millis(1000),
             forget_after: millis(3_600_000),
@@ -140,6 +156,7 @@ impl Config {
             memory_timeout: millis(250),
             retain_revision: millis(300_000),
             hop_cost: Duration::from_micros(100),
+            zone_hop_cost: millis(1),
             move_cost: Duration::from_micros(30),
             #[cfg(feature = "sabotage")]
             sabotage: None,

@@ -15,7 +15,7 @@ use crate::{
     Config, Counters, HeldId, Input, Measurement, Note, Output, Time,
     gateway::{Budget, Slot},
     memory::{Part, Requests},
-    migrate::Recent,
+    migrate::{Leaving, Recent, micros},
     placement::{
         Candidates, DEMAND_US_FIRST, Explanation, Journey, MEMORY_FULL, Overhead, Overload, Speed,
         Waiting, memory_wait_us, network_wait_us,
@@ -23,6 +23,7 @@ use crate::{
     pull::Pulls,
     table::Table,
     view::View,
+    zones::Zones,
 };
 
 /// A node's decisions. See the crate's documentation for its contract.
@@ -30,12 +31,17 @@ use crate::{
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) now: Time,
+    began: Time,
     pub(crate) random: Xoshiro256PlusPlus,
     outputs: VecDeque<Output>,
     pub(crate) timers: BTreeSet<(Time, Timer)>,
 
     pub(crate) table: Table,
     pub(crate) view: View,
+    pub(crate) zones: Zones,
+    /// Bulletins of this node so far, and when it last answered a zone that was not known.
+    pub(crate) told: u64,
+    pub(crate) answered: Option<Time>,
     /// What this node holds or is getting.
     pub(crate) components: BTreeMap<Digest, Component>,
 
@@ -49,8 +55,8 @@ pub struct Core {
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
-    /// Deliveries on their way: to whom, what, and since when.
-    pub(crate) deliveries: BTreeMap<u64, (NodeId, HeldId, Time)>,
+    /// Deliveries on their way.
+    pub(crate) deliveries: BTreeMap<u64, Leaving>,
     pub(crate) next_delivery: u64,
     pub(crate) recent: Recent,
     pub(crate) pulls: Pulls,
@@ -59,8 +65,9 @@ pub struct Core {
     pub(crate) inflow: Inflow,
     pub(crate) journey: Journey,
     pub(crate) overload: Overload,
-    /// The speed of the fastest node that is known.
+    /// The speed of the fastest node that is known, and one way to a node of the zone.
     pub(crate) fastest: f64,
+    pub(crate) hop_us: f64,
 
     pub(crate) slots: BTreeMap<SlotId, Slot>,
     pub(crate) budget: Budget,
@@ -143,6 +150,8 @@ pub(crate) enum ComponentState {
 pub(crate) enum Timer {
     /// Send a beacon, look after the view, offer queued processes to others.
     Beacon,
+    /// Tell other zones how this one is.
+    Speak,
     /// Tell gateways what is held here; look for lost processes.
     Holding,
     /// The deadline of a held process.
@@ -209,9 +218,17 @@ impl Core {
             now,
             random: Xoshiro256PlusPlus::seed_from_u64(config.seed),
             outputs: VecDeque::new(),
-            timers: BTreeSet::from([(now, Timer::Beacon), (now, Timer::Holding)]),
+            timers: BTreeSet::from([
+                (now, Timer::Beacon),
+                (now, Timer::Holding),
+                (now + config.summary_interval, Timer::Speak),
+            ]),
+            began: now,
             table: Table::default(),
             view: View::default(),
+            zones: Zones::default(),
+            told: 0,
+            answered: None,
             components: BTreeMap::new(),
             held: BTreeMap::new(),
             next_held: 0,
@@ -228,6 +245,7 @@ impl Core {
             journey: Journey::default(),
             overload: Overload::default(),
             fastest: 1.0,
+            hop_us: config.hop_cost.as_secs_f64() * 1e6,
             slots: BTreeMap::new(),
             budget: Budget::new(now),
             looked: now,
@@ -254,7 +272,11 @@ impl Core {
             Input::Stepped { held, end, used, took } => self.stepped(held, end, used, took),
             Input::Sliced(held) => self.step_sliced(held),
             Input::Heard(beacon) => self.heard(&beacon),
-            Input::LinkUp { peer, incarnation, name } => self.link_up(peer, incarnation, name),
+            Input::Told { bulletin, from_abroad } => self.told_bulletin(bulletin, from_abroad),
+            Input::Called { peer, zone, incarnation } => self.called(peer, zone, incarnation),
+            Input::LinkUp { peer, incarnation, name, zone } => {
+                self.link_up(peer, incarnation, name, zone);
+            }
             Input::LinkDown(peer) => self.link_down(peer),
             Input::Received { peer, message } => self.received(peer, message),
             Input::Measured(measured) => self.measured(measured),
@@ -263,6 +285,7 @@ impl Core {
             Input::Restore(entries) => self.restore(entries),
             Input::Ready(digest) => self.ready(digest),
             Input::NotReady(digest, why) => self.not_ready(digest, why),
+            Input::Lacked { peer, digest } => self.lacked(peer, digest),
             Input::Memory { request, app, key, operation } => {
                 self.recall(request, &app, &key, operation);
             }
@@ -303,13 +326,18 @@ impl Core {
         match message {
             Message::Deliver(delivery) => self.delivered(peer, delivery),
             Message::Finish(finish) => self.finished(peer, finish),
-            Message::Accepted { delivery, load } => self.accepted(peer, delivery, load),
+            Message::Accepted { delivery, load, level_us } => {
+                self.accepted(peer, delivery, load, level_us);
+            }
             Message::Refused { delivery, load, refusal } => {
                 self.refused(peer, delivery, load, refusal);
             }
             Message::Holding(held) => self.holding(&held),
             Message::AskInventory => self.send_inventory(peer),
-            Message::Inventory(digests) => self.view.told_inventory(peer, digests),
+            Message::Inventory { epoch, table, holds } => {
+                self.view.told_inventory(peer, holds);
+                self.view.told_epoch(self.now, peer, epoch, table);
+            }
             Message::TableSummary(summary) => self.table_summary(peer, &summary),
             Message::TableEntries(entries) => self.merge(entries),
             Message::Memory { request, key, operation } => {
@@ -329,7 +357,12 @@ impl Core {
                 let load = self.load();
                 self.send(peer, Message::Alive { load });
             }
-            Message::Alive { load } => self.view.told_load(self.now, peer, load),
+            Message::Alive { load } => {
+                if let Some(asked) = self.view.alive(self.now, peer) {
+                    self.measured_zone(peer, asked, 0);
+                }
+                self.view.told_load(self.now, peer, load);
+            }
             Message::Pull { load } => self.pull(peer, load),
             Message::Pulled { load, given } => self.pulled(peer, load, given),
             // The shell's own: it should not have come here.
@@ -350,6 +383,7 @@ impl Core {
             match timer {
                 Timer::Beacon => self.beacon(),
                 Timer::Holding => self.tell_holding(),
+                Timer::Speak => self.speak(),
                 Timer::Expire(held) => self.expire(held),
                 Timer::Retry(held) => self.retry(held),
                 Timer::Acknowledge(delivery) => self.unanswered(delivery),
@@ -410,7 +444,7 @@ impl Core {
             + network_wait_us(network, mean_us);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         Load {
-            at_us: u64::try_from(self.now.as_micros()).unwrap_or(0),
+            at_us: micros(self.now.since(self.began)),
             wait_us: wait_us as u32,
             idle: u16::try_from(cores.saturating_sub(waiting.queued)).unwrap_or(u16::MAX),
             capacity_milli: (capacity * 1000.0) as u32,

@@ -214,12 +214,12 @@ impl Core {
         } else {
             self.counters.late_ends += 1;
         }
-        self.accept(peer, finish.id);
+        self.accept(peer, finish.id, None);
     }
 
-    pub(crate) fn accept(&mut self, peer: NodeId, delivery: DeliveryId) {
+    pub(crate) fn accept(&mut self, peer: NodeId, delivery: DeliveryId, level_us: Option<u32>) {
         let load = self.load();
-        self.send(peer, Message::Accepted { delivery, load });
+        self.send(peer, Message::Accepted { delivery, load, level_us });
     }
 
     /// A node tells which processes of this gateway it holds.
@@ -248,7 +248,8 @@ impl Core {
                 waiting.heard = self.now;
             }
         }
-        let (now, lost_after) = (self.now, self.config.lost_after);
+        // What is held far away is told of later, once the link from there is made.
+        let (now, lost_after) = (self.now, self.config.lost_after + self.farthest() * 4);
         let lost = self.slots.iter().filter(|(_, slot)| now.since(slot.heard) > lost_after);
         let lost: Vec<SlotId> = lost.map(|(slot, _)| *slot).collect();
         let (mut again, mut unknown) = (0, 0);

@@ -4,8 +4,8 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Digest, Grants, Limits, MemoryAnswer, MemoryOperation, Message, NodeId, Outcome,
-    ProcessId, Run, SlotId, StepEnd, TableEntry, Trail,
+    App, Beacon, Bulletin, Digest, Grants, Limits, MemoryAnswer, MemoryOperation, Message, NodeId,
+    Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, ZoneId,
 };
 
 use crate::{Duration, HeldId};
@@ -34,6 +34,22 @@ pub enum Input {
     Sliced(HeldId),
     /// A beacon that is authentic.
     Heard(Beacon),
+    /// A bulletin of a zone that is authentic.
+    Told {
+        /// What it says.
+        bulletin: Bulletin,
+        /// It came from another zone, not from a node of this one that passed it on.
+        from_abroad: bool,
+    },
+    /// A node of another zone, which has proved its name, has made a link to here.
+    Called {
+        /// Which node.
+        peer: NodeId,
+        /// Its zone.
+        zone: ZoneId,
+        /// Its count of restarts.
+        incarnation: u64,
+    },
     /// The own link to a node is up, and the node has proved its name.
     LinkUp {
         /// Which node.
@@ -42,6 +58,8 @@ pub enum Input {
         incarnation: u64,
         /// Its name, for messages.
         name: Arc<str>,
+        /// Its zone.
+        zone: ZoneId,
     },
     /// The own link to a node is down, or could not be made.
     LinkDown(NodeId),
@@ -65,6 +83,13 @@ pub enum Input {
     Ready(Digest),
     /// A component could not be had: why. It is tried again later.
     NotReady(Digest, String),
+    /// A node asked for the artifact of a component that is not here.
+    Lacked {
+        /// Which node.
+        peer: NodeId,
+        /// What it asked for.
+        digest: Digest,
+    },
     /// A step asks for cluster memory. Answered by exactly one [`Output::MemoryAnswer`].
     Memory {
         /// To tell the answer; unique among the local requests.
@@ -136,8 +161,23 @@ pub enum Output {
     Connect(NodeId),
     /// Close the link to this node, then [`Input::LinkDown`].
     Disconnect(NodeId),
-    /// Tell everyone.
+    /// Tell everyone in this zone.
     Beacon(Beacon),
+    /// Tell this of a zone. Doors of the own zone are told with their addresses, as far as these
+    /// are known.
+    Bulletin {
+        /// Whom.
+        audience: Audience,
+        /// What.
+        bulletin: Bulletin,
+    },
+    /// Tell `peer` over the own link to it where `node` takes links, if that is known.
+    Introduce {
+        /// Whom.
+        peer: NodeId,
+        /// Whose address.
+        node: NodeId,
+    },
     /// Give this to the client.
     Reply(Reply),
     /// Get and compile this component, from the own store or else from one of these nodes, then
@@ -146,6 +186,14 @@ pub enum Output {
         /// Which.
         digest: Digest,
         /// Who may have it, best first.
+        holders: Vec<NodeId>,
+    },
+    /// Get the artifact of this component from one of these nodes, and keep it for others without
+    /// running it. Nothing is told of what comes of it.
+    Keep {
+        /// Which.
+        digest: Digest,
+        /// Who may have it.
         holders: Vec<NodeId>,
     },
     /// Nothing needs this component any more.
@@ -164,6 +212,15 @@ pub enum Output {
     Drained,
     /// Something an operator should read.
     Note(Note),
+}
+
+/// To whom a bulletin goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// All nodes of the own zone.
+    Zone,
+    /// These nodes, of other zones.
+    Nodes(Vec<NodeId>),
 }
 
 /// A step to run.

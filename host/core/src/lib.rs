@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod abroad;
 mod config;
 mod core;
 mod gateway;
@@ -21,6 +22,7 @@ mod io;
 mod life;
 mod memory;
 mod migrate;
+mod peer;
 mod peers;
 mod place;
 pub mod placement;
@@ -33,15 +35,16 @@ mod steps;
 mod table;
 mod time;
 mod view;
+mod zones;
 
 pub use self::core::Core;
 pub use config::Config;
-pub use io::{Input, Measurement, Note, Output, Reply, Step, Submission};
+pub use io::{Audience, Input, Measurement, Note, Output, Reply, Step, Submission};
+pub use peer::PeerState;
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
-pub use status::{Counters, Fill, PeerStatus, ProcessState, ProcessStatus};
+pub use status::{Counters, Fill, PeerStatus, ProcessState, ProcessStatus, ZoneStatus};
 pub use time::{Duration, Time};
-pub use view::PeerState;
 
 /// A process that this node holds, by its place here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

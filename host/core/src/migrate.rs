@@ -14,11 +14,21 @@ use izna_proto::{
 use crate::{
     Core, Duration, HeldId, Output, Time,
     core::{ComponentState, Place, Timer},
-    view::Parcel,
+    peer::{Parcel, Peer},
 };
 
 /// The longest time that a process is taken to have left.
 const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// A delivery that is not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaving {
+    pub(crate) peer: NodeId,
+    pub(crate) id: HeldId,
+    pub(crate) sent: Time,
+    /// When its answer is not waited for any more.
+    pub(crate) until: Time,
+}
 
 /// Deliveries that were accepted lately, to tell a repeated one.
 #[derive(Debug)]
@@ -67,17 +77,33 @@ impl Core {
         }
     }
 
-    fn next_delivery(&mut self, id: HeldId, peer: NodeId, parcel: Parcel) -> DeliveryId {
+    fn next_delivery(
+        &mut self,
+        id: HeldId,
+        peer: NodeId,
+        (is_process, bytes): (bool, usize),
+    ) -> DeliveryId {
         self.next_delivery += 1;
         let delivery = self.next_delivery;
-        self.deliveries.insert(delivery, (peer, id, self.now));
-        self.view.delivering(self.now, peer, delivery, parcel);
-        self.arm(self.now + self.config.acknowledge_timeout, Timer::Acknowledge(delivery));
+        let parcel = Parcel { sent: self.now, is_process, bytes };
+        self.view.delivering(peer, delivery, parcel);
+        // As far as is known now; kept, so that the timer is found again.
+        let far = self.view.peer(peer).map(Peer::patience).unwrap_or_default();
+        let until = self.now + self.config.acknowledge_timeout + far;
+        self.deliveries.insert(delivery, Leaving { peer, id, sent: self.now, until });
+        self.arm(until, Timer::Acknowledge(delivery));
         DeliveryId(delivery)
     }
 
     pub(crate) fn deliver(&mut self, id: HeldId, target: NodeId) {
-        let delivery = self.next_delivery(id, target, Parcel::Process);
+        let Some(held) = self.held.get(&id) else { return };
+        let digest = held.process.entry().map(|entry| entry.digest);
+        let (home, bytes) = (held.process.home, held.process.payload_bytes());
+        self.introduce(target, home.node);
+        if let Some(digest) = digest {
+            self.sent_abroad(target, &digest);
+        }
+        let delivery = self.next_delivery(id, target, (true, bytes));
         let (now, node) = (self.now, self.config.node);
         let Some(held) = self.held.get_mut(&id) else { return };
         held.place = Place::Leaving;
@@ -121,15 +147,26 @@ impl Core {
         }
         let (process, trail, outcome) =
             (held.process.id, held.process.trail.clone(), outcome.clone());
-        let delivery = self.next_delivery(id, home.node, Parcel::End);
+        let delivery = self.next_delivery(id, home.node, (false, 0));
         let load = self.load();
         let finish = Finish { id: delivery, load, process, home, outcome, trail };
         self.send(home.node, Message::Finish(finish));
     }
 
-    pub(crate) fn accepted(&mut self, peer: NodeId, delivery: DeliveryId, load: Load) {
+    pub(crate) fn accepted(
+        &mut self,
+        peer: NodeId,
+        delivery: DeliveryId,
+        load: Load,
+        level_us: Option<u32>,
+    ) {
         self.view.told_load(self.now, peer, load);
         let Some((id, sent)) = self.take_delivery(peer, delivery) else { return };
+        if let Some(level_us) = level_us
+            && let Some(digest) = self.digest_of(id)
+        {
+            self.answered_abroad(peer, &digest, Some(level_us));
+        }
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Leaving) => {
                 self.counters.migrations += 1;
@@ -153,6 +190,9 @@ impl Core {
         self.view.told_load(self.now, peer, load);
         let Some((id, _)) = self.take_delivery(peer, delivery) else { return };
         self.counters.refused_there += 1;
+        if let Some(digest) = self.digest_of(id) {
+            self.answered_abroad(peer, &digest, None);
+        }
         if let Some(held) = self.held.get(&id) {
             let entry = self.table.entry(&held.process.app);
             match (refusal, held.process.entry(), entry) {
@@ -178,7 +218,7 @@ impl Core {
 
     /// A delivery that was not answered in time.
     pub(crate) fn unanswered(&mut self, delivery: u64) {
-        if let Some((peer, id, _)) = self.deliveries.remove(&delivery) {
+        if let Some(Leaving { peer, id, .. }) = self.deliveries.remove(&delivery) {
             self.view.unanswered(self.now, peer, delivery);
             self.unclear_delivery(id, peer);
         }
@@ -187,8 +227,8 @@ impl Core {
     /// Deliveries that the broken link may or may not have carried.
     pub(crate) fn unclear(&mut self, peer: NodeId, deliveries: Vec<u64>) {
         for delivery in deliveries {
-            if let Some((_, id, sent)) = self.deliveries.remove(&delivery) {
-                self.disarm_delivery(delivery, sent);
+            if let Some(Leaving { id, until, .. }) = self.deliveries.remove(&delivery) {
+                self.disarm(until, Timer::Acknowledge(delivery));
                 self.unclear_delivery(id, peer);
             }
         }
@@ -197,6 +237,9 @@ impl Core {
     /// The target may have taken it, and may not.
     fn unclear_delivery(&mut self, id: HeldId, peer: NodeId) {
         self.counters.unclear += 1;
+        if let Some(digest) = self.digest_of(id) {
+            self.answered_abroad(peer, &digest, None);
+        }
         if let Some(held) = self.held.get_mut(&id) {
             held.copied = true;
         }
@@ -205,21 +248,32 @@ impl Core {
 
     /// What an answer is about, and since when it was awaited.
     fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<(HeldId, Time)> {
-        self.view.answered(self.now, peer, delivery.0);
-        match self.deliveries.get(&delivery.0) {
-            Some((target, id, sent)) if *target == peer => {
-                let (id, sent) = (*id, *sent);
-                self.deliveries.remove(&delivery.0);
-                self.disarm_delivery(delivery.0, sent);
-                Some((id, sent))
-            }
-            _ => None,
+        if let Some(parcel) = self.view.answered(self.now, peer, delivery.0) {
+            self.measured(peer, parcel);
+        }
+        let leaving = *self.deliveries.get(&delivery.0).filter(|leaving| leaving.peer == peer)?;
+        self.deliveries.remove(&delivery.0);
+        // Left to themselves these timers would wake the node once for every delivery.
+        self.disarm(leaving.until, Timer::Acknowledge(delivery.0));
+        Some((leaving.id, leaving.sent))
+    }
+
+    /// An answer tells how far its node is, and by that its zone.
+    fn measured(&mut self, peer: NodeId, parcel: Parcel) {
+        self.view.measured(self.now, peer, parcel);
+        self.measured_zone(peer, parcel.sent, parcel.bytes);
+    }
+
+    /// The same of the zone that a node is of, if that is another one.
+    pub(crate) fn measured_zone(&mut self, peer: NodeId, sent: Time, bytes: usize) {
+        let zone = self.zone_of(peer);
+        if let Some(zone) = zone.and_then(|zone| self.zones.zone_mut(zone)) {
+            zone.measured(self.now, self.now.since(sent), bytes);
         }
     }
 
-    /// Left to themselves these timers would wake the node once for every delivery.
-    fn disarm_delivery(&mut self, delivery: u64, sent: Time) {
-        self.disarm(sent + self.config.acknowledge_timeout, Timer::Acknowledge(delivery));
+    fn digest_of(&self, id: HeldId) -> Option<Digest> {
+        Some(self.held.get(&id)?.process.entry()?.digest)
     }
 
     /// Draw again for a process that `peer` did not, or may not have, taken.
@@ -254,15 +308,17 @@ impl Core {
         let repeated = self.recent.contains(&process);
         if repeated {
             self.counters.duplicates += 1;
-            return self.accept(peer, delivery.id);
+            return self.accept(peer, delivery.id, None);
         }
-        if let Some(refusal) = self.refusal(&process) {
+        let from_abroad = self.zone_of(peer).is_some();
+        if let Some(refusal) = self.refusal(&process, from_abroad) {
             self.counters.refused_here += 1;
             let load = self.load();
             return self.send(peer, Message::Refused { delivery: delivery.id, load, refusal });
         }
         self.recent.add(&process);
         self.counters.arrivals += 1;
+        self.counters.entries += u64::from(from_abroad);
         let born = self.now - Duration::from_micros(process.age_us).min(BUDGET_MAX);
         let deadline = self.now + Duration::from_micros(process.budget_us).min(BUDGET_MAX);
         let id = self.hold(process, born, deadline);
@@ -270,14 +326,20 @@ impl Core {
             held.queue_moves = delivery.queue_moves;
         }
         // Placed before the answer goes out, so that the load in it counts the newcomer.
-        self.place_arrival(id);
+        let digest = self.digest_of(id).filter(|_| from_abroad);
+        let level_us = digest.map(|digest| self.level_us(&digest));
+        if from_abroad {
+            self.place_entry(id);
+        } else {
+            self.place_arrival(id);
+        }
         if matches!(self.held.get(&id).map(|held| &held.place), Some(Place::Leaving)) {
             self.counters.bounced += 1;
         }
-        self.accept(peer, delivery.id);
+        self.accept(peer, delivery.id, level_us);
     }
 
-    fn refusal(&self, process: &Process) -> Option<Refusal> {
+    fn refusal(&self, process: &Process, from_abroad: bool) -> Option<Refusal> {
         let digest = process.entry().map(|entry| entry.digest);
         // Of a process that has run nothing, refusing loses nothing: there is room kept for the
         // others.
@@ -294,7 +356,10 @@ impl Core {
             Some(Refusal::Hops)
         } else if self.table.app(&process.app, process.revision).is_none() {
             Some(Refusal::Revision)
-        } else if !digest.is_some_and(|digest| self.is_ready(&digest)) {
+        } else if !digest.is_some_and(|digest| {
+            // A door of the zone passes on what it does not hold itself.
+            self.is_ready(&digest) || (from_abroad && self.is_held_near(&digest))
+        }) {
             Some(Refusal::Component)
         } else if (self.held.len() >= held_max || waits) && !unbounded {
             Some(Refusal::Full)

@@ -1,15 +1,22 @@
 //! The others: beacons out and in, links, probes, and the app table spread by anti-entropy.
 
-use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
 
-use izna_proto::{App, Beacon, Digest, Held as HeldProcess, Message, NodeId, Revision, TableEntry};
+use izna_proto::{
+    App, Beacon, Digest, Door, Held as HeldProcess, Message, NodeId, Revision, TableEntry, ZoneId,
+};
 use rand::RngExt;
 
 use crate::{
     Core, Duration, Note, Output,
     core::{Component, ComponentState, Timer},
     placement::{self, DEMAND_US_FIRST},
-    view::{Check, inventory_sum},
+    view::{self, Check, inventory_sum},
 };
 
 /// Between two askings for a component that could not be had.
@@ -18,17 +25,18 @@ const COMPONENT_RETRY: Duration = Duration::from_millis(500);
 impl Core {
     /// Send a beacon, and do what is done at its pace.
     pub(crate) fn beacon(&mut self) {
-        self.sequence += 1;
         self.inflow.measure(self.now);
         self.compare();
+        let load = self.load();
+        self.sequence = Beacon::sequence_at(load.at_us).max(self.sequence + 1);
         let beacon = Beacon {
+            zone: self.config.zone,
             node: self.config.node,
             incarnation: self.config.incarnation,
             sequence: self.sequence,
             peer_port: self.config.peer_port,
-            load: self.load(),
-            inventory: inventory_sum(self.holds()),
-            table: self.table.sum(),
+            load,
+            epoch: self.epoch(),
         };
         self.put(Output::Beacon(beacon));
         let jitter = self.random.random_range(0.9..1.1);
@@ -45,16 +53,28 @@ impl Core {
         self.offer_queued();
     }
 
-    /// How this node stands among the others.
+    /// What changes when its components or its app table do.
+    fn epoch(&self) -> u16 {
+        view::epoch(inventory_sum(self.holds()), self.table.sum())
+    }
+
+    /// How this node stands among the others, and how far they are.
     fn compare(&mut self) {
-        let loads = self.view.peers().iter().filter(|peer| peer.linked);
-        let loads = loads.map(|peer| peer.belief.load());
         let (mut fastest, mut least_us) = (0.0, f64::INFINITY);
-        for load in loads {
+        let (mut hops_us, mut measured) = (0.0, 0.0);
+        for peer in self.view.peers().iter().filter(|peer| peer.is_near()) {
+            let load = peer.belief.load();
             fastest = f64::max(fastest, placement::speed(load));
             least_us = least_us.min(f64::from(load.wait_us));
+            if let Some(hop_us) = peer.path.hop_us() {
+                (hops_us, measured) = (hops_us + hop_us, measured + 1.0);
+            }
         }
         self.fastest = fastest;
+        self.hop_us = match measured > 0.0 {
+            true => hops_us / measured,
+            false => self.config.hop_cost.as_secs_f64() * 1e6,
+        };
         let (wait_us, mean_us) = (f64::from(self.load().wait_us), self.waiting().mean_us());
         let was = self.overload.is_on();
         let is = least_us.is_finite() && self.overload.update(wait_us, least_us, mean_us);
@@ -67,6 +87,9 @@ impl Core {
                 self.note(Note::Twin(beacon.node));
             }
             return;
+        }
+        if beacon.zone != self.config.zone {
+            return self.heard_abroad(beacon);
         }
         let own_table = self.table.sum();
         let Some(calls) = self.view.heard(self.now, beacon, own_table, &self.config) else {
@@ -90,12 +113,19 @@ impl Core {
         }
     }
 
-    pub(crate) fn link_up(&mut self, peer: NodeId, incarnation: u64, name: Arc<str>) {
-        if self.view.link_up(self.now, peer, incarnation, name, self.config.peers_max) {
-            self.note(Note::Joined(peer));
-            // Whether the tables differ, the next beacon tells.
+    pub(crate) fn link_up(&mut self, peer: NodeId, incarnation: u64, name: Arc<str>, zone: ZoneId) {
+        let abroad = (zone != self.config.zone).then_some(zone);
+        let (now, peers_max) = (self.now, self.config.peers_max);
+        if !self.view.link_up(now, peer, incarnation, (name, abroad), peers_max) {
+            return;
+        }
+        self.note(Note::Joined(peer));
+        if abroad.is_none() {
             self.send(peer, Message::AskInventory);
         }
+        // Tells how far it is, and that this side can be answered.
+        let load = self.load();
+        self.send(peer, Message::Probe { load });
     }
 
     pub(crate) fn link_down(&mut self, peer: NodeId) {
@@ -108,7 +138,7 @@ impl Core {
     }
 
     /// What was on its way to a node, or asked of it, will not be answered.
-    fn lose(&mut self, peer: NodeId, deliveries: Vec<u64>) {
+    pub(crate) fn lose(&mut self, peer: NodeId, deliveries: Vec<u64>) {
         self.unclear(peer, deliveries);
         for request in self.requests.lost(peer) {
             self.recall_failed(request);
@@ -123,15 +153,22 @@ impl Core {
     }
 
     pub(crate) fn send_inventory(&mut self, peer: NodeId) {
-        let digests = self.holds().copied().collect();
-        self.send(peer, Message::Inventory(digests));
+        let (epoch, table) = (self.epoch(), self.table.sum());
+        let holds = self.holds().copied().collect();
+        self.send(peer, Message::Inventory { epoch, table, holds });
     }
 
     /// Tell each gateway which of its processes are here, and look for lost ones of the own.
     pub(crate) fn tell_holding(&mut self) {
         let mut homes: BTreeMap<NodeId, Vec<HeldProcess>> = BTreeMap::new();
+        let mut away = BTreeSet::new();
         for held in self.held.values() {
             let home = held.process.home;
+            if home.node != self.config.node
+                && self.view.peer(home.node).is_none_or(|peer| !peer.linked)
+            {
+                away.insert(home.node);
+            }
             let current = self
                 .view
                 .peer(home.node)
@@ -139,6 +176,12 @@ impl Core {
             if current {
                 let process = held.process.id;
                 homes.entry(home.node).or_default().push(HeldProcess { slot: home.slot, process });
+            }
+        }
+        let away: Vec<NodeId> = away.into_iter().collect();
+        for home in away {
+            if self.view.connecting(self.now, home, self.config.peers_max) {
+                self.put(Output::Connect(home));
             }
         }
         for (peer, held) in homes {
@@ -182,7 +225,10 @@ impl Core {
 
     pub(crate) fn table_summary(&mut self, peer: NodeId, summary: &[(Arc<str>, Revision)]) {
         let (mut missing, news) = self.table.compare(summary);
-        let told = self.view.peer(peer).map_or(0, |peer| peer.table);
+        let told = match self.zone_of(peer) {
+            None => self.view.peer(peer).map_or(0, |peer| peer.table),
+            Some(zone) => self.zones.zone(zone).map_or(0, |zone| zone.table),
+        };
         if missing.is_empty() && !news && told != 0 && told != self.table.sum() {
             // Equal revisions that differ: two deployed at once. The bytes decide at the other
             // side.
@@ -246,7 +292,22 @@ impl Core {
         let mut holders = self.view.holders(&digest);
         let others = self.view.present(self.now, &self.config);
         let others: Vec<NodeId> = others.filter(|peer| !holders.contains(peer)).collect();
+        let is_nowhere_near = holders.is_empty();
         holders.extend(others);
+        // Another zone may have it.
+        let abroad = self.view.peers().iter().filter(|peer| peer.linked && peer.zone.is_some());
+        holders.extend(abroad.map(|peer| peer.node));
+        if is_nowhere_near {
+            // By a door that holds it, or else by any: a door gets what its zone has.
+            let (mut holders, mut others) = (Vec::new(), Vec::new());
+            for (_, zone) in self.zones.iter() {
+                others.extend(zone.doors.iter().copied());
+                let line = zone.line(digest.key());
+                holders.extend(line.iter().flat_map(|line| line.holders.iter().copied()));
+            }
+            let doors: Vec<Door> = if holders.is_empty() { others } else { holders };
+            self.connect_one_of(&doors);
+        }
         self.put(Output::Hold { digest, holders });
     }
 }

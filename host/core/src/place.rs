@@ -9,11 +9,11 @@ use rand::RngExt;
 use crate::{
     Core, HeldId,
     core::{Held, Place, Timer},
+    peer::PeerState,
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
         QUEUE_MOVES_MAX, Rule, least_us, speed,
     },
-    view::PeerState,
 };
 
 /// A process that this many nodes did not take waits a while before it is offered again.
@@ -32,20 +32,22 @@ enum Occasion {
     Step,
     /// It has come from another node.
     Arrival,
+    /// It has come from another zone, to a node that was drawn blindly.
+    Entry,
     /// It waits here.
     Queue,
 }
 
 /// What is known when a process is placed.
-struct Situation {
-    digest: Digest,
-    costs: Costs,
+pub(crate) struct Situation {
+    pub(crate) digest: Digest,
+    pub(crate) costs: Costs,
     load: Load,
     occasion: Occasion,
     /// Its component is here.
     here: bool,
     /// Nothing of it has run.
-    fresh: bool,
+    pub(crate) fresh: bool,
     /// It cannot stay: this node drains, or takes nothing new.
     sent_away: bool,
 }
@@ -59,6 +61,11 @@ impl Core {
     /// The same for one that has just come.
     pub(crate) fn place_arrival(&mut self, id: HeldId) {
         self.place_on(id, Occasion::Arrival);
+    }
+
+    /// The same for one that has just come from another zone.
+    pub(crate) fn place_entry(&mut self, id: HeldId) {
+        self.place_on(id, Occasion::Entry);
     }
 
     fn place_on(&mut self, id: HeldId, occasion: Occasion) {
@@ -86,7 +93,8 @@ impl Core {
     /// none is so much faster that the way there would pay. One that has come stays in any case.
     fn is_unbeatable(&self, own: &Estimate, situation: &Situation) -> bool {
         let idle = situation.load.wait_us == 0 && situation.load.idle > 0;
-        idle && (situation.occasion == Occasion::Arrival
+        let has_come = matches!(situation.occasion, Occasion::Arrival | Occasion::Entry);
+        idle && (has_come
             || placement::stays(
                 own,
                 placement::least_us(self.fastest, &situation.costs),
@@ -98,10 +106,16 @@ impl Core {
     fn decide(&mut self, id: HeldId, situation: &Situation, candidates: &mut Candidates<NodeId>) {
         let Some(held) = self.held.get(&id) else { return };
         self.find_candidates(held, situation, candidates);
+        if situation.occasion == Occasion::Step && held.tried.len() < TRIED_MAX {
+            let unlinked = self.add_zones(id, situation, candidates);
+            self.connect_one_of(&unlinked);
+        }
+        let Some(held) = self.held.get(&id) else { return };
         let (own, costs) = (situation.own(), &situation.costs);
         if let (Some(own), Some(best)) = (&own, candidates.best_us()) {
+            let is_repair = matches!(situation.occasion, Occasion::Arrival | Occasion::Queue);
             let settled = held.process.left.len() >= MOVES_MAX
-                || (situation.occasion != Occasion::Step && held.queue_moves >= QUEUE_MOVES_MAX);
+                || (is_repair && held.queue_moves >= QUEUE_MOVES_MAX);
             if settled || !situation.leaves(own, best) {
                 let rule = if settled { Rule::Settled } else { Rule::Stays };
                 let here = Some(*own);
@@ -112,7 +126,8 @@ impl Core {
         let Some(target) = candidates.draw(costs, unit) else {
             return self.without_target(id, situation);
         };
-        let moves_queued = own.is_some() && situation.occasion != Occasion::Step;
+        let is_repair = matches!(situation.occasion, Occasion::Arrival | Occasion::Queue);
+        let moves_queued = own.is_some() && is_repair;
         let bounced = own.is_some() && situation.occasion == Occasion::Arrival;
         let rule = if bounced { Rule::Bounced } else { Rule::Drawn };
         self.counters.bounced += u64::from(bounced);
@@ -161,7 +176,7 @@ impl Core {
     pub(crate) fn costs(&self, digest: &Digest) -> Costs {
         let demand = self.components.get(digest).map(|component| component.demand_us);
         Costs {
-            hop_us: self.config.hop_cost.as_secs_f64() * 1e6,
+            hop_us: self.hop_us,
             move_us: self.config.move_cost.as_secs_f64() * 1e6,
             demand_us: demand.unwrap_or(DEMAND_US_FIRST),
         }
@@ -180,6 +195,7 @@ impl Core {
             return;
         }
         let wait_max = self.config.admit_wait_max.as_micros();
+        let bytes = held.process.payload_bytes();
         for late in [false, true] {
             for peer in self.view.candidates(self.now, &situation.digest, &self.config) {
                 let node = peer.node;
@@ -189,8 +205,12 @@ impl Core {
                     && (wait_us > wait_max
                         || peer.refuses_new(self.now)
                         || self.is_backlogged(peer.belief.load()));
-                if peer.belief.is_late(self.now, self.config.late_after) == late && !been && !full {
-                    candidates.push(node, placement::there(&peer.belief, &situation.costs));
+                if peer.is_late(self.now, &self.config) == late && !been && !full {
+                    let hop_us = peer.path.hop_us().unwrap_or(situation.costs.hop_us);
+                    let costs = Costs { hop_us, ..situation.costs };
+                    let mut there = placement::there(&peer.belief, &costs);
+                    there.time_us += peer.path.carry_us(bytes);
+                    candidates.push(node, there);
                 }
             }
             if !candidates.is_empty() {
@@ -210,7 +230,7 @@ impl Core {
             let been = held.process.left.contains(&node) || held.tried.contains(&node);
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
-            let able = |peer: &crate::view::Peer| {
+            let able = |peer: &crate::peer::Peer| {
                 let there_us = least_us(speed(peer.belief.load()), &situation.costs);
                 let sooner = there_us < own.time_us;
                 sooner && peer.holds(&situation.digest) && takes(peer.state(now, config))
@@ -258,6 +278,7 @@ impl Core {
         }
         let Some(held) = self.held.get(&id) else { return };
         let Some(entry) = held.process.entry() else { return };
+        // Other zones do not count: it waits until there is a link to one that holds it.
         let anyone = situation.here || !self.view.holders(&entry.digest).is_empty();
         if situation.fresh && anyone {
             let message = "no node that could run it takes it now";
@@ -303,14 +324,16 @@ impl Core {
 
 impl Situation {
     /// What the process meets here, if it can stay.
-    fn own(&self) -> Option<Estimate> {
+    pub(crate) fn own(&self) -> Option<Estimate> {
         (self.here && !self.sent_away).then(|| placement::here(&self.load, &self.costs))
     }
 
     fn leaves(&self, own: &Estimate, best_us: f64) -> bool {
         match self.occasion {
             Occasion::Arrival => placement::bounces(own, best_us, &self.costs),
-            Occasion::Step | Occasion::Queue => !placement::stays(own, best_us, &self.costs),
+            Occasion::Step | Occasion::Entry | Occasion::Queue => {
+                !placement::stays(own, best_us, &self.costs)
+            }
         }
     }
 }

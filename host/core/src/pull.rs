@@ -9,11 +9,11 @@ use rand::RngExt;
 use crate::{
     Core, HeldId, Time,
     core::Timer,
+    peer::{Peer, PeerState},
     placement::{
         Costs, MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us,
         gift_max, is_worth_giving, least_us, speed,
     },
-    view::{Peer, PeerState},
 };
 
 /// Queued processes looked at for one asking.
@@ -61,7 +61,7 @@ impl Core {
         let (count, offset) = (peers.len(), self.random.random::<u64>());
         let start = usize::try_from(offset % u64::try_from(count.max(1)).ok()?).ok()?;
         let stride = (count / SAMPLE_MAX).max(1);
-        let hop_us = self.config.hop_cost.as_secs_f64() * 1e6;
+        let hop_us = self.hop_us;
         let (mut best, mut any) = (None, None);
         for step in 0..count.min(SAMPLE_MAX) {
             let peer = peers.get((start + step * stride) % count)?;

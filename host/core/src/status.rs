@@ -1,15 +1,15 @@
 //! What an operator may look at. Nothing here changes anything.
 
-use alloc::sync::Arc;
+use alloc::{string::String, sync::Arc};
 
-use izna_proto::{Load, NodeId, ProcessId, TableEntry, Trail};
+use izna_proto::{Load, NodeId, ProcessId, TableEntry, Trail, ZoneId};
 
 use crate::{
     Core, Duration, HeldId,
     core::{Held, Place},
     migrate::micros,
+    peer::{Peer, PeerState},
     placement::Explanation,
-    view::{Peer, PeerState},
 };
 
 /// What happened so far at this node. Each only rises.
@@ -71,6 +71,16 @@ pub struct Counters {
     pub beacons: u64,
     /// Beacons that were old or repeated.
     pub beacons_dropped: u64,
+    /// Times that this node spoke for its zone.
+    pub bulletins: u64,
+    /// Bulletins of other zones taken in.
+    pub bulletins_heard: u64,
+    /// Bulletins that were old, repeated, or of one zone too many.
+    pub bulletins_dropped: u64,
+    /// Processes delivered to another zone.
+    pub crossings: u64,
+    /// Processes that came from another zone.
+    pub entries: u64,
     /// Requests to cluster memory that another node answers.
     pub memory_requests: u64,
     /// What became of the time of the processes that ended at this gateway and were not refused, all
@@ -107,12 +117,35 @@ pub struct PeerStatus {
     pub state: PeerState,
     /// Its load as last told.
     pub load: Load,
+    /// Its zone, if that is another one.
+    pub zone: Option<ZoneId>,
+    /// There and back, as measured, in microseconds.
+    pub round_trip_us: Option<f64>,
     /// How many components it holds.
     pub holds: usize,
     /// Since when nothing came from it.
     pub silent: Duration,
     /// Deliveries to it without an answer.
     pub outstanding: usize,
+}
+
+/// Another zone as this node sees it.
+#[derive(Debug, Clone)]
+pub struct ZoneStatus {
+    /// The zone.
+    pub zone: ZoneId,
+    /// Its name.
+    pub name: String,
+    /// Since when nothing was heard of it.
+    pub silent: Duration,
+    /// One way there, as measured, in microseconds.
+    pub hop_us: Option<f64>,
+    /// What the way carries, in bytes a microsecond.
+    pub rate: Option<f64>,
+    /// Nodes by which it may be entered.
+    pub doors: usize,
+    /// Components of which its room is known.
+    pub components: usize,
 }
 
 /// A process held here.
@@ -176,6 +209,8 @@ pub struct Fill {
     pub recent: usize,
     /// Nodes in the view.
     pub peers: usize,
+    /// Other zones.
+    pub zones: usize,
     /// Apps in the table.
     pub apps: usize,
     /// Bytes of cluster memory.
@@ -220,10 +255,40 @@ impl Core {
             incarnation: peer.incarnation,
             state: peer.state(self.now, &self.config),
             load: *peer.belief.load(),
+            zone: peer.zone,
+            round_trip_us: peer.path.round_trip_us(),
             holds: peer.holds_count(),
             silent: self.now.since(peer.heard),
             outstanding: peer.outstanding.len(),
         })
+    }
+
+    /// The other zones.
+    pub fn zones(&self) -> impl Iterator<Item = ZoneStatus> {
+        self.zones.iter().map(|(id, zone)| ZoneStatus {
+            zone: id,
+            name: zone.name.clone(),
+            silent: self.now.since(zone.heard),
+            hop_us: zone.hop_us(),
+            rate: zone.rate(),
+            doors: zone.doors.len(),
+            components: zone.components(),
+        })
+    }
+
+    /// The name of this node's zone.
+    pub fn zone(&self) -> &str {
+        &self.config.zone_name
+    }
+
+    /// Whether this node speaks for its zone.
+    pub fn speaks(&self) -> bool {
+        self.is_speaker()
+    }
+
+    /// A sum over the app table: equal tables have equal sums.
+    pub fn table_sum(&self) -> u64 {
+        self.table.sum()
     }
 
     /// The processes held here, in the order in which they came.
@@ -271,6 +336,7 @@ impl Core {
             waiting: self.slots.len(),
             recent: self.recent.len(),
             peers: self.view.peers().len(),
+            zones: self.zones.len(),
             apps: self.table.entries().count(),
             memory_bytes: self.part.bytes(),
             memory_requests: self.requests.len(),

@@ -118,6 +118,12 @@ impl Table {
         here.map(|component| component.digest).collect()
     }
 
+    /// Whether an app has this component in its newest revision.
+    pub(crate) fn knows(&self, digest: &Digest) -> bool {
+        let mut apps = self.entries().filter_map(|entry| entry.app.as_ref());
+        apps.any(|app| app.components.iter().any(|component| component.digest == *digest))
+    }
+
     /// The components of older revisions, that processes may still need.
     pub(crate) fn superseded(&self) -> BTreeSet<Digest> {
         let old = self.apps.values().flat_map(|line| &line.old);

@@ -7,50 +7,13 @@ use alloc::{
     vec::Vec,
 };
 
-use izna_proto::{Beacon, Digest, Load, NodeId};
+use izna_proto::{Beacon, Digest, Load, NodeId, ZoneId};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{Config, Duration, Time, placement::Belief};
-
-/// How long a node that was full is not asked about new processes: what it has in hand then takes
-/// about as long.
-const FULL_FOR: Duration = Duration::from_millis(50);
-
-/// One other node.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) node: NodeId,
-    pub(crate) name: Arc<str>,
-    pub(crate) incarnation: u64,
-    sequence: u64,
-    /// Its load as last told, and what was sent to it since.
-    pub(crate) belief: Belief,
-    /// When a beacon or any message last came from it.
-    pub(crate) heard: Time,
-    /// The own link is up, to the incarnation that is believed in.
-    pub(crate) linked: bool,
-    connecting: bool,
-    /// What it holds, and the sum that its beacons had when that was learned.
-    holds: BTreeSet<Digest>,
-    inventory: u64,
-    asked_inventory: Option<(u64, Time)>,
-    asked_table: Option<(u64, Time)>,
-    /// The sum of its app table, as its last beacon told.
-    pub(crate) table: u64,
-    /// Deliveries to it that it has not answered, oldest first.
-    pub(crate) outstanding: BTreeMap<u64, (Time, Parcel)>,
-    /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
-    suspect: bool,
-    /// When it last refused a process because it was full.
-    full: Option<Time>,
-    probed: Option<Time>,
-}
-
-/// What a delivery carries: a process adds to its target's load, the end of one does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parcel {
-    Process,
-    End,
-}
+use crate::{
+    Config, Duration, Time,
+    peer::{Parcel, Peer, PeerState},
+};
 
 /// What a beacon calls for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -70,19 +33,11 @@ pub(crate) enum Check {
     Dead(NodeId),
 }
 
-/// How a node stands in the view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerState {
-    /// It may be given processes.
-    Live,
-    /// Linked, but silent, or late to answer a delivery: left out until it is heard again.
-    Avoided,
-    /// It takes nothing new: it drains, or is out of memory.
-    Closed,
-    /// Heard, but without a link.
-    Unlinked,
-}
-
+/// How long a node's word is good though its epoch has not changed: once in 65,536 changes it stays
+/// the same by chance.
+const EPOCH_FOR: Duration = Duration::from_secs(60);
+/// Nodes whose address another one was told: after so many it is told again.
+const INTRODUCED_MAX: usize = 1024;
 /// Between two askings of one node for the same thing.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -135,7 +90,7 @@ impl View {
         let mut unclear = Vec::new();
         if beacon.incarnation > peer.incarnation {
             peer.incarnation = beacon.incarnation;
-            peer.inventory = 0;
+            peer.epoch = None;
             peer.suspect = false;
             peer.belief.restarted(now);
         }
@@ -144,12 +99,12 @@ impl View {
             unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
         }
         peer.sequence = beacon.sequence;
+        peer.zone = None;
         peer.heard = now;
         if !peer.suspect {
             peer.probed = None;
         }
         peer.belief.told(now, beacon.load);
-        peer.table = beacon.table;
         let connect = !peer.linked && !peer.connecting;
         peer.connecting |= connect;
         let due = |asked: &mut Option<(u64, Time)>, sum: u64| {
@@ -160,12 +115,15 @@ impl View {
             again
         };
         let linked = peer.linked;
-        let ask_inventory = linked
-            && peer.inventory != beacon.inventory
-            && due(&mut peer.asked_inventory, beacon.inventory);
+        let is_known = peer
+            .epoch
+            .is_some_and(|(epoch, told)| epoch == beacon.epoch && now.since(told) < EPOCH_FOR);
+        let ask_inventory =
+            linked && !is_known && due(&mut peer.asked_inventory, u64::from(beacon.epoch));
         let send_table = linked
-            && own_table != beacon.table
-            && due(&mut peer.asked_table, beacon.table ^ own_table);
+            && is_known
+            && own_table != peer.table
+            && due(&mut peer.asked_table, peer.table ^ own_table);
         Some(Calls { connect, ask_inventory, send_table, restarted, unclear })
     }
 
@@ -175,10 +133,11 @@ impl View {
         now: Time,
         node: NodeId,
         incarnation: u64,
-        name: Arc<str>,
+        (name, zone): (Arc<str>, Option<ZoneId>),
         peers_max: usize,
     ) -> bool {
         let Some(peer) = self.add(now, node, peers_max) else { return false };
+        peer.zone = zone;
         if incarnation > peer.incarnation {
             (peer.incarnation, peer.sequence) = (incarnation, 0);
             peer.belief.restarted(now);
@@ -188,8 +147,11 @@ impl View {
         peer.connecting = false;
         peer.heard = now;
         peer.probed = None;
-        peer.inventory = 0;
+        peer.epoch = None;
         (peer.asked_inventory, peer.asked_table) = (None, None);
+        // The greeting of the new link is followed by a probe.
+        (peer.answers, peer.asked_path) = (false, Some(now));
+        peer.introduced.clear();
         true
     }
 
@@ -201,13 +163,52 @@ impl View {
         core::mem::take(&mut peer.outstanding).into_keys().collect()
     }
 
+    /// A node of another zone has made a link to here; gives deliveries that its incarnation before
+    /// did not answer, or none if there is no room for it.
+    pub(crate) fn called(
+        &mut self,
+        now: Time,
+        (node, zone): (NodeId, ZoneId),
+        incarnation: u64,
+        peers_max: usize,
+    ) -> Option<Vec<u64>> {
+        let peer = self.add(now, node, peers_max)?;
+        peer.zone = Some(zone);
+        let mut unclear = Vec::new();
+        if peer.incarnation != 0 && incarnation > peer.incarnation {
+            (peer.linked, peer.connecting) = (false, false);
+            peer.belief.restarted(now);
+            unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
+        }
+        peer.incarnation = peer.incarnation.max(incarnation);
+        Some(unclear)
+    }
+
+    /// Note that `node` is told where `other` is; false if it was before.
+    pub(crate) fn introduce(&mut self, node: NodeId, other: NodeId) -> bool {
+        let Some(peer) = self.peer_mut(node) else { return false };
+        if peer.introduced.len() >= INTRODUCED_MAX {
+            peer.introduced.clear();
+        }
+        peer.introduced.insert(other)
+    }
+
     /// A message came: the node lives, and its link to here works.
     pub(crate) fn spoke(&mut self, now: Time, node: NodeId) {
         if let Some(peer) = self.peer_mut(node) {
             peer.heard = now;
             peer.suspect = false;
             peer.probed = None;
+            peer.answers = true;
         }
+    }
+
+    /// A probe was answered; gives since when that was awaited.
+    pub(crate) fn alive(&mut self, now: Time, node: NodeId) -> Option<Time> {
+        let peer = self.peer_mut(node)?;
+        let asked = peer.asked_path.take()?;
+        peer.path.answered(now, now.since(asked), 0);
+        Some(asked)
     }
 
     /// A load that came with a message.
@@ -224,20 +225,29 @@ impl View {
         connect
     }
 
-    pub(crate) fn delivering(&mut self, now: Time, node: NodeId, delivery: u64, parcel: Parcel) {
+    pub(crate) fn delivering(&mut self, node: NodeId, delivery: u64, parcel: Parcel) {
         if let Some(peer) = self.peer_mut(node) {
-            peer.outstanding.insert(delivery, (now, parcel));
-            if parcel == Parcel::Process {
-                peer.belief.sent(now);
+            peer.outstanding.insert(delivery, parcel);
+            if parcel.is_process {
+                peer.belief.sent(parcel.sent);
             }
         }
     }
 
-    pub(crate) fn answered(&mut self, now: Time, node: NodeId, delivery: u64) {
-        if let Some(peer) = self.peer_mut(node)
-            && let Some((_, Parcel::Process)) = peer.outstanding.remove(&delivery)
-        {
+    /// A delivery was answered, or is not waited for any more; gives what it was.
+    pub(crate) fn answered(&mut self, now: Time, node: NodeId, delivery: u64) -> Option<Parcel> {
+        let peer = self.peer_mut(node)?;
+        let parcel = peer.outstanding.remove(&delivery)?;
+        if parcel.is_process {
             peer.belief.answered(now);
+        }
+        Some(parcel)
+    }
+
+    /// An answer came: it tells how far the node is.
+    pub(crate) fn measured(&mut self, now: Time, node: NodeId, parcel: Parcel) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.path.answered(now, now.since(parcel.sent), parcel.bytes);
         }
     }
 
@@ -249,10 +259,18 @@ impl View {
         }
     }
 
+    /// What a node said of itself, and up to which epoch it holds.
+    pub(crate) fn told_epoch(&mut self, now: Time, node: NodeId, epoch: u16, table: u64) {
+        if let Some(peer) = self.peer_mut(node) {
+            (peer.epoch, peer.table) = (Some((epoch, now)), table);
+        }
+    }
+
     /// Replace what a node holds.
     pub(crate) fn told_inventory(&mut self, node: NodeId, digests: Vec<Digest>) {
         let Some(&index) = self.index.get(&node) else { return };
-        let Some(peer) = self.peers.get_mut(index) else { return };
+        let near = |peer: &&mut Peer| peer.zone.is_none();
+        let Some(peer) = self.peers.get_mut(index).filter(near) else { return };
         let new: BTreeSet<Digest> = digests.into_iter().collect();
         for gone in peer.holds.difference(&new) {
             if let Some(holders) = self.holders.get_mut(gone) {
@@ -265,7 +283,6 @@ impl View {
         for added in new.difference(&peer.holds) {
             self.holders.entry(*added).or_default().push(index);
         }
-        peer.inventory = inventory_sum(new.iter());
         peer.holds = new;
         peer.asked_inventory = None;
     }
@@ -283,6 +300,10 @@ impl View {
         let mut holds: Vec<Digest> = peer.holds.iter().copied().collect();
         holds.retain(|held| held != digest);
         self.told_inventory(node, holds);
+        if let Some(peer) = self.peer_mut(node) {
+            // Its next beacon has another epoch than this, so it is asked again.
+            peer.epoch = None;
+        }
     }
 
     /// The nodes that hold a component and may be given a process.
@@ -307,7 +328,7 @@ impl View {
     /// The nodes that are there as far as is known: cluster memory is spread over these.
     pub(crate) fn present(&self, now: Time, config: &Config) -> impl Iterator<Item = NodeId> {
         let present =
-            move |peer: &&Peer| peer.linked && now.since(peer.heard) < config.silent_after;
+            move |peer: &&Peer| peer.is_near() && now.since(peer.heard) < config.silent_after;
         self.peers.iter().filter(present).map(|peer| peer.node)
     }
 
@@ -316,12 +337,20 @@ impl View {
         let mut checks = Vec::new();
         for peer in &mut self.peers {
             let silent = now.since(peer.heard);
-            if !peer.linked || (silent < config.probe_after && !peer.suspect) {
+            if !peer.linked {
+                continue;
+            }
+            if silent < config.probe_after && !peer.suspect {
+                if peer.path.is_stale(now) && peer.asked_path.is_none() {
+                    peer.asked_path = Some(now);
+                    checks.push(Check::Probe(peer.node));
+                }
                 continue;
             }
             match peer.probed {
                 None => {
                     peer.probed = Some(now);
+                    peer.asked_path = peer.asked_path.or(Some(now));
                     checks.push(Check::Probe(peer.node));
                 }
                 Some(at) if now.since(at) >= config.dead_after => {
@@ -350,55 +379,10 @@ impl View {
     }
 }
 
-impl Peer {
-    fn new(node: NodeId, now: Time) -> Self {
-        Self {
-            node,
-            name: Arc::from(""),
-            incarnation: 0,
-            sequence: 0,
-            belief: Belief::new(Load::default(), now),
-            heard: now,
-            linked: false,
-            connecting: false,
-            holds: BTreeSet::new(),
-            inventory: 0,
-            asked_inventory: None,
-            asked_table: None,
-            table: 0,
-            outstanding: BTreeMap::new(),
-            suspect: false,
-            full: None,
-            probed: None,
-        }
-    }
-
-    /// It was full a moment ago: asking it about every new process would cost both sides what they
-    /// do not have then.
-    pub(crate) fn refuses_new(&self, now: Time) -> bool {
-        self.full.is_some_and(|full| now.since(full) < FULL_FOR)
-    }
-
-    /// How it stands now.
-    pub(crate) fn state(&self, now: Time, config: &Config) -> PeerState {
-        if !self.linked {
-            return PeerState::Unlinked;
-        }
-        let late = self.outstanding.values().next();
-        let late = late.is_some_and(|(sent, _)| now.since(*sent) > config.suspect_after);
-        if late || self.suspect || now.since(self.heard) > config.silent_after {
-            return PeerState::Avoided;
-        }
-        if self.belief.load().accepting { PeerState::Live } else { PeerState::Closed }
-    }
-
-    pub(crate) fn holds_count(&self) -> usize {
-        self.holds.len()
-    }
-
-    pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        self.holds.contains(digest)
-    }
+/// What beacons tell of a node's components and app table: equal sums have equal epochs.
+pub(crate) fn epoch(inventory: u64, table: u64) -> u16 {
+    let [high, low, ..] = xxh3_64_with_seed(&inventory.to_be_bytes(), table).to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 /// A sum over components, for beacons: equal sets have equal sums.
@@ -422,14 +406,14 @@ mod tests {
 
     fn beacon(incarnation: u64, sequence: u64) -> Beacon {
         let load = Load { accepting: true, capacity_milli: 2000, ..Load::default() };
-        let node = NodeId(7);
-        Beacon { node, incarnation, sequence, peer_port: 1, load, inventory: 0, table: 0 }
+        let (zone, node) = (ZoneId::default(), NodeId(7));
+        Beacon { zone, node, incarnation, sequence, peer_port: 1, load, epoch: 0 }
     }
 
     fn linked() -> View {
         let mut view = View::default();
         view.heard(at(0), &beacon(1, 1), 0, &config()).unwrap();
-        assert!(view.link_up(at(0), NodeId(7), 1, Arc::from("seven"), 10));
+        assert!(view.link_up(at(0), NodeId(7), 1, (Arc::from("seven"), None), 10));
         view.told_inventory(NodeId(7), vec![Digest([3; 32])]);
         view
     }
@@ -455,17 +439,18 @@ mod tests {
     #[test]
     fn silent_nodes_are_avoided_and_come_back() {
         let mut view = linked();
-        assert_eq!(live(&view, at(300)), 1);
-        assert_eq!(live(&view, at(400)), 0);
-        view.heard(at(500), &beacon(1, 2), 0, &config());
-        assert_eq!(live(&view, at(500)), 1);
+        assert_eq!(live(&view, at(800)), 1);
+        assert_eq!(live(&view, at(900)), 0);
+        view.heard(at(1000), &beacon(1, 2), 0, &config());
+        assert_eq!(live(&view, at(1000)), 1);
     }
 
     /// If this fails, a node that does not answer deliveries goes on to get them.
     #[test]
     fn an_unanswered_delivery_makes_suspect() {
         let mut view = linked();
-        view.delivering(at(0), NodeId(7), 1, Parcel::Process);
+        let parcel = Parcel { sent: at(0), is_process: true, bytes: 0 };
+        view.delivering(NodeId(7), 1, parcel);
         assert_eq!(live(&view, at(10)), 1);
         assert_eq!(live(&view, at(30)), 0);
         view.answered(at(30), NodeId(7), 1);
@@ -476,6 +461,7 @@ mod tests {
     #[test]
     fn dead_only_after_a_probe() {
         let (mut view, config) = (linked(), config());
+        view.alive(at(0), NodeId(7));
         assert_eq!(view.check(at(900), &config), vec![]);
         assert_eq!(view.check(at(1100), &config), vec![Check::Probe(NodeId(7))]);
         assert_eq!(view.check(at(1200), &config), vec![]);
@@ -499,7 +485,7 @@ mod tests {
         let (mut view, config) = (linked(), config());
         let other = Beacon { node: NodeId(8), ..beacon(1, 1) };
         view.heard(at(0), &other, 0, &config);
-        view.link_up(at(3_700_000), NodeId(8), 1, Arc::from("eight"), 10);
+        view.link_up(at(3_700_000), NodeId(8), 1, (Arc::from("eight"), None), 10);
         view.told_inventory(NodeId(8), vec![Digest([3; 32])]);
         view.link_down(NodeId(7));
         view.check(at(3_700_000), &config);

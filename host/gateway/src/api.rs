@@ -3,6 +3,7 @@
 //! | request | takes | gives |
 //! |---|---|---|
 //! | `GET /v1/nodes` | | `[Node]` |
+//! | `GET /v1/zones` | | `[Zone]` |
 //! | `GET /v1/apps` | | `[AppStatus]` |
 //! | `GET /v1/apps/{name}` | | `AppStatus` |
 //! | `PUT /v1/apps/{name}` | `App` | `Deployed` |
@@ -55,6 +56,34 @@ pub struct Node {
     /// Its load as last told.
     pub load: Load,
     /// How many components it holds.
+    pub components: usize,
+    /// The name of its zone.
+    pub zone: String,
+    /// There and back, as measured, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_us: Option<u64>,
+}
+
+/// A zone, as the asked node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zone {
+    /// Its name.
+    pub name: String,
+    /// Its id, or `here`.
+    pub id: String,
+    /// Whether the asked node speaks for it.
+    pub speaks: bool,
+    /// Since when nothing was heard of it, in milliseconds.
+    pub silent_ms: u64,
+    /// One way there, as measured, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop_us: Option<u64>,
+    /// What the way carries, as measured, in bytes a millisecond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_ms: Option<u64>,
+    /// Nodes by which it may be entered; of the own zone, nodes that are alive.
+    pub doors: usize,
+    /// Components of which its room is known; of the own zone, those held here.
     pub components: usize,
 }
 

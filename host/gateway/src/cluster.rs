@@ -29,6 +29,9 @@ pub trait Cluster: Send + Sync + 'static {
     fn node_name(&self, node: NodeId) -> Arc<str>;
     /// The nodes that this one knows, itself first.
     fn nodes(&self) -> Vec<api::Node>;
+
+    /// The zones that this node knows, its own first.
+    fn zones(&self) -> Vec<api::Zone>;
     /// The components of all apps and who holds them.
     fn components(&self) -> Vec<api::Component>;
     /// Processes that this node holds or waits for, oldest first, at most `limit`.

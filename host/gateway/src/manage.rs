@@ -62,6 +62,7 @@ impl Manage {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics_text))
             .route("/v1/nodes", get(nodes))
+            .route("/v1/zones", get(zones))
             .route("/v1/apps", get(apps))
             .route("/v1/apps/{name}", put(deploy).get(app).delete(undeploy))
             .route("/v1/components", get(components))
@@ -132,6 +133,10 @@ async fn ready(State(shared): State<Shared>) -> Result<&'static str, Refusal> {
 async fn metrics_text(State(shared): State<Shared>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shared.metrics.text())
+}
+
+async fn zones(State(shared): State<Shared>) -> Json<Vec<api::Zone>> {
+    Json(shared.cluster.zones())
 }
 
 async fn nodes(State(shared): State<Shared>) -> Json<Vec<api::Node>> {

@@ -2,7 +2,7 @@
 //! compiles them, and gives pieces to nodes that ask.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -40,6 +40,8 @@ pub(crate) struct Artifacts {
     components: RwLock<HashMap<Digest, Component>>,
     /// What core wants held.
     wanted: Mutex<HashMap<Digest, CancellationToken>>,
+    /// What is being got for nodes of other zones.
+    keeping: Mutex<HashSet<Digest>>,
     admitted: Mutex<HashMap<Digest, Instant>>,
     pieces: Mutex<HashMap<Request, oneshot::Sender<(u64, Bytes)>>>,
     asked: mpsc::Sender<Request>,
@@ -74,6 +76,7 @@ impl Artifacts {
         let artifacts = Self {
             components: RwLock::default(),
             wanted: Mutex::default(),
+            keeping: Mutex::default(),
             admitted: Mutex::default(),
             pieces: Mutex::default(),
             asked,
@@ -123,6 +126,7 @@ pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>)
     while let Some((peer, digest, offset)) = asked.recv().await {
         let Ok(store) = shell.store() else { return };
         let read = shell.spawn_blocking(move || store.piece(digest, offset, PIECE_BYTES)).await;
+        let lacks = matches!(read, Ok(Ok(None)));
         let (length, piece) = match read {
             Ok(Ok(Some(piece))) => (piece.length, piece.bytes),
             Ok(Ok(None)) | Err(_) => (0, Bytes::new()),
@@ -133,7 +137,33 @@ pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>)
             }
         };
         shell.links.send(peer, &Message::Artifact { digest, offset, length, piece }, Flush::Later);
+        if lacks {
+            shell.feed(Input::Lacked { peer, digest });
+        }
     }
+}
+
+/// Core wants an artifact to be here for others.
+pub(crate) fn keep(shell: &Arc<Shell>, digest: Digest, holders: Vec<NodeId>) {
+    if !lock(&shell.artifacts.keeping).insert(digest) {
+        return;
+    }
+    let shell = shell.clone();
+    shell.clone().spawn(async move {
+        match (fetch(&shell, digest, &holders).await, shell.store()) {
+            (Ok(bytes), Ok(store)) => {
+                if let Err(error) =
+                    blocking(&shell, move || Ok(store.put_as(digest, &bytes)?)).await
+                {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(%digest, error, "cannot keep an artifact for another zone");
+                }
+            }
+            (Err(why), _) => tracing::debug!(%digest, %why, "no artifact for another zone"),
+            (Ok(_), Err(_)) => {}
+        }
+        lock(&shell.artifacts.keeping).remove(&digest);
+    });
 }
 
 /// Core wants a component held.

@@ -1,8 +1,8 @@
-//! Beacons as datagrams: sealing, opening, and the budget of each source. Who sends when is core's;
-//! where to is the [`book`](crate::book)'s.
+//! Beacons and bulletins as datagrams: sealing, opening, and the budget of each source. Who sends
+//! when is core's; where to is the [`book`](crate::book)'s.
 //!
-//! On the wire: magic, cluster id, the beacon's CBOR, and 16 bytes of HMAC-SHA256 over all before.
-//! They are checked in that order, the tag in constant time, and the CBOR is read last.
+//! On the wire: magic, zone, the content, and some bytes of HMAC-SHA256 over all before. The magic
+//! and then the tag are checked, this in constant time, and the content is read last.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use izna_proto::{BEACON_HEADER_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, ClusterId, Wire};
+use izna_proto::{
+    BEACON_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, BULLETIN_HEADER_BYTES, BULLETIN_MAGIC,
+    BULLETIN_TAG_BYTES, Beacon, Bulletin, Wire, ZoneId,
+};
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
@@ -29,7 +32,13 @@ const WINDOW: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Seal {
     key: hmac::Key,
-    cluster: ClusterId,
+}
+
+/// What a datagram was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Opened {
+    Beacon(Beacon),
+    Bulletin(Bulletin),
 }
 
 /// Why a datagram is not a beacon of this cluster.
@@ -37,47 +46,70 @@ pub(crate) struct Seal {
 pub(crate) enum Refused {
     #[error("it is not a beacon")]
     Foreign,
-    #[error("it is of the cluster {0}")]
-    Cluster(ClusterId),
-    #[error("its seal is wrong: the sender does not have this cluster's beacon key")]
-    Forged,
+    #[error("its seal is wrong: the sender, in {0}, does not have this cluster's beacon key")]
+    Forged(ZoneId),
     #[error("its content cannot be read: it may be of another version")]
     Unreadable(#[source] izna_proto::Error),
 }
 
 impl Seal {
-    pub(crate) fn new(key: &BeaconKey, cluster: ClusterId) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), cluster }
+    pub(crate) fn new(key: &BeaconKey) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
     /// The datagram for a beacon.
-    pub(crate) fn seal(&self, beacon: &Beacon) -> Vec<u8> {
-        let mut datagram = Vec::with_capacity(128);
-        datagram.extend_from_slice(&BEACON_MAGIC);
-        datagram.extend_from_slice(&self.cluster.0.to_be_bytes());
-        datagram.extend_from_slice(&beacon.to_bytes());
-        let tag = hmac::sign(&self.key, &datagram);
-        datagram.extend(tag.as_ref().iter().take(BEACON_TAG_BYTES));
-        datagram
+    pub(crate) fn beacon(&self, beacon: &Beacon) -> Vec<u8> {
+        self.seal(beacon.encode(), BEACON_TAG_BYTES)
     }
 
-    /// The beacon that a datagram holds. That it is no repetition is not known yet.
-    pub(crate) fn open(&self, datagram: &[u8]) -> Result<Beacon, Refused> {
-        let cut = datagram.len().checked_sub(BEACON_TAG_BYTES).filter(|c| *c > BEACON_HEADER_BYTES);
+    /// The datagram for a bulletin.
+    pub(crate) fn bulletin(&self, bulletin: &Bulletin) -> Vec<u8> {
+        let zone = bulletin.zone.0.to_be_bytes();
+        self.seal([&BULLETIN_MAGIC[..], &zone, &bulletin.to_bytes()].concat(), BULLETIN_TAG_BYTES)
+    }
+
+    fn seal(&self, mut body: Vec<u8>, tag_bytes: usize) -> Vec<u8> {
+        let tag = hmac::sign(&self.key, &body);
+        body.extend(tag.as_ref().iter().take(tag_bytes));
+        body
+    }
+
+    /// What a datagram holds. That it is no repetition is not known yet.
+    pub(crate) fn open(&self, datagram: &[u8]) -> Result<Opened, Refused> {
+        if datagram.starts_with(&BEACON_MAGIC) {
+            if datagram.len() != BEACON_BYTES + BEACON_TAG_BYTES {
+                return Err(Refused::Foreign);
+            }
+            let (_, body) = self.checked(datagram, BEACON_TAG_BYTES)?;
+            return Beacon::decode(body).map(Opened::Beacon).map_err(Refused::Unreadable);
+        }
+        if !datagram.starts_with(&BULLETIN_MAGIC) {
+            return Err(Refused::Foreign);
+        }
+        let (zone, body) = self.checked(datagram, BULLETIN_TAG_BYTES)?;
+        let cbor = body.get(BULLETIN_HEADER_BYTES..).unwrap_or_default();
+        let bulletin = Bulletin::from_bytes(Bytes::copy_from_slice(cbor));
+        let bulletin = bulletin.map_err(Refused::Unreadable)?;
+        Ok(Opened::Bulletin(Bulletin { zone, ..bulletin }))
+    }
+
+    /// The zone of the sender, and all before the tag, which is right.
+    fn checked<'a>(
+        &self,
+        datagram: &'a [u8],
+        tag_bytes: usize,
+    ) -> Result<(ZoneId, &'a [u8]), Refused> {
+        let cut = datagram.len().checked_sub(tag_bytes).filter(|c| *c > BULLETIN_HEADER_BYTES);
         let (body, tag) =
             cut.and_then(|cut| datagram.split_at_checked(cut)).ok_or(Refused::Foreign)?;
-        let (header, cbor) = body.split_at_checked(BEACON_HEADER_BYTES).ok_or(Refused::Foreign)?;
-        let cluster = header.strip_prefix(&BEACON_MAGIC).ok_or(Refused::Foreign)?;
-        let cluster = cluster.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
-        if cluster != self.cluster.0 {
-            return Err(Refused::Cluster(ClusterId(cluster)));
-        }
+        let zone = body.iter().take(BULLETIN_HEADER_BYTES).skip(BEACON_MAGIC.len());
+        let zone = ZoneId(zone.fold(0, |zone, byte| (zone << 8) | u32::from(*byte)));
         let right = hmac::sign(&self.key, body);
-        let right = right.as_ref().get(..BEACON_TAG_BYTES).unwrap_or_default();
+        let right = right.as_ref().get(..tag_bytes).unwrap_or_default();
         if !bool::from(right.ct_eq(tag)) {
-            return Err(Refused::Forged);
+            return Err(Refused::Forged(zone));
         }
-        Beacon::from_bytes(Bytes::copy_from_slice(cbor)).map_err(Refused::Unreadable)
+        Ok((zone, body))
     }
 }
 
@@ -113,58 +145,94 @@ impl Budget {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use izna_proto::{Load, NodeId};
+    use izna_proto::{
+        DOORS_MAX, Door, LINES_MAX, Load, NodeId, PATHS_MAX, SummaryLine, ZONE_NAME_BYTES_MAX,
+        ZonePath,
+    };
 
     use super::*;
 
     fn seal() -> Seal {
-        Seal::new(&[7; 32], ClusterId(9))
+        Seal::new(&[7; 32])
     }
 
     fn beacon() -> Beacon {
         let load = Load { accepting: true, capacity_milli: 2000, ..Load::default() };
-        let (inventory, table) = (u64::MAX, 4);
         Beacon {
+            zone: ZoneId(9),
             node: NodeId(1),
             incarnation: 2,
-            sequence: 3,
+            sequence: 0,
             peer_port: 4,
             load,
-            inventory,
-            table,
+            epoch: 77,
+        }
+    }
+
+    fn bulletin() -> Bulletin {
+        let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().ok();
+        let door = |node| Door { node: NodeId(node), capacity_milli: u32::MAX, address };
+        let line = |component| SummaryLine {
+            component,
+            doors: u8::MAX,
+            idle: u16::MAX,
+            capacity: u16::MAX,
+            wait: u16::MAX,
+            speed: u16::MAX,
+            inflow: u16::MAX,
+        };
+        Bulletin {
+            zone: ZoneId(9),
+            name: "z".repeat(ZONE_NAME_BYTES_MAX),
+            speaker: NodeId(u64::MAX),
+            incarnation: u64::MAX,
+            sequence: u64::MAX,
+            table: u64::MAX,
+            doors: (0..DOORS_MAX).map(|n| door(u64::MAX - n as u64)).collect(),
+            lines: (0..LINES_MAX).map(|n| line(u32::MAX - n as u32)).collect(),
+            paths: Vec::new(),
         }
     }
 
     /// If this fails, nodes do not hear each other.
     #[test]
     fn a_sealed_beacon_opens() {
-        let datagram = seal().seal(&beacon());
-        assert!(datagram.len() < 128, "{}", datagram.len());
-        assert_eq!(seal().open(&datagram), Ok(beacon()));
+        let datagram = seal().beacon(&beacon());
+        assert_eq!(datagram.len(), 48);
+        assert_eq!(seal().open(&datagram), Ok(Opened::Beacon(beacon())));
+    }
+
+    /// If this fails, zones do not hear each other, or a full bulletin is too long to be sent.
+    #[test]
+    fn the_longest_bulletin_fits_a_datagram() {
+        let datagram = seal().bulletin(&bulletin());
+        assert!(datagram.len() <= DATAGRAM_BYTES_MAX, "{}", datagram.len());
+        assert_eq!(seal().open(&datagram), Ok(Opened::Bulletin(bulletin())));
+        let path = ZonePath { zone: ZoneId(u32::MAX), round_trip: u16::MAX, rate: u16::MAX };
+        let (doors, lines) = (Vec::new(), Vec::new());
+        let far = Bulletin { doors, lines, paths: vec![path; PATHS_MAX], ..bulletin() };
+        assert!(seal().bulletin(&far).len() <= DATAGRAM_BYTES_MAX);
     }
 
     /// If this fails, one without the key can make beacons, or change one on its way.
     #[test]
-    fn forged_beacons_are_refused() {
-        let datagram = seal().seal(&beacon());
-        for at in 0..datagram.len() {
-            for bit in 0..8 {
-                let mut changed = datagram.clone();
-                changed[at] ^= 1 << bit;
-                assert!(seal().open(&changed).is_err(), "byte {at}, bit {bit}");
+    fn forged_datagrams_are_refused() {
+        for datagram in [seal().beacon(&beacon()), seal().bulletin(&bulletin())] {
+            for at in 0..datagram.len() {
+                for bit in 0..8 {
+                    let mut changed = datagram.clone();
+                    changed[at] ^= 1 << bit;
+                    assert!(seal().open(&changed).is_err(), "byte {at}, bit {bit}");
+                }
             }
+            for length in 0..datagram.len() {
+                assert!(seal().open(&datagram[..length]).is_err(), "{length} bytes");
+            }
+            assert!(seal().open(&[&datagram[..], &[0]].concat()).is_err());
         }
-        for length in 0..datagram.len() {
-            assert!(seal().open(&datagram[..length]).is_err(), "{length} bytes");
-        }
-        let longer = [&datagram[..], &[0]].concat();
-        assert_eq!(seal().open(&longer), Err(Refused::Forged));
-        let other_key = Seal::new(&[8; 32], ClusterId(9)).seal(&beacon());
-        assert_eq!(seal().open(&other_key), Err(Refused::Forged));
-        let other_cluster = Seal::new(&[7; 32], ClusterId(8)).seal(&beacon());
-        assert_eq!(seal().open(&other_cluster), Err(Refused::Cluster(ClusterId(8))));
-        for foreign in
-            [&b""[..], b"IZB2", b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n"]
+        let other_key = Seal::new(&[8; 32]).beacon(&beacon());
+        assert_eq!(seal().open(&other_key), Err(Refused::Forged(ZoneId(9))));
+        for foreign in [&b""[..], b"Z3", b"Y3", b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250\r\n"]
         {
             assert_eq!(seal().open(foreign), Err(Refused::Foreign));
         }
@@ -175,9 +243,8 @@ mod tests {
     fn authentic_nonsense_is_refused() {
         let seal = seal();
         for cbor in [&b"\x80"[..], b"\x9f\xff", &[0x81; 1000], b"\xff\xff"] {
-            let mut datagram = [&BEACON_MAGIC[..], &9u64.to_be_bytes(), cbor].concat();
-            let tag = hmac::sign(&seal.key, &datagram);
-            datagram.extend_from_slice(&tag.as_ref()[..BEACON_TAG_BYTES]);
+            let body = [&BULLETIN_MAGIC[..], &9u32.to_be_bytes(), cbor].concat();
+            let datagram = seal.seal(body, BULLETIN_TAG_BYTES);
             assert!(matches!(seal.open(&datagram), Err(Refused::Unreadable(_))), "{cbor:x?}");
         }
     }

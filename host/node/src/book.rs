@@ -5,12 +5,12 @@
 //! name.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use izna_proto::{Beacon, NodeId, PeerAddress};
+use izna_proto::{Beacon, NodeId, PeerAddress, ZoneId};
 
 /// Nodes and told addresses that are remembered; further ones are not taken.
 const ADDRESSES_MAX: usize = 4096;
@@ -20,6 +20,9 @@ const MULTICAST_FOR: Duration = Duration::from_secs(3);
 const TOLD_FOR: Duration = Duration::from_secs(60);
 /// Beacons are sent to a silent node for this long.
 const TRIED_FOR: Duration = Duration::from_secs(600);
+
+/// A seed in another zone is told of again when its zone was silent for this long.
+const ABROAD_FOR: Duration = Duration::from_secs(5);
 
 /// How a beacon came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,25 @@ pub(crate) struct Book {
     /// Addresses that other nodes told, of nodes not heard since.
     told: HashMap<NodeId, (SocketAddr, Instant)>,
     seeds: Vec<SocketAddr>,
+    zone: ZoneId,
+    /// Nodes of other zones.
+    abroad: HashMap<NodeId, Abroad>,
+    /// Where nodes of this zone say that those of others reach them.
+    advertised: HashMap<NodeId, SocketAddr>,
+    /// Seeds that turned out to be of another zone, and when any other zone was heard last.
+    seeds_abroad: HashSet<SocketAddr>,
+    abroad_at: Option<Instant>,
+}
+
+/// A node of another zone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Abroad {
+    pub(crate) zone: ZoneId,
+    /// Where its links are taken, if that is known.
+    pub(crate) links: Option<SocketAddr>,
+    /// Where it takes datagrams, if that is not there.
+    pub(crate) datagrams: Option<SocketAddr>,
+    pub(crate) incarnation: u64,
 }
 
 #[derive(Debug)]
@@ -47,6 +69,69 @@ struct Heard {
 }
 
 impl Book {
+    /// The book of a node of this zone.
+    pub(crate) fn new(zone: ZoneId) -> Self {
+        Self { zone, ..Self::default() }
+    }
+
+    /// Take in where a node of another zone is.
+    pub(crate) fn abroad(&mut self, node: NodeId, news: Abroad) {
+        let has_room = self.abroad.len() < ADDRESSES_MAX || self.abroad.contains_key(&node);
+        if !has_room || self.heard.contains_key(&node) {
+            return;
+        }
+        let known = self.abroad.entry(node).or_insert(news);
+        known.zone = news.zone;
+        known.links = news.links.or(known.links);
+        known.datagrams = news.datagrams.or(known.datagrams);
+        known.incarnation = known.incarnation.max(news.incarnation);
+    }
+
+    /// A bulletin of another zone was heard; from where, if that is not a node of this zone.
+    pub(crate) fn heard_abroad(&mut self, now: Instant, from: Option<SocketAddr>) {
+        self.abroad_at = Some(now);
+        if let Some(from) = from.filter(|from| self.seeds.contains(from)) {
+            self.seeds_abroad.insert(from);
+        }
+    }
+
+    /// Take in where nodes of other zones reach a node of this one.
+    pub(crate) fn advertised(&mut self, node: NodeId, address: SocketAddr) {
+        if self.advertised.len() < ADDRESSES_MAX || self.advertised.contains_key(&node) {
+            self.advertised.insert(node, address);
+        }
+    }
+
+    /// Where nodes of other zones reach this one, and its zone.
+    pub(crate) fn reach(&self, node: NodeId) -> Option<PeerAddress> {
+        if let Some(Abroad { zone, links: Some(address), .. }) = self.abroad.get(&node) {
+            return Some(PeerAddress { node, zone: *zone, address: *address });
+        }
+        let heard = self.heard.get(&node).map(|heard| heard.address);
+        let address = self.advertised.get(&node).copied().or(heard)?;
+        Some(PeerAddress { node, zone: self.zone, address })
+    }
+
+    /// Where a node of another zone takes datagrams.
+    pub(crate) fn datagrams(&self, node: NodeId) -> Option<SocketAddr> {
+        let abroad = self.abroad.get(&node)?;
+        abroad.datagrams.or(abroad.links)
+    }
+
+    /// Whether a node of this zone sends from this address.
+    pub(crate) fn is_near(&self, address: SocketAddr) -> bool {
+        self.heard.values().any(|heard| heard.address == address)
+    }
+
+    /// The nodes of this zone that multicast does not reach.
+    pub(crate) fn members(&self, now: Instant, targets: &mut Vec<SocketAddr>) {
+        targets.clear();
+        let by_unicast = self.heard.values().filter(|heard| !heard.by_multicast(now));
+        targets.extend(by_unicast.map(|heard| heard.address));
+        targets.sort_unstable();
+        targets.dedup();
+    }
+
     /// Take in where a beacon came from; whether others should be told.
     pub(crate) fn heard(
         &mut self,
@@ -81,7 +166,12 @@ impl Book {
 
     /// Take in what another node told.
     pub(crate) fn told(&mut self, now: Instant, own: NodeId, peers: &[PeerAddress]) {
-        for PeerAddress { node, address } in peers {
+        for PeerAddress { node, zone, address } in peers {
+            if *node != own && *zone != self.zone && address.port() != 0 {
+                let (zone, links) = (*zone, Some(*address));
+                self.abroad(*node, Abroad { zone, links, datagrams: None, incarnation: 0 });
+                continue;
+            }
             let is_new = *node != own && !self.heard.contains_key(node);
             let has_room = self.told.len() < ADDRESSES_MAX || self.told.contains_key(node);
             if is_new && has_room && address.port() != 0 {
@@ -97,17 +187,19 @@ impl Book {
 
     /// Where the links of a node are taken.
     pub(crate) fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        self.heard.get(&node).map(|heard| heard.address)
+        let heard = self.heard.get(&node).map(|heard| heard.address);
+        heard.or_else(|| self.abroad.get(&node)?.links)
     }
 
-    /// The newest incarnation of a node that a beacon told; 0 if none did.
+    /// The newest incarnation of a node that a beacon told, or a link from it; 0 if none did.
     pub(crate) fn incarnation(&self, node: NodeId) -> u64 {
-        self.heard.get(&node).map_or(0, |heard| heard.stamp.0)
+        let abroad = self.abroad.get(&node).map_or(0, |abroad| abroad.incarnation);
+        self.heard.get(&node).map_or(abroad, |heard| heard.stamp.0)
     }
 
     /// Whether any other node has ever been heard.
     pub(crate) fn has_heard(&self) -> bool {
-        !self.heard.is_empty()
+        !self.heard.is_empty() || self.abroad_at.is_some()
     }
 
     /// Where to send a beacon by unicast now. Forgets whom nobody can reach any more.
@@ -118,7 +210,10 @@ impl Book {
         targets.extend(self.told.values().map(|(address, _)| *address));
         let by_unicast = |heard: &&Heard| !heard.by_multicast(now);
         targets.extend(self.heard.values().filter(by_unicast).map(|heard| heard.address));
-        let known = |seed: &SocketAddr| self.heard.values().any(|heard| heard.address == *seed);
+        let zones_are_heard = self.abroad_at.is_some_and(|at| now.duration_since(at) < ABROAD_FOR);
+        let known = |seed: &SocketAddr| {
+            self.is_near(*seed) || (zones_are_heard && self.seeds_abroad.contains(seed))
+        };
         targets.extend(self.seeds.iter().filter(|seed| !known(seed)));
         targets.sort_unstable();
         targets.dedup();
@@ -139,7 +234,11 @@ impl Book {
                     // An address of this machine means another one elsewhere.
                     && (to_loopback || !heard.address.ip().is_loopback())
             })
-            .map(|(node, heard)| PeerAddress { node: *node, address: heard.address })
+            .map(|(node, heard)| PeerAddress {
+                node: *node,
+                zone: self.zone,
+                address: heard.address,
+            })
             .collect();
         list.sort_by_key(|peer| peer.node);
         list
@@ -159,8 +258,8 @@ mod tests {
     use super::*;
 
     fn beacon(node: u64, sequence: u64) -> Beacon {
-        let (node, incarnation, load) = (NodeId(node), 1, Load::default());
-        Beacon { node, incarnation, sequence, peer_port: 7000, load, inventory: 0, table: 0 }
+        let (zone, node, load) = (ZoneId::default(), NodeId(node), Load::default());
+        Beacon { zone, node, incarnation: 1, sequence, peer_port: 7000, load, epoch: 0 }
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -169,6 +268,10 @@ mod tests {
 
     fn at(last: u8) -> SocketAddr {
         (ip(last), 7000).into()
+    }
+
+    fn peer_address(node: u64, last: u8) -> PeerAddress {
+        PeerAddress { node: NodeId(node), zone: ZoneId::default(), address: at(last) }
     }
 
     fn targets(book: &mut Book, now: Instant) -> Vec<SocketAddr> {
@@ -198,12 +301,12 @@ mod tests {
         assert_eq!(targets(&mut book, now), [at(1)]);
         book.heard(now, &beacon(1, 1), ip(1), Way::Unicast);
         let told = [(1, 1), (2, 2), (9, 9)];
-        let told = told.map(|(node, n)| PeerAddress { node: NodeId(node), address: at(n) });
+        let told = told.map(|(node, n)| peer_address(node, n));
         book.told(now, NodeId(9), &told);
         assert_eq!(targets(&mut book, now), [at(1), at(2)]);
         book.heard(now, &beacon(2, 1), ip(2), Way::Unicast);
         assert_eq!(targets(&mut book, now), [at(1), at(2)]);
-        let two = PeerAddress { node: NodeId(2), address: at(2) };
+        let two = peer_address(2, 2);
         assert_eq!(book.list(now, NodeId(1)), [two]);
         assert_eq!(targets(&mut book, now + TRIED_FOR), [at(1)]);
     }
@@ -220,7 +323,7 @@ mod tests {
         assert_eq!(book.list(now, NodeId(1)), []);
         book.heard(now, &beacon(3, 1), ip(3), Way::Unicast);
         assert_eq!(targets(&mut book, now), [at(3)]);
-        let peer = |node, n| PeerAddress { node: NodeId(node), address: at(n) };
+        let peer = peer_address;
         assert_eq!(book.list(now, NodeId(1)), [peer(3, 3)]);
         assert_eq!(book.list(now, NodeId(3)), [peer(1, 1), peer(2, 2)]);
         // Multicast stops to work: unicast takes over.
@@ -232,11 +335,34 @@ mod tests {
     #[test]
     fn what_is_told_is_bounded() {
         let (mut book, now) = (Book::default(), Instant::now());
-        let all: Vec<_> = (0..10_000u64)
-            .map(|node| PeerAddress { node: NodeId(node), address: at((node % 200) as u8) })
-            .collect();
+        let all: Vec<_> =
+            (0..10_000u64).map(|node| peer_address(node, (node % 200) as u8)).collect();
         book.told(now, NodeId(0), &all);
         assert!(book.told.len() <= ADDRESSES_MAX);
         assert!(targets(&mut book, now).len() <= 200);
+    }
+    /// If this fails, nodes of other zones are sent beacons, or are not found when they are spoken
+    /// to; or a seed in another zone gets beacons for ever.
+    #[test]
+    fn other_zones_are_known_and_left_alone() {
+        let (mut book, now) = (Book::default(), Instant::now());
+        book.set_seeds(vec![at(1)]);
+        let far = PeerAddress { zone: ZoneId(9), ..peer_address(1, 1) };
+        book.told(now, NodeId(5), &[far]);
+        assert_eq!(
+            (book.address(NodeId(1)), book.datagrams(NodeId(1))),
+            (Some(at(1)), Some(at(1)))
+        );
+        assert_eq!(book.reach(NodeId(1)), Some(far));
+        assert_eq!(targets(&mut book, now), [at(1)]);
+        book.heard_abroad(now, Some(at(1)));
+        assert_eq!(targets(&mut book, now), []);
+        assert_eq!(targets(&mut book, now + ABROAD_FOR), [at(1)]);
+        book.heard(now, &beacon(2, 1), ip(2), Way::Unicast);
+        assert!(book.is_near(at(2)) && !book.is_near(at(1)));
+        assert_eq!(book.reach(NodeId(2)), Some(peer_address(2, 2)));
+        book.advertised(NodeId(2), at(77));
+        assert_eq!(book.reach(NodeId(2)), Some(peer_address(2, 77)));
+        assert_eq!(book.address(NodeId(2)), Some(at(2)));
     }
 }

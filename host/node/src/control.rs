@@ -40,9 +40,13 @@ pub(crate) async fn run(shell: Arc<Shell>, mut control: mpsc::UnboundedReceiver<
 fn perform(shell: &Arc<Shell>, output: Output, twins: &Quiet) {
     match output {
         Output::Beacon(beacon) => shell.radio.send(shell, &beacon),
+        Output::Bulletin { audience, bulletin } => {
+            shell.radio.tell(shell, &audience, bulletin);
+        }
         Output::Connect(peer) => links::connect(shell, peer),
         Output::Disconnect(peer) => shell.links.disconnect(peer),
         Output::Hold { digest, holders } => artifacts::hold(shell, digest, holders),
+        Output::Keep { digest, holders } => artifacts::keep(shell, digest, holders),
         Output::Release(digest) => artifacts::release(shell, digest),
         Output::Drained => {
             shell.drained.send_replace(true);
@@ -51,6 +55,7 @@ fn perform(shell: &Arc<Shell>, output: Output, twins: &Quiet) {
         // Done elsewhere: see `Shell::feed` and above.
         Output::Run(_)
         | Output::Send { .. }
+        | Output::Introduce { .. }
         | Output::Reply(_)
         | Output::MemoryAnswer { .. }
         | Output::Store(_) => {}

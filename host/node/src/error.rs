@@ -64,6 +64,12 @@ pub enum Error {
         /// As it was given.
         seed: String,
     },
+    /// The name of a zone.
+    #[error("\"{zone}\" is no name of a zone: it must have 1 to 32 bytes")]
+    Zone {
+        /// As it was given.
+        zone: String,
+    },
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,

@@ -22,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    book::Abroad,
     links::{Broken, Frames, HANDSHAKE_MAX, frames, hear_hello, say_hello, tune},
     quiet::Quiet,
     shell::Shell,
@@ -144,6 +145,14 @@ async fn serve(shell: &Arc<Shell>, stream: TcpStream, from: SocketAddr) {
         return refuse(shell, from, &"the node has a newer link, or there are too many");
     };
     shell.set_name(hello.node, hello.name.as_str().into());
+    if hello.zone != shell.who.zone {
+        // No beacon tells where it is: the link does.
+        let (peer, zone, incarnation) = (hello.node, hello.zone, hello.incarnation);
+        let address = hello.advertise.unwrap_or((from.ip(), hello.peer_port).into());
+        let news = Abroad { zone, links: Some(address), datagrams: None, incarnation };
+        shell.lock_book().abroad(peer, news);
+        shell.feed(Input::Called { peer, zone, incarnation });
+    }
     let ended = stop.run_until_cancelled(listen(shell, frames, &hello)).await;
     shell.inbound.leave(hello.node, number);
     if let Some(Err(error)) = ended {
@@ -267,6 +276,8 @@ mod tests {
             incarnation,
             name,
             peer_port: 1,
+            zone: izna_proto::ZoneId(1),
+            advertise: None,
         }
     }
 

@@ -33,9 +33,11 @@ mod writer;
 pub use authority::{Authority, Bundle};
 pub use error::Error;
 pub use identity::Identity;
-pub use izna_core::{Counters, PeerState, PeerStatus, ProcessState, ProcessStatus, Reply};
+pub use izna_core::{
+    Counters, PeerState, PeerStatus, ProcessState, ProcessStatus, Reply, ZoneStatus,
+};
 pub use izna_runtime::{CacheCounts, Description, WarmCounts};
 pub use net::{Error as NetError, Multicast};
-pub use node::{NewProcess, Node, NodeConfig, Tune};
+pub use node::{NewProcess, Node, NodeConfig, Tune, ZONE_DEFAULT};
 pub use status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot};
 pub use tls::Error as TlsError;

@@ -250,7 +250,11 @@ fn report(shell: &Shell, peer: NodeId, warn: bool, error: &Broken) {
 fn link_up(shell: &Arc<Shell>, peer: NodeId, hello: &Hello) {
     let name: Arc<str> = hello.name.as_str().into();
     shell.set_name(peer, name.clone());
-    shell.feed(Input::LinkUp { peer, incarnation: hello.incarnation, name });
+    if let Some(address) = hello.advertise {
+        shell.lock_book().advertised(peer, address);
+    }
+    let (incarnation, zone) = (hello.incarnation, hello.zone);
+    shell.feed(Input::LinkUp { peer, incarnation, name, zone });
     shell.radio.tell_peers(peer);
 }
 
@@ -383,6 +387,8 @@ mod tests {
             incarnation: 1,
             name,
             peer_port: 1,
+            zone: izna_proto::ZoneId(1),
+            advertise: None,
         };
         let link = Arc::new(Link::new(Box::new(here)));
         assert!(links.is_up(NodeId(1), attempt, link, Arc::new(hello)));

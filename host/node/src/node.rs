@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use izna_core::{Core, Input, Reply, Submission};
-use izna_proto::{App, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail};
+use izna_proto::{
+    App, ClusterId, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail,
+    ZONE_NAME_BYTES_MAX, ZoneId,
+};
 use izna_runtime::{Description, Executor, Runtime};
 use izna_store::Store;
 use tokio::{
@@ -39,6 +42,9 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(250);
 /// Live steps that the engine has room for beyond those that core hands out.
 const STEPS_SPARE: usize = 16;
 
+/// The zone of a node that is not told another.
+pub const ZONE_DEFAULT: &str = "default";
+
 /// Changes the settings of a node's core before it starts.
 pub type Tune = Box<dyn FnOnce(&mut izna_core::Config) + Send>;
 
@@ -54,6 +60,10 @@ pub struct NodeConfig {
     pub multicast: Option<Multicast>,
     /// Nodes to send beacons to by unicast, as `HOST:PORT`.
     pub seeds: Vec<String>,
+    /// The zone: nodes of one hear each other's beacons, and know of other zones what these tell.
+    pub zone: String,
+    /// Where nodes of other zones reach this one, if that is not where it listens.
+    pub advertise: Option<SocketAddr>,
     /// The threads for steps; none: the usable cores, rounded up.
     pub threads: Option<usize>,
     /// The engine. Without a cache in it, it is in the data directory.
@@ -72,6 +82,8 @@ impl NodeConfig {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             multicast: Some(Multicast::default()),
             seeds: Vec::new(),
+            zone: ZONE_DEFAULT.to_string(),
+            advertise: None,
             threads: None,
             runtime: izna_runtime::Config::default(),
             tune: None,
@@ -112,10 +124,14 @@ impl Node {
     /// # Errors
     /// When its directory, sockets or identity cannot be used: see [`Error`].
     pub async fn start(config: NodeConfig) -> Result<Self, Error> {
-        let NodeConfig { identity, data, listen, multicast, seeds, .. } = config;
+        let NodeConfig { identity, data, listen, multicast, seeds, advertise, .. } = config;
         if let Some(seed) = seeds.iter().find(|seed| !is_host_and_port(seed)) {
             return Err(Error::Seed { seed: seed.clone() });
         }
+        if config.zone.is_empty() || config.zone.len() > ZONE_NAME_BYTES_MAX {
+            return Err(Error::Zone { zone: config.zone });
+        }
+        let zone = zone_id(identity.cluster, &config.zone);
         // What can be wrong with the configuration is found before anything is changed.
         let tls = tls::configs(&identity)?;
         let sockets = Sockets::open(listen, multicast).await?;
@@ -127,15 +143,22 @@ impl Node {
             tracing::error!(error, "an app of this node's table is lost here");
         }
 
-        let core = core_config(&identity, &store, &gauge, sockets.address, config.tune);
+        let mut core = core_config(&identity, &store, &gauge, sockets.address, config.tune);
+        (core.zone, core.zone_name) = (zone, config.zone.as_str().into());
         let threads = config.threads.unwrap_or(usize::from(core.cores));
         let runtime = Runtime::new(engine_config(config.runtime, &core, &data))?;
         let (control, controls) = mpsc::unbounded_channel();
         let (artifacts, asked) = Artifacts::new();
-        let seal = Seal::new(&identity.beacon_key, identity.cluster);
+        let seal = Seal::new(&identity.beacon_key);
         let multicast = sockets.multicast.zip(multicast);
         let shell = Arc::new(Shell::new(Parts {
-            who: Who { name: identity.name, node: identity.node, cluster: identity.cluster },
+            who: Who {
+                name: identity.name,
+                node: identity.node,
+                cluster: identity.cluster,
+                zone,
+                advertise,
+            },
             address: sockets.address,
             tls,
             radio: Radio::new(seal, multicast, sockets.beacons, seeds),
@@ -158,8 +181,9 @@ impl Node {
         shell.spawn(artifacts::serve(shell.clone(), asked));
         shell.spawn(measure(shell.clone(), gauge));
         radio::start(&shell);
-        let Who { name, node, cluster } = &shell.who;
-        tracing::info!(%name, %node, %cluster, address = %shell.address, threads, "node started");
+        let Who { name, node, cluster, .. } = &shell.who;
+        let (address, zone) = (shell.address, &config.zone);
+        tracing::info!(%name, %node, %cluster, zone, %address, threads, "node started");
         Ok(Self { shell })
     }
 
@@ -296,6 +320,9 @@ impl Node {
                 load: core.load(),
                 holds: core.holds().copied().collect(),
                 peers: peers.collect(),
+                zone: core.zone().into(),
+                zones: core.zones().collect(),
+                speaks: core.speaks(),
                 processes: core.processes().take(SNAPSHOT_PROCESSES_MAX).collect(),
                 held,
                 waiting,
@@ -426,6 +453,13 @@ async fn measure(shell: Arc<Shell>, mut gauge: Gauge) {
         shell.feed(Input::Measured(measured));
         shell.runtime.sweep(measured.memory_permille);
     }
+}
+
+fn zone_id(cluster: ClusterId, name: &str) -> ZoneId {
+    let bytes = [&cluster.0.to_be_bytes()[..], name.as_bytes()].concat();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let first = digest.as_ref().iter().take(4);
+    ZoneId(first.fold(0, |id, byte| (id << 8) | u32::from(*byte)))
 }
 
 fn is_host_and_port(seed: &str) -> bool {

@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use izna_core::Input;
-use izna_proto::{Beacon, Message, NodeId, PeerAddress};
+use izna_core::{Audience, Input};
+use izna_proto::{Beacon, Bulletin, Message, NodeId, PeerAddress};
 use tokio::{
     net::{UdpSocket, lookup_host},
     sync::Notify,
@@ -21,8 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    beacon::{Budget, DATAGRAM_BYTES_MAX, Refused, Seal},
-    book::Way,
+    beacon::{Budget, DATAGRAM_BYTES_MAX, Opened, Refused, Seal},
+    book::{Abroad, Way},
     net::Multicast,
     quiet::Quiet,
     shell::{Background, Shell},
@@ -97,15 +97,54 @@ impl Radio {
 
     /// Send a beacon to everyone. Never waits: what does not go out now is dropped.
     pub(crate) fn send(&self, shell: &Shell, beacon: &Beacon) {
-        let datagram = self.seal.seal(beacon);
+        let datagram = self.seal.beacon(beacon);
+        self.send_to_all(&datagram, true, |targets| {
+            shell.lock_book().targets(Instant::now(), targets);
+        });
+    }
+
+    /// Tell what a zone has to tell.
+    pub(crate) fn tell(&self, shell: &Shell, audience: &Audience, mut bulletin: Bulletin) {
+        if bulletin.zone == shell.who.zone {
+            let book = shell.lock_book();
+            for door in &mut bulletin.doors {
+                door.address = match door.node == shell.who.node {
+                    true => shell.reached_at(),
+                    false => book.reach(door.node).map(|peer| peer.address),
+                };
+            }
+        }
+        let datagram = self.seal.bulletin(&bulletin);
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            return tracing::error!(bytes = datagram.len(), "a bulletin is too long to be sent");
+        }
+        let now = Instant::now();
+        self.send_to_all(&datagram, *audience == Audience::Zone, |targets| {
+            let book = shell.lock_book();
+            match audience {
+                Audience::Zone => book.members(now, targets),
+                Audience::Nodes(nodes) => {
+                    targets.clear();
+                    targets.extend(nodes.iter().filter_map(|node| book.datagrams(*node)));
+                }
+            }
+        });
+    }
+
+    fn send_to_all(
+        &self,
+        datagram: &[u8],
+        to_group: bool,
+        find: impl FnOnce(&mut Vec<SocketAddr>),
+    ) {
         let mut sockets = self.lock_sockets();
         let Some(Sockets { multicast: socket, unicast, targets }) = &mut *sockets else { return };
-        if let (Some(socket), Some(multicast)) = (socket, &self.multicast) {
+        if let (true, Some(socket), Some(multicast)) = (to_group, socket, &self.multicast) {
             let group = SocketAddr::from((multicast.group, multicast.port));
-            self.send_to(socket, &datagram, group);
+            self.send_to(socket, datagram, group);
         }
-        shell.lock_book().targets(Instant::now(), targets);
-        targets.iter().for_each(|target| self.send_to(unicast, &datagram, *target));
+        find(targets);
+        targets.iter().for_each(|target| self.send_to(unicast, datagram, *target));
     }
 
     /// Close the sockets, when the tasks that listen have ended.
@@ -142,9 +181,17 @@ impl Radio {
 
     fn hear(&self, shell: &Arc<Shell>, datagram: &[u8], from: SocketAddr, way: Way) {
         let beacon = match self.seal.open(datagram) {
-            Ok(beacon) => beacon,
-            Err(why) => return self.refuse(from, &why, way),
+            Ok(Opened::Beacon(beacon)) => beacon,
+            Ok(Opened::Bulletin(bulletin)) => return self.read(shell, bulletin, from, way),
+            Err(why) => return self.refuse(shell, from, &why, way),
         };
+        if beacon.zone != shell.who.zone {
+            // Where its datagrams come from is where it takes them, also behind a translator.
+            let (zone, incarnation) = (beacon.zone, beacon.incarnation);
+            let news = Abroad { zone, links: None, datagrams: Some(from), incarnation };
+            shell.lock_book().abroad(beacon.node, news);
+            return shell.feed(Input::Heard(beacon));
+        }
         if beacon.node == shell.who.node {
             if beacon.incarnation == shell.incarnation {
                 self.heard_self.store(true, Ordering::Relaxed);
@@ -156,8 +203,27 @@ impl Radio {
         shell.feed(Input::Heard(beacon));
     }
 
-    fn refuse(&self, from: SocketAddr, why: &Refused, way: Way) {
-        let is_other_cluster = matches!(why, Refused::Cluster(_));
+    /// A bulletin.
+    fn read(&self, shell: &Arc<Shell>, bulletin: Bulletin, from: SocketAddr, way: Way) {
+        let from_abroad = {
+            let mut book = shell.lock_book();
+            let from_abroad = way == Way::Unicast && !book.is_near(from);
+            if bulletin.zone != shell.who.zone {
+                book.heard_abroad(Instant::now(), from_abroad.then_some(from));
+                for door in &bulletin.doors {
+                    let (zone, links) = (bulletin.zone, door.address);
+                    let news = Abroad { zone, links, datagrams: None, incarnation: 0 };
+                    book.abroad(door.node, news);
+                }
+            }
+            from_abroad
+        };
+        shell.feed(Input::Told { bulletin, from_abroad });
+    }
+
+    fn refuse(&self, shell: &Shell, from: SocketAddr, why: &Refused, way: Way) {
+        let own = shell.who.zone;
+        let is_other_cluster = matches!(why, Refused::Forged(zone) if *zone != own);
         if is_other_cluster && way == Way::Multicast {
             // Clusters may share a network and a group: that is worth one line.
             if !self.heard_others.swap(true, Ordering::Relaxed) {
@@ -166,7 +232,10 @@ impl Radio {
             }
         } else if let Some(left_out) = self.refused.take() {
             let text = match is_other_cluster {
-                true => "a node of another cluster has this one among its seeds; it does not join",
+                true => {
+                    "a node of another cluster has this one among its seeds, or its beacon key \
+                         is another one; it does not join"
+                }
                 false => "dropped a datagram: no good beacon",
             };
             tracing::warn!(%from, %why, left_out, "{text}");

@@ -22,7 +22,7 @@ use std::{
 use izna_core::{Core, Input, Output, Reply, Step, Time};
 use izna_proto::{
     ClusterId, Failure, FailureKind, Grants, Hello, MemoryAnswer, MemoryError, MemoryOperation,
-    Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
+    Message, NodeId, PROTOCOL, PeerAddress, SlotId, StepEnd, TableEntry, ZoneId,
 };
 use izna_runtime::{
     BoxFuture, Executor, Host, Level, Runtime, Spawner, StepLimits, Stepped, Stream,
@@ -50,6 +50,9 @@ pub(crate) struct Who {
     pub(crate) name: Arc<str>,
     pub(crate) node: NodeId,
     pub(crate) cluster: ClusterId,
+    pub(crate) zone: ZoneId,
+    /// Where nodes of other zones reach it, if that is not where it listens.
+    pub(crate) advertise: Option<SocketAddr>,
 }
 
 /// All of a running node.
@@ -125,6 +128,7 @@ pub(crate) struct Parts {
 impl Shell {
     /// A shell with a new core. Must be called on the sockets' runtime, where its tasks will be.
     pub(crate) fn new(parts: Parts) -> Self {
+        let zone = parts.who.zone;
         Self {
             names: RwLock::new([(parts.who.node, parts.who.name.clone())].into()),
             who: parts.who,
@@ -145,7 +149,7 @@ impl Shell {
             began: Instant::now(),
             alarm: Alarm::new(),
             control: parts.control,
-            book: Mutex::default(),
+            book: Mutex::new(Book::new(zone)),
             replies: Mutex::default(),
             slots: AtomicU64::new(0),
             memory: Mutex::default(),
@@ -199,6 +203,7 @@ impl Shell {
                 match output {
                     Output::Run(_)
                     | Output::Send { .. }
+                    | Output::Introduce { .. }
                     | Output::Reply(_)
                     | Output::MemoryAnswer { .. } => outputs.push(output),
                     ordered => {
@@ -238,6 +243,19 @@ impl Shell {
                 let is_process = matches!(message, Message::Deliver(_));
                 if self.links.send(peer, &message, flush) && is_process {
                     self.process_encoded.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Output::Introduce { peer, node } => {
+                let address = match node == self.who.node {
+                    true => self.reached_at().map(|address| PeerAddress {
+                        node,
+                        zone: self.who.zone,
+                        address,
+                    }),
+                    false => self.lock_book().reach(node),
+                };
+                if let Some(address) = address {
+                    self.links.send(peer, &Message::Peers(vec![address]), flush);
                 }
             }
             Output::Reply(reply) => {
@@ -305,7 +323,15 @@ impl Shell {
             incarnation: self.incarnation,
             name: self.who.name.to_string(),
             peer_port: self.address.port(),
+            zone: self.who.zone,
+            advertise: self.who.advertise,
         }
+    }
+
+    /// Where nodes of other zones reach this one, if it can be said.
+    pub(crate) fn reached_at(&self) -> Option<SocketAddr> {
+        let own = Some(self.address).filter(|address| !address.ip().is_unspecified());
+        self.who.advertise.or(own)
     }
 
     pub(crate) fn lock_book(&self) -> MutexGuard<'_, Book> {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use izna_core::{Counters, PeerStatus, ProcessStatus};
+use izna_core::{Counters, PeerStatus, ProcessStatus, ZoneStatus};
 use izna_proto::{ClusterId, Digest, Load, NodeId};
 
 /// The most processes that a snapshot lists.
@@ -33,6 +33,12 @@ pub struct Snapshot {
     pub holds: Vec<Digest>,
     /// The other nodes, by name.
     pub peers: Vec<Peer>,
+    /// The name of its zone.
+    pub zone: Arc<str>,
+    /// The other zones.
+    pub zones: Vec<ZoneStatus>,
+    /// Whether it speaks for its zone.
+    pub speaks: bool,
     /// Processes held here, up to [`SNAPSHOT_PROCESSES_MAX`].
     pub processes: Vec<ProcessStatus>,
     /// How many processes are held here.

@@ -25,6 +25,11 @@ pub struct DeliveryId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u64);
 
+/// A zone of a cluster: the first four bytes of the SHA-256 of the cluster's id, eight bytes big
+/// endian, and the zone's name. Another cluster's zone of that name has another id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ZoneId(pub u32);
+
 /// The SHA-256 of immutable bytes, mostly of a component.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
@@ -43,6 +48,11 @@ impl Digest {
             *byte = (digit(high)? << 4) | digit(low)?;
         }
         Some(Self(bytes))
+    }
+
+    /// The first four bytes as a number: what a zone's bulletin names a component by.
+    pub fn key(&self) -> u32 {
+        self.0.iter().take(4).fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
     /// The first eight bytes as a number: enough to tell components apart in a sum, never to trust
@@ -74,7 +84,7 @@ macro_rules! print {
     )* };
 }
 print!(
-    NodeId "n-{:016x}", ClusterId "c-{:016x}", ProcessId "p-{:032x}",
+    NodeId "n-{:016x}", ClusterId "c-{:016x}", ZoneId "z-{:08x}", ProcessId "p-{:032x}",
     SlotId "slot-{}", DeliveryId "delivery-{}"
 );
 
@@ -100,6 +110,15 @@ macro_rules! wire_u64 {
     )* };
 }
 wire_u64!(NodeId, SlotId, DeliveryId, ClusterId);
+
+impl Wire for ZoneId {
+    fn write(&self, writer: &mut Writer) {
+        writer.unsigned(self.0);
+    }
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.narrow().map(Self)
+    }
+}
 
 impl Wire for ProcessId {
     fn write(&self, writer: &mut Writer) {

@@ -1,7 +1,7 @@
 //! The vocabulary of Izna and its wire format: what a process is, what nodes say to each other, and
 //! how both look as bytes. It knows no clock, socket, file or thread.
 //!
-//! Everything that crosses a wire is deterministic CBOR (RFC 8949 section 4.2) made of arrays of
+//! Everything that crosses a wire but beacons is deterministic CBOR (RFC 8949 section 4.2) made of arrays of
 //! fixed shape, so that equal values have equal bytes. [`Reader`] refuses anything else: longer
 //! heads than needed, indefinite lengths, deep nesting, trailing bytes. `docs/protocol.md` has the
 //! CDDL.
@@ -21,24 +21,28 @@ extern crate alloc;
 
 mod app;
 mod beacon;
+mod bulletin;
 pub mod cbor;
 mod codec;
 mod grants;
 mod id;
 mod load;
+mod memory;
 mod message;
 mod process;
 
 pub use app::{App, ComponentSpec, Limits, Revision, Route, Spread, TableEntry};
-pub use beacon::{BEACON_HEADER_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon};
+pub use beacon::{BEACON_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, pack, unpack};
+pub use bulletin::{
+    BULLETIN_HEADER_BYTES, BULLETIN_MAGIC, BULLETIN_TAG_BYTES, Bulletin, DOORS_MAX, Door,
+    LINES_MAX, PATHS_MAX, SummaryLine, ZONE_NAME_BYTES_MAX, ZonePath,
+};
 pub use codec::{Error, Reader, Wire, Writer};
 pub use grants::Grants;
-pub use id::{ClusterId, DeliveryId, Digest, NodeId, ProcessId, SlotId};
+pub use id::{ClusterId, DeliveryId, Digest, NodeId, ProcessId, SlotId, ZoneId};
 pub use load::Load;
-pub use message::{
-    Delivery, Finish, Held, Hello, MemoryAnswer, MemoryError, MemoryOperation, Message, PROTOCOL,
-    PeerAddress, Refusal,
-};
+pub use memory::{MemoryAnswer, MemoryError, MemoryOperation};
+pub use message::{Delivery, Finish, Held, Hello, Message, PROTOCOL, PeerAddress, Refusal};
 pub use process::{
     Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
     StepEnd, TRAIL_MAX, Trail,

@@ -12,12 +12,15 @@ use bytes::Bytes;
 
 use crate::{
     ClusterId, DeliveryId, Digest, Error, Home, Load, NodeId, Outcome, Process, ProcessId, Reader,
-    SlotId, TableEntry, Wire, Writer,
+    SlotId, TableEntry, Wire, Writer, ZoneId,
+    memory::{
+        MemoryAnswer, MemoryOperation, read_answer, read_operation, write_answer, write_operation,
+    },
     process::{PAYLOAD_BYTES_MAX, Trail, read_name},
 };
 
 /// The version of the messages. Nodes of other versions are told so and not talked to.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// The most components, apps or processes that one message lists.
 const LIST_MAX: usize = 65_536;
@@ -39,6 +42,9 @@ pub enum Message {
         delivery: DeliveryId,
         /// The other's load with it.
         load: Load,
+        /// The wait at the best of the other's zone for the component, in microseconds; told to
+        /// nodes of other zones.
+        level_us: Option<u32>,
     },
     /// The other does not hold what was delivered.
     Refused {
@@ -51,10 +57,17 @@ pub enum Message {
     },
     /// The speaker still holds these processes of the other's gateway.
     Holding(Vec<Held>),
-    /// "Which components do you hold?"
+    /// "Which components do you hold, and what is your app table?"
     AskInventory,
     /// The components that the speaker holds.
-    Inventory(Vec<Digest>),
+    Inventory {
+        /// The epoch that its beacons have for as long as all this holds.
+        epoch: u16,
+        /// A sum over its app table.
+        table: u64,
+        /// The components.
+        holds: Vec<Digest>,
+    },
     /// The speaker's app table as names and revisions.
     TableSummary(Vec<(Arc<str>, u64)>),
     /// Lines of the app table that the other lacks.
@@ -103,7 +116,8 @@ pub enum Message {
         /// The speaker's load.
         load: Load,
     },
-    /// Where the speaker hears nodes by unicast: how nodes find each other without multicast.
+    /// Where nodes are: how those of one zone find each other without multicast, and how a node
+    /// finds one of another zone that it is to speak to.
     Peers(Vec<PeerAddress>),
     /// "I have an idle core: give me of what waits with you, now or in a moment."
     Pull {
@@ -134,14 +148,20 @@ pub struct Hello {
     pub name: String,
     /// The port of its own peer links.
     pub peer_port: u16,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Where nodes of other zones reach it, if that is not where its own links come from.
+    pub advertise: Option<SocketAddr>,
 }
 
-/// Where a node takes beacons by unicast.
+/// Where a node takes links, and datagrams by unicast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress {
     /// The node.
     pub node: NodeId,
-    /// Its UDP address.
+    /// Its zone: only nodes of one's own are sent beacons.
+    pub zone: ZoneId,
+    /// Its address.
     pub address: SocketAddr,
 }
 
@@ -200,34 +220,6 @@ pub enum Refusal {
     Revision,
 }
 
-/// What to do in cluster memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MemoryOperation {
-    /// Give the value.
-    Get,
-    /// Keep a value.
-    Put(Bytes),
-    /// Forget it.
-    Remove,
-}
-
-/// What came of an operation: the value if there is one, or an error.
-pub type MemoryAnswer = Result<Option<Bytes>, MemoryError>;
-
-/// Why an operation on cluster memory failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum MemoryError {
-    /// Key or value over the limit.
-    #[error("key or value over the limit of {max} bytes")]
-    TooLarge {
-        /// The limit, in bytes.
-        max: u64,
-    },
-    /// The node that keeps the key did not answer in time.
-    #[error("the node that keeps the key did not answer in time")]
-    Unavailable,
-}
-
 impl Refusal {
     const ALL: [Self; 5] =
         [Self::Full, Self::Component, Self::Draining, Self::Hops, Self::Revision];
@@ -237,16 +229,6 @@ impl Refusal {
     }
 }
 
-fn write_operation(operation: &MemoryOperation, w: &mut Writer) {
-    let (kind, value) = match operation {
-        MemoryOperation::Get => (0u8, None),
-        MemoryOperation::Put(value) => (1, Some(value)),
-        MemoryOperation::Remove => (2, None),
-    };
-    w.unsigned(kind);
-    w.option(value, |value, w| w.bytes(value));
-}
-
 fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
     w.array(lines.len());
     for (name, revision) in lines {
@@ -254,38 +236,6 @@ fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
         w.text(name);
         w.unsigned(*revision);
     }
-}
-
-fn write_answer(answer: &MemoryAnswer, w: &mut Writer) {
-    match answer {
-        Ok(value) => {
-            w.array(2);
-            w.unsigned(0u8);
-            w.option(value.as_ref(), |value, w| w.bytes(value));
-        }
-        Err(MemoryError::TooLarge { max }) => {
-            w.array(2);
-            w.unsigned(1u8);
-            w.unsigned(*max);
-        }
-        Err(MemoryError::Unavailable) => {
-            w.array(2);
-            w.unsigned(2u8);
-            w.unsigned(0u8);
-        }
-    }
-}
-
-fn read_answer(reader: &mut Reader) -> Result<MemoryAnswer, Error> {
-    reader.tuple(2, |r| {
-        let at = r.offset();
-        match r.unsigned()? {
-            0 => Ok(Ok(r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?)),
-            1 => Ok(Err(MemoryError::TooLarge { max: r.unsigned()? })),
-            2 if r.unsigned()? == 0 => Ok(Err(MemoryError::Unavailable)),
-            _ => Err(Error::Shape { at, expected: "an answer of cluster memory" }),
-        }
-    })
 }
 
 /// The first value of a message's array: what sort it is.
@@ -341,10 +291,11 @@ impl Wire for Message {
                 begin(w, sort::FINISH, 1);
                 finish.write(w);
             }
-            Self::Accepted { delivery, load } => {
-                begin(w, sort::ACCEPTED, 2);
+            Self::Accepted { delivery, load, level_us } => {
+                begin(w, sort::ACCEPTED, 3);
                 delivery.write(w);
                 load.write(w);
+                w.option(level_us.as_ref(), |level_us, w| w.unsigned(*level_us));
             }
             Self::Refused { delivery, load, refusal } => {
                 begin(w, sort::REFUSED, 3);
@@ -354,7 +305,12 @@ impl Wire for Message {
             }
             Self::Holding(held) => write_list(w, sort::HOLDING, held),
             Self::AskInventory => begin(w, sort::ASK_INVENTORY, 0),
-            Self::Inventory(digests) => write_list(w, sort::INVENTORY, digests),
+            Self::Inventory { epoch, table, holds } => {
+                begin(w, sort::INVENTORY, 3);
+                w.unsigned(*epoch);
+                w.unsigned(*table);
+                w.list(holds);
+            }
             Self::TableSummary(lines) => {
                 begin(w, sort::TABLE_SUMMARY, 1);
                 write_summary(lines, w);
@@ -419,9 +375,11 @@ impl Wire for Message {
                 process: Process::read(r)?,
             }),
             (sort::FINISH, 1) => Self::Finish(Finish::read(r)?),
-            (sort::ACCEPTED, 2) => {
-                Self::Accepted { delivery: DeliveryId::read(r)?, load: Load::read(r)? }
-            }
+            (sort::ACCEPTED, 3) => Self::Accepted {
+                delivery: DeliveryId::read(r)?,
+                load: Load::read(r)?,
+                level_us: r.option(Reader::narrow)?,
+            },
             (sort::REFUSED, 3) => Self::Refused {
                 delivery: DeliveryId::read(r)?,
                 load: Load::read(r)?,
@@ -433,7 +391,11 @@ impl Wire for Message {
             },
             (sort::HOLDING, 1) => Self::Holding(r.list(LIST_MAX)?),
             (sort::ASK_INVENTORY, 0) => Self::AskInventory,
-            (sort::INVENTORY, 1) => Self::Inventory(r.list(LIST_MAX)?),
+            (sort::INVENTORY, 3) => Self::Inventory {
+                epoch: r.narrow()?,
+                table: r.unsigned()?,
+                holds: r.list(LIST_MAX)?,
+            },
             (sort::TABLE_SUMMARY, 1) => {
                 let lines: Vec<Line> = r.list(LIST_MAX)?;
                 Self::TableSummary(lines.into_iter().map(|Line(name, rev)| (name, rev)).collect())
@@ -450,15 +412,7 @@ impl Wire for Message {
             },
             (sort::MEMORY, 4) => {
                 let (request, key) = (r.unsigned()?, r.bytes(KEY_BYTES_MAX)?);
-                let operation = match (r.unsigned()?, r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?) {
-                    (0, None) => MemoryOperation::Get,
-                    (1, Some(value)) => MemoryOperation::Put(value),
-                    (2, None) => MemoryOperation::Remove,
-                    _ => {
-                        let expected = "an operation of cluster memory";
-                        return Err(Error::Shape { at: r.offset(), expected });
-                    }
-                };
+                let operation = read_operation(r)?;
                 Self::Memory { request, key, operation }
             }
             (sort::MEMORY_ANSWER, 2) => {
@@ -493,17 +447,19 @@ impl Wire for Line {
 
 impl Wire for Hello {
     fn write(&self, w: &mut Writer) {
-        w.array(6);
+        w.array(8);
         w.unsigned(self.protocol);
         self.cluster.write(w);
         self.node.write(w);
         w.unsigned(self.incarnation);
         w.text(&self.name);
         w.unsigned(self.peer_port);
+        self.zone.write(w);
+        w.option(self.advertise.as_ref(), write_address);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(6, |r| {
+        reader.tuple(8, |r| {
             Ok(Self {
                 protocol: r.narrow()?,
                 cluster: ClusterId::read(r)?,
@@ -511,6 +467,8 @@ impl Wire for Hello {
                 incarnation: r.unsigned()?,
                 name: r.text(64)?,
                 peer_port: r.narrow()?,
+                zone: ZoneId::read(r)?,
+                advertise: r.option(read_address)?,
             })
         })
     }
@@ -555,20 +513,26 @@ impl Wire for Held {
 
 impl Wire for PeerAddress {
     fn write(&self, w: &mut Writer) {
-        w.array(2);
+        w.array(3);
         self.node.write(w);
-        w.text(&self.address.to_string());
+        self.zone.write(w);
+        write_address(&self.address, w);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(2, |r| {
-            let node = NodeId::read(r)?;
-            let at = r.offset();
-            let text = r.text(64)?;
-            let parsed =
-                text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
-            let address = parsed.ok_or(Error::Shape { at, expected: "a socket address" })?;
-            Ok(Self { node, address })
+        reader.tuple(3, |r| {
+            Ok(Self { node: NodeId::read(r)?, zone: ZoneId::read(r)?, address: read_address(r)? })
         })
     }
+}
+
+pub(crate) fn write_address(address: &SocketAddr, w: &mut Writer) {
+    w.text(&address.to_string());
+}
+
+pub(crate) fn read_address(r: &mut Reader) -> Result<SocketAddr, Error> {
+    let at = r.offset();
+    let text = r.text(64)?;
+    let parsed = text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
+    parsed.ok_or(Error::Shape { at, expected: "a socket address" })
 }

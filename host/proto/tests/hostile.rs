@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use izna_proto::{
-    Beacon, Message, Process, TableEntry, Wire, Writer,
+    Bulletin, Message, Process, TableEntry, Wire, Writer,
     cbor::{Form, Limits, check},
 };
 use proptest::{collection::vec, prelude::*};
@@ -68,7 +68,7 @@ fn decode_all(input: Vec<u8>) -> Result<(), TestCaseError> {
     let bound = input.len() * FACTOR_MAX + 1024;
     prop_assert!(peak::<Message>(&input) <= bound);
     prop_assert!(peak::<Process>(&input) <= bound);
-    prop_assert!(peak::<Beacon>(&input) <= bound);
+    prop_assert!(peak::<Bulletin>(&input) <= bound);
     prop_assert!(peak::<TableEntry>(&input) <= bound);
     if Message::from_bytes(input).is_ok() {
         prop_assert_eq!(deterministic, Ok(()));

@@ -42,7 +42,7 @@ roundtrips! {
     /// If this fails, nodes place by figures that nobody sent.
     load_comes_back: load;
     /// If this fails, nodes do not find each other.
-    beacon_comes_back: beacon;
+    bulletin_comes_back: bulletin;
     /// If this fails, app tables do not converge.
     table_entry_comes_back: table_entry;
     /// If this fails, a deployed component runs with other links or limits.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    Beacon, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
+    Bulletin, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
     MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, State, TRAIL_MAX,
     TableEntry, Trail, Wire, Writer,
 };
@@ -343,7 +343,8 @@ fn addresses_are_in_their_one_spelling() {
             w.array(2);
             w.unsigned(16u8);
             w.array(1);
-            w.array(2);
+            w.array(3);
+            w.unsigned(1u8);
             w.unsigned(1u8);
             w.text(address);
         }))
@@ -464,13 +465,15 @@ fn the_parts_of_an_app_are_bounded() {
 /// If this fails, a message lists more than a node is ready to keep.
 #[test]
 fn the_lists_of_messages_are_bounded() {
-    for sort in [5u8, 7, 8, 9, 16] {
+    for (sort, before) in [(5u8, 0), (7, 2), (8, 0), (9, 0), (16, 0)] {
         let bytes = written(|w| {
-            w.array(2);
+            w.array(2 + before);
             w.unsigned(sort);
+            (0..before).for_each(|_| w.unsigned(0u8));
             w.array(65_537);
         });
-        let limit = Error::Limit { at: 2, what: "an array", size: 65_537, max: 65_536 };
+        let at = 2 + before;
+        let limit = Error::Limit { at, what: "an array", size: 65_537, max: 65_536 };
         assert_eq!(read::<Message>(&bytes), Err(limit), "sort {sort}");
     }
 }
@@ -507,10 +510,23 @@ fn payloads_keys_and_messages_are_bounded() {
     assert!(matches!(key(2049), Err(Error::Limit { max: 2048, .. })));
 }
 
-/// If this fails, a beacon of another shape moves processes.
+/// If this fails, a bulletin of another shape moves processes, or fills the memory.
 #[test]
-fn a_beacon_of_another_length_is_refused() {
+fn a_bulletin_of_another_length_is_refused() {
     let expected = "an array of the message's length";
-    assert_eq!(read::<Beacon>(&[0x86]), Err(Error::Shape { at: 0, expected }));
-    assert!(matches!(read::<Beacon>(&[0x88]), Err(Error::Limit { size: 8, max: 7, .. })));
+    assert_eq!(read::<Bulletin>(&[0x87]), Err(Error::Shape { at: 0, expected }));
+    assert!(matches!(read::<Bulletin>(&[0x89]), Err(Error::Limit { size: 9, max: 8, .. })));
+    let doors = [0x88, 0x60, 0, 0, 0, 0, 0x89];
+    assert!(matches!(read::<Bulletin>(&doors), Err(Error::Limit { size: 9, max: 8, .. })));
+    let lines = [0x88, 0x60, 0, 0, 0, 0, 0x80, 0x97];
+    assert!(matches!(read::<Bulletin>(&lines), Err(Error::Limit { size: 23, max: 22, .. })));
+    let paths = [0x88, 0x60, 0, 0, 0, 0, 0x80, 0x80, 0x98, 65];
+    assert!(matches!(read::<Bulletin>(&paths), Err(Error::Limit { size: 65, max: 64, .. })));
+}
+
+/// If this fails, an epoch comes that no beacon can tell.
+#[test]
+fn an_epoch_has_two_bytes() {
+    assert!(read::<Message>(&[0x84, 7, 0x19, 0xff, 0xff, 0, 0x80]).is_ok());
+    assert!(read::<Message>(&[0x84, 7, 0x1a, 0, 1, 0, 0, 0, 0x80]).is_err());
 }

@@ -10,4 +10,4 @@ pub mod mutation;
 pub mod oracle;
 mod samples;
 
-pub use samples::{Sample, samples};
+pub use samples::{Sample, beacon, samples};

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use ciborium::Value;
 use izna_proto::{
-    Beacon, Error, Message, Outcome, Process, TableEntry, Wire,
+    Beacon, Bulletin, Error, Message, Outcome, Process, TableEntry, Wire,
     cbor::{Form, Limits, check},
 };
 
@@ -15,9 +15,17 @@ pub fn message(bytes: &[u8]) -> bool {
     wire::<Message>(bytes)
 }
 
-/// What must hold of the decoder of [`Beacon`].
+/// What must hold of the decoder of [`Bulletin`].
+pub fn bulletin(bytes: &[u8]) -> bool {
+    wire::<Bulletin>(bytes)
+}
+
+/// What must hold of the decoder of [`Beacon`], which is no CBOR: what is taken is the same when
+/// it is written and read again.
 pub fn beacon(bytes: &[u8]) -> bool {
-    wire::<Beacon>(bytes)
+    let Ok(value) = Beacon::decode(bytes) else { return false };
+    assert_eq!(Beacon::decode(&value.encode()).as_ref(), Ok(&value));
+    true
 }
 
 /// What must hold of the decoder of [`Process`].

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Grants, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
-    MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal,
-    Route, SlotId, Spread, State, TableEntry, Trail, Wire,
+    App, Beacon, Bulletin, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Door, Entry,
+    Failure, FailureKind, Finish, Grants, Held, Hello, Home, Limits, Load, MemoryAnswer,
+    MemoryError, MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process,
+    ProcessId, Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Wire, ZoneId,
+    ZonePath, pack,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -27,7 +28,7 @@ pub fn samples() -> Vec<Sample> {
     add(&mut samples, "message", memory());
     add(&mut samples, "process", processes());
     add(&mut samples, "outcome", outcomes());
-    add(&mut samples, "beacon", beacons());
+    add(&mut samples, "bulletin", bulletins());
     samples
 }
 
@@ -47,7 +48,7 @@ fn links() -> Vec<(&'static str, Message)> {
     let held = |slot, process| Held { slot: SlotId(slot), process: ProcessId(process) };
     let peer = |node, address: &str| {
         let address = address.parse().ok();
-        address.map(|address| PeerAddress { node: NodeId(node), address })
+        address.map(|address| PeerAddress { node: NodeId(node), zone: ZoneId(0x5a), address })
     };
     let peers =
         [peer(1, "10.0.0.1:7400"), peer(2, "[2001:db8::1]:7400")].into_iter().flatten().collect();
@@ -57,8 +58,11 @@ fn links() -> Vec<(&'static str, Message)> {
         ("deliver-after-a-call", deliver(resumed(Ok(value())))),
         ("finish-result", finish(Ok(value()))),
         ("finish-failure", finish(Err(failure(FailureKind::Trapped)))),
-        ("accepted", Message::Accepted { delivery, load }),
-        ("accepted-idle", Message::Accepted { delivery: DeliveryId(0), load: Load::default() }),
+        ("accepted", Message::Accepted { delivery, load, level_us: Some(2300) }),
+        (
+            "accepted-idle",
+            Message::Accepted { delivery: DeliveryId(0), load: Load::default(), level_us: None },
+        ),
         ("refused-full", refused(Refusal::Full)),
         ("refused-component", refused(Refusal::Component)),
         ("refused-draining", refused(Refusal::Draining)),
@@ -68,6 +72,7 @@ fn links() -> Vec<(&'static str, Message)> {
         ("holding", Message::Holding(vec![held(7, PROCESS), held(u64::MAX, u128::MAX)])),
         ("probe", Message::Probe { load }),
         ("alive", Message::Alive { load }),
+        ("alive-most", Message::Alive { load: most() }),
         ("pull", Message::Pull { load: Load { idle: 2, ..load } }),
         ("pulled", Message::Pulled { load, given: 3 }),
         ("pulled-nothing", Message::Pulled { load: Load::default(), given: 0 }),
@@ -86,8 +91,15 @@ fn tables() -> Vec<(&'static str, Message)> {
     };
     vec![
         ("ask-inventory", Message::AskInventory),
-        ("inventory-empty", Message::Inventory(Vec::new())),
-        ("inventory", Message::Inventory(vec![digest, self::digest(2)])),
+        ("inventory-empty", Message::Inventory { epoch: 0, table: 0, holds: Vec::new() }),
+        (
+            "inventory",
+            Message::Inventory {
+                epoch: u16::MAX,
+                table: 0x0102_0304_0506_0708,
+                holds: vec![digest, self::digest(2)],
+            },
+        ),
         ("table-summary", Message::TableSummary(vec![("hello".into(), 3), ("gone".into(), 9)])),
         ("table-entries", Message::TableEntries(vec![deployed(), undeployed])),
         ("ask-artifact", Message::AskArtifact { digest, offset: 1 << 20 }),
@@ -164,21 +176,59 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
     ]
 }
 
-fn beacons() -> Vec<(&'static str, Beacon)> {
-    let beacon = |node, count, peer_port, load| Beacon {
-        node: NodeId(node),
-        incarnation: count,
-        sequence: count,
-        peer_port,
+/// Beacons are no CBOR: their bytes are in `datagram.json`.
+pub fn beacon() -> Beacon {
+    let load = Load { at_us: 0x0102_0304_0500, ..busy() };
+    Beacon {
+        zone: ZoneId(0x0000_005a),
+        node: NodeId(0x0102_0304_0506_0708),
+        incarnation: 0x6a11_2233,
+        sequence: Beacon::sequence_at(load.at_us),
+        peer_port: 7401,
         load,
-        inventory: node,
-        table: node,
+        epoch: 0xabcd,
+    }
+}
+
+fn bulletins() -> Vec<(&'static str, Bulletin)> {
+    let door = |node, address: &str| Door {
+        node: NodeId(node),
+        capacity_milli: 4000,
+        address: address.parse().ok(),
     };
-    vec![
-        ("first", beacon(0x0102_0304_0506_0708, 1, 7401, busy())),
-        ("least", beacon(0, 0, 0, Load::default())),
-        ("most", beacon(u64::MAX, u64::MAX, u16::MAX, most())),
-    ]
+    let line = SummaryLine {
+        component: digest(1).key(),
+        doors: 0b01,
+        idle: 12,
+        capacity: pack(48_000),
+        wait: pack(1500),
+        speed: pack(1250),
+        inflow: pack(7000),
+    };
+    let path = ZonePath { zone: ZoneId(0x5b), round_trip: pack(4100), rate: pack(12_500) };
+    let bare = Bulletin {
+        zone: ZoneId::default(),
+        name: String::new(),
+        speaker: NodeId(0),
+        incarnation: 0,
+        sequence: 0,
+        table: 0,
+        doors: Vec::new(),
+        lines: Vec::new(),
+        paths: Vec::new(),
+    };
+    let full = Bulletin {
+        name: "east".into(),
+        speaker: NodeId(1),
+        incarnation: 3,
+        sequence: 86_400,
+        table: 0x0102_0304_0506_0708,
+        doors: vec![door(1, "10.0.0.1:7400"), door(2, "")],
+        lines: vec![line],
+        ..bare.clone()
+    };
+    let near = Bulletin { paths: vec![path], ..bare.clone() };
+    vec![("bare", bare), ("full", full), ("near", near)]
 }
 
 const PROCESS: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0001;
@@ -247,6 +297,8 @@ fn hello() -> Hello {
         incarnation: 4,
         name: "node-1".into(),
         peer_port: 7401,
+        zone: ZoneId(0x5a),
+        advertise: "192.0.2.7:7401".parse().ok(),
     }
 }
 

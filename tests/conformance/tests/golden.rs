@@ -46,7 +46,7 @@ fn samples_pass_their_oracles() {
     for sample in samples() {
         let taken = match sample.rule {
             "message" => oracle::message(&sample.bytes),
-            "beacon" => oracle::beacon(&sample.bytes),
+            "bulletin" => oracle::bulletin(&sample.bytes),
             "process" => oracle::process(&sample.bytes),
             "outcome" => oracle::outcome(&sample.bytes),
             other => panic!("no oracle for {other}"),

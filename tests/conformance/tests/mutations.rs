@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test may panic where it fails")]
 
 use izna_conformance::{
-    Sample,
+    Sample, beacon,
     mutation::{Random, mutate},
     oracle, samples,
 };
@@ -36,8 +36,25 @@ fn mutated_messages() {
 
 /// If this fails, a datagram can stop a node or mean two things.
 #[test]
+fn mutated_bulletins() {
+    run(2, "bulletin", oracle::bulletin);
+}
+
+/// The same for beacons, which are no CBOR.
+#[test]
 fn mutated_beacons() {
-    run(2, "beacon", oracle::beacon);
+    let (mut random, good) = (Random::new(7), beacon().encode());
+    let mut taken = 0;
+    for _ in 0..ROUNDS {
+        let mut bytes = good.clone();
+        for _ in 0..random.below(4) {
+            let at = random.below(bytes.len());
+            bytes[at] = u8::try_from(random.below(256)).unwrap_or(0);
+        }
+        bytes.truncate(bytes.len() - random.below(50) / 49);
+        taken += usize::from(oracle::beacon(&bytes));
+    }
+    assert!((ROUNDS / 2..ROUNDS).contains(&taken), "{taken} of {ROUNDS} were taken");
 }
 
 /// If this fails, a process can stop the node that it comes to.

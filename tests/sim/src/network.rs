@@ -3,14 +3,14 @@
 
 use std::rc::Rc;
 
-use izna_core::Input;
-use izna_proto::{Beacon, Message, NodeId};
+use izna_core::{Audience, Input};
+use izna_proto::{Beacon, Bulletin, Message, NodeId};
 use rand::RngExt;
 
 use crate::{
     World,
     event::{Event, Moment},
-    world::{index, node_id},
+    world::{index, node_id, zone_id},
 };
 
 /// How a link stands in the eyes of its dialer.
@@ -88,7 +88,6 @@ impl World {
 
     /// A node tells everyone.
     pub(crate) fn send_beacon(&mut self, from: usize, beacon: Beacon) {
-        self.beacon_tables[from] = beacon.table;
         let at = self.now + self.options.delay_us[0];
         self.queue.push(at, Event::Beacon { from, beacon: Rc::new(beacon) });
     }
@@ -100,7 +99,10 @@ impl World {
             (self.options.beacon_loss, self.options.beacon_duplicates, self.options.beacon_late);
         for to in 0..self.nodes.len() {
             let pair = from * self.network.nodes + to;
-            if to == from || self.network.blocked[pair] > 0 || self.network.deaf[pair] {
+            let is_near = self.zone(to) == self.zone(from);
+            let is_seed = self.seed_of(from) == Some(to);
+            let is_deaf = self.network.blocked[pair] > 0 || self.network.deaf[pair];
+            if to == from || is_deaf || !(is_near || is_seed) {
                 continue;
             }
             if faults && loss > 0.0 && self.random.random::<f64>() < loss {
@@ -117,6 +119,44 @@ impl World {
                 continue;
             }
             self.input(to, Input::Heard(Beacon::clone(beacon)));
+        }
+    }
+
+    /// Which of the zones a node is in.
+    pub(crate) fn zone(&self, node: usize) -> usize {
+        node % self.options.zones.max(1)
+    }
+
+    /// The node of another zone that is among the seeds of a node: one in ten has one, in the next
+    /// zone.
+    fn seed_of(&self, node: usize) -> Option<usize> {
+        let zones = self.options.zones;
+        let has_seed = zones > 1 && (node / zones).is_multiple_of(10);
+        has_seed
+            .then(|| (node + 1) % self.nodes.len())
+            .filter(|seed| self.zone(*seed) != self.zone(node))
+    }
+
+    /// A node tells what a zone has to tell.
+    pub(crate) fn send_bulletin(&mut self, from: usize, audience: &Audience, bulletin: &Bulletin) {
+        let near = |to: &usize| *to != from && self.zone(*to) == self.zone(from);
+        let to: Vec<usize> = match audience {
+            Audience::Zone => (0..self.nodes.len()).filter(near).collect(),
+            Audience::Nodes(nodes) => nodes.iter().map(|node| index(*node)).collect(),
+        };
+        let loss = if self.healed { 0.0 } else { self.options.beacon_loss };
+        for to in to {
+            let pair = from * self.network.nodes + to;
+            if self.network.blocked[pair] > 0 || self.random.random::<f64>() < loss {
+                self.seen.count("bulletin lost");
+                continue;
+            }
+            self.seen.count("bulletin");
+            let from_abroad = self.zone(to) != self.zone(from);
+            let told = Input::Told { bulletin: bulletin.clone(), from_abroad };
+            let (incarnation, input) = (self.nodes[to].incarnation, Box::new(told));
+            let at = self.now + self.delay();
+            self.queue.push(at, Event::Tell { node: to, incarnation, input });
         }
     }
 
@@ -157,8 +197,14 @@ impl World {
         }
         link.state = if up { State::Up } else { State::Down };
         let name = self.names[to].clone();
+        if up && self.zone(from) != self.zone(to) {
+            self.seen.count("link between zones");
+            let zone = zone_id(self.zone(from));
+            self.input(to, Input::Called { peer: node_id(from), zone, incarnation });
+        }
+        let zone = zone_id(self.zone(to));
         let input = match up {
-            true => Input::LinkUp { peer: node_id(to), incarnation: peer, name },
+            true => Input::LinkUp { peer: node_id(to), incarnation: peer, name, zone },
             false => Input::LinkDown(node_id(to)),
         };
         self.input(from, input);

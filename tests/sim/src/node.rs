@@ -14,7 +14,7 @@ use crate::{
     check::Cause,
     event::{Event, Fetch, Moment},
     executor::Executor,
-    world::index,
+    world::{index, node_id},
 };
 
 /// A simulated node.
@@ -239,6 +239,13 @@ impl World {
             Output::Connect(peer) => self.connect(n, peer),
             Output::Disconnect(peer) => self.disconnect(n, peer),
             Output::Beacon(beacon) => self.send_beacon(n, beacon),
+            Output::Bulletin { audience, bulletin } => self.send_bulletin(n, &audience, &bulletin),
+            Output::Keep { digest, holders } => {
+                if self.source(n, digest, &holders).is_some() {
+                    self.seen.count("artifact kept for another zone");
+                    self.nodes[n].artifacts.insert(digest);
+                }
+            }
             Output::Reply(reply) => self.replied(n, &reply),
             Output::Hold { digest, holders } => self.fetch(n, digest, &holders),
             Output::Release(digest) => {
@@ -249,18 +256,24 @@ impl World {
                 self.nodes[n].table.insert(entry.name.clone(), entry);
             }
             Output::MemoryAnswer { request, answer } => self.remembered(n, request, answer),
-            Output::Drained | Output::Note(_) => {}
+            // Addresses are always known here.
+            Output::Introduce { .. } | Output::Drained | Output::Note(_) => {}
         }
     }
 
     /// Get a component from the own disk, or else from the first node that has it.
     fn fetch(&mut self, n: usize, digest: Digest, holders: &[NodeId]) {
-        let source = holders.iter().map(|holder| index(*holder)).position(|holder| {
-            let there = self.nodes[holder].core.is_some() && !self.nodes[holder].paused;
-            there
-                && self.network.is_reachable(n, holder)
-                && self.nodes[holder].artifacts.contains(&digest)
-        });
+        let source = self.source(n, digest, holders);
+        if source.is_none() {
+            // Whoever was asked tells its core that it could not help.
+            for holder in holders.iter().map(|holder| index(*holder)) {
+                let incarnation = self.nodes[holder].incarnation;
+                if self.zone(holder) != self.zone(n) && self.network.is_reachable(n, holder) {
+                    let input = Box::new(Input::Lacked { peer: node_id(n), digest });
+                    self.queue.push(self.now, Event::Tell { node: holder, incarnation, input });
+                }
+            }
+        }
         let own = self.nodes[n].artifacts.contains(&digest);
         let failed = !self.healed && self.random.random::<f64>() < self.options.fetch_failures;
         let ok = (own || source.is_some()) && !failed;
@@ -278,6 +291,16 @@ impl World {
         let fetch = Box::new(Fetch { digest, generation, ok });
         let event = Event::Fetched { node: n, incarnation, fetch };
         self.queue.push(self.now + took, event);
+    }
+
+    /// Which of these nodes gives an artifact.
+    fn source(&self, n: usize, digest: Digest, holders: &[NodeId]) -> Option<usize> {
+        holders.iter().map(|holder| index(*holder)).position(|holder| {
+            let there = self.nodes[holder].core.is_some() && !self.nodes[holder].paused;
+            there
+                && self.network.is_reachable(n, holder)
+                && self.nodes[holder].artifacts.contains(&digest)
+        })
     }
 
     /// A component was fetched and compiled, or not.

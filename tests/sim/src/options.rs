@@ -14,6 +14,8 @@ const STEPS_MAX: u32 = 100_000;
 pub struct Options {
     /// Nodes of the cluster.
     pub nodes: usize,
+    /// Zones that they are in, as many in each.
+    pub zones: usize,
     /// Of them, those that have clients.
     pub gateways: usize,
     /// Each node has one to this many cores.
@@ -47,6 +49,8 @@ pub struct Options {
 
     /// Between two beacons of a node.
     pub beacon_interval_ms: u64,
+    /// Between two bulletins of a zone.
+    pub summary_interval_ms: u64,
     /// Of each beacon, per receiver: lost, duplicated, late, and how late.
     pub beacon_loss: f64,
     pub beacon_duplicates: f64,
@@ -93,6 +97,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             nodes: 100,
+            zones: 1,
             gateways: 10,
             cores_max: 2,
             faults_ms: 1500,
@@ -109,6 +114,7 @@ impl Default for Options {
             calls_max: 3,
             memory: 0.0,
             beacon_interval_ms: 100,
+            summary_interval_ms: 300,
             beacon_loss: 0.0,
             beacon_duplicates: 0.0,
             beacon_late: 0.0,
@@ -195,6 +201,8 @@ impl Options {
         self.steps_max = pick(r, &[STEPS_MAX, STEPS_MAX, 4]);
         self.retain_revision_ms = pick(r, &[300_000, 300_000, 300]);
         self.memory_bytes_max = pick(r, &[64 << 20, 4096]);
+        // Last, so that all else is as it was before there were zones.
+        self.zones = pick(r, &[1, 1, 2, 3]);
     }
 
     /// Whether nothing goes wrong, so that nothing may be lost.

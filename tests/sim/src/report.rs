@@ -132,7 +132,7 @@ fn told(message: &Message) -> (Option<ProcessId>, String) {
         }
         Message::Holding(held) => (None, format!("holds {} processes", held.len())),
         Message::TableEntries(entries) => (None, format!("{} lines of the table", entries.len())),
-        Message::Inventory(digests) => (None, format!("runs {} components", digests.len())),
+        Message::Inventory { holds, .. } => (None, format!("runs {} components", holds.len())),
         other => (None, format!("{other:?}")),
     }
 }

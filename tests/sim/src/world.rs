@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use izna_core::{Config, Duration};
-use izna_proto::{NodeId, ProcessId};
+use izna_proto::{NodeId, ProcessId, ZoneId};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
@@ -33,8 +33,6 @@ pub(crate) struct World {
     pub(crate) apps: Vec<AppModel>,
     pub(crate) programs: Programs,
     pub(crate) requests: Vec<Request>,
-    /// The sum of its app table that each node told last.
-    pub(crate) beacon_tables: Vec<u64>,
     pub(crate) healed: bool,
     pub(crate) fetches: u64,
 
@@ -53,6 +51,10 @@ pub(crate) struct World {
 
 pub(crate) fn node_id(index: usize) -> NodeId {
     NodeId(index as u64 + 1)
+}
+
+pub(crate) fn zone_id(zone: usize) -> ZoneId {
+    ZoneId(u32::try_from(zone).unwrap_or(u32::MAX) + 1)
 }
 
 pub(crate) fn index(node: NodeId) -> usize {
@@ -77,7 +79,6 @@ impl World {
             apps: Vec::new(),
             programs: Programs::default(),
             requests: Vec::new(),
-            beacon_tables: vec![0; options.nodes],
             healed: false,
             fetches: 0,
             ownership: Ownership::new(options.nodes),
@@ -215,6 +216,9 @@ fn config(options: &Options, n: usize, cores: u16) -> Config {
     config.retain_revision = options.retain_revision();
     config.memory_bytes_max = options.memory_bytes_max;
     config.memory_value_bytes_max = 1000;
+    let zone = n % options.zones.max(1);
+    (config.zone, config.zone_name) = (zone_id(zone), Arc::from(format!("zone-{zone}")));
+    config.summary_interval = Duration::from_millis(options.summary_interval_ms);
     config.beacon_interval = Duration::from_millis(options.beacon_interval_ms);
     config.silent_after = config.beacon_interval * 7 / 2;
     config.forget_after = Duration::from_secs(2);

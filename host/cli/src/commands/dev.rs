@@ -70,6 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         multicast: None,
         seeds: Vec::new(),
+        zone: izna_node::ZONE_DEFAULT.to_owned(),
+        advertise: None,
         cores: None,
         limits: Limits::default(),
     };

@@ -1,4 +1,4 @@
-//! `izna nodes`, `apps`, `ps` and `drain`: what a node says of the cluster and of itself.
+//! `izna nodes`, `zones`, `apps`, `ps` and `drain`: what a node says of the cluster and of itself.
 
 use clap::Args;
 use izna_gateway::api;
@@ -55,6 +55,29 @@ pub(crate) fn nodes(context: &Context, arguments: &Arguments) -> Result<(), Trou
     let titles =
         ["NODE", "STATE", "ADDRESS", "CORES", "CPU", "MEMORY", "QUEUED", "WAIT", "COMPONENTS"];
     output::text(&table(&titles, &rows))
+}
+
+pub(crate) fn zones(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {
+    let zones: Vec<api::Zone> = context.client(&arguments.target)?.get("/v1/zones")?;
+    if context.format == Format::Json {
+        return output::json(&zones);
+    }
+    let row = |zone: &api::Zone| {
+        vec![
+            zone.name.clone(),
+            match (zone.id.as_str(), zone.speaks) {
+                ("here", true) => "here, speaks".to_owned(),
+                ("here", false) => "here".to_owned(),
+                _ => format!("heard {} ms ago", zone.silent_ms),
+            },
+            zone.hop_us.map_or(String::new(), |hop_us| format!("{:.1}ms", hop_us as f64 / 1000.0)),
+            zone.bytes_per_ms.map_or(String::new(), |rate| format!("{:.1}MB/s", rate as f64 / 1e3)),
+            zone.doors.to_string(),
+            zone.components.to_string(),
+        ]
+    };
+    let rows: Vec<_> = zones.iter().map(row).collect();
+    output::text(&table(&["ZONE", "STATE", "WAY", "RATE", "NODES", "COMPONENTS"], &rows))
 }
 
 pub(crate) fn apps(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {

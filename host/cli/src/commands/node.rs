@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use izna_gateway::{Bound, Config, Gateway, Limits};
-use izna_node::{Identity, Multicast, Node, NodeConfig};
+use izna_node::{Identity, Multicast, Node, NodeConfig, ZONE_DEFAULT};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -58,6 +58,12 @@ pub(crate) struct Arguments {
     #[arg(long = "seed", value_name = "HOST:PORT", env = "IZNA_NODE_SEEDS", hide_env = true)]
     #[arg(value_delimiter = ',')]
     seeds: Option<Vec<String>>,
+    /// The zone: nodes of one hear each other's beacons, others are told summaries [default: default]
+    #[arg(long, value_name = "NAME", env = "IZNA_NODE_ZONE", hide_env = true)]
+    zone: Option<String>,
+    /// Where nodes of other zones reach this one [default: the address of --peer]
+    #[arg(long, value_name = "ADDR", env = "IZNA_NODE_ADVERTISE", hide_env = true)]
+    advertise: Option<SocketAddr>,
     /// The threads that run components [default: the usable cores]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CORES", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -88,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) peer: SocketAddr,
     pub(crate) multicast: Option<Multicast>,
     pub(crate) seeds: Vec<String>,
+    pub(crate) zone: String,
+    pub(crate) advertise: Option<SocketAddr>,
     pub(crate) cores: Option<u16>,
     pub(crate) limits: Limits,
 }
@@ -155,6 +163,7 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
     let text = arguments.multicast.as_deref().or(file.multicast.as_deref());
     let multicast = multicast(text, interface, peer)?;
     let seeds = arguments.seeds.or_else(|| file.seeds.clone()).unwrap_or_default();
+    let zone = arguments.zone.or_else(|| file.zone.clone());
     let limits = LimitsFile {
         body: arguments.body_max.or(limits.body),
         requests: arguments.requests_max.or(limits.requests),
@@ -176,6 +185,8 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         peer,
         multicast,
         seeds,
+        zone: zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned()),
+        advertise: arguments.advertise.or(file.advertise),
         cores: arguments.cores.or(file.cores),
         limits,
     })
@@ -223,6 +234,8 @@ impl Plan {
         config.listen = self.peer;
         config.multicast = self.multicast;
         config.seeds = self.seeds;
+        config.zone = self.zone;
+        config.advertise = self.advertise;
         config.threads = self.cores.map(usize::from);
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
         let gateway = bound.serve(Arc::new(Bridge(node.clone())));

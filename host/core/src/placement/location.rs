@@ -71,6 +71,13 @@ pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
     Estimate { time_us, idle: f64::from(idle.saturating_sub(uncovered)), capacity }
 }
 
+/// What a node tells of itself, for the summary of its zone: its wait, idle cores and capacity, and
+/// its speed.
+pub fn occupancy(load: &Load) -> (Estimate, f64) {
+    let (time_us, idle) = (f64::from(load.wait_us), f64::from(load.idle));
+    (Estimate { time_us, idle, capacity: capacity(load) }, speed(load))
+}
+
 /// The least that any other node could offer, if the fastest had an idle core.
 pub fn least_us(fastest: f64, costs: &Costs) -> f64 {
     costs.hop_us + costs.move_us + costs.demand() / fastest.max(0.001)

@@ -15,6 +15,7 @@ mod explain;
 mod figure;
 mod location;
 mod overload;
+mod path;
 mod pull;
 mod transfer;
 mod zone;
@@ -25,8 +26,11 @@ pub use explain::{Explanation, Rule, Weighed};
 pub(crate) use figure::MEMORY_FULL;
 pub use figure::{Journey, Overhead, Speed, Waiting, memory_wait_us, network_wait_us};
 pub(crate) use location::speed;
-pub use location::{Candidates, Costs, DEMAND_US_FIRST, Estimate, here, least_us, there};
+pub use location::{
+    Candidates, Costs, DEMAND_US_FIRST, Estimate, here, least_us, occupancy, there,
+};
 pub use overload::Overload;
+pub use path::Path;
 pub use pull::{Puller, SAMPLE_MAX, Tokens, appeal_us, gift_max, is_worth_giving};
 pub use transfer::{MOVES_MAX, QUEUE_MOVES_MAX, bounces, stays};
 pub use zone::{Summary, ZONES_MAX, ZoneBelief, inside, is_stale, level_us};

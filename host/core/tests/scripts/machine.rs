@@ -11,7 +11,9 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use expect_test::Expect;
 use izna_core::{Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time};
-use izna_proto::{App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd};
+use izna_proto::{
+    App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd, ZoneId,
+};
 
 use crate::{print, words::Words};
 
@@ -45,6 +47,7 @@ impl Machine {
         config.slots_max = 1;
         config.admit_wait_max = Duration::from_secs(1);
         config.beacon_interval = Duration::from_secs(1_000_000);
+        config.summary_interval = Duration::from_secs(1_000_000);
         config.silent_after = Duration::from_secs(1_000_000);
         config.probe_after = Duration::from_secs(1_000_000);
         Self { config, core: None, show: Vec::new(), sequence: 0, printed: String::new() }
@@ -149,8 +152,10 @@ impl Machine {
         let beacon = self.beacon(peer, words);
         self.handle(at, Input::Heard(beacon), "");
         let name = Arc::from(format!("node-{}", peer.0));
-        self.handle(at, Input::LinkUp { peer, incarnation: 1, name }, "");
-        self.handle(at, Input::Received { peer, message: Message::Inventory(digests) }, "");
+        let zone = ZoneId::default();
+        self.handle(at, Input::LinkUp { peer, incarnation: 1, name, zone }, "");
+        let message = Message::Inventory { epoch: 0, table: 0, holds: digests };
+        self.handle(at, Input::Received { peer, message }, "");
         (self.show, self.printed) = (show, printed);
     }
 
@@ -160,7 +165,9 @@ impl Machine {
         let incarnation = words.option("incarnation").unwrap_or(1);
         let sequence = words.option("sequence").unwrap_or(self.sequence);
         let table = words.option("table").unwrap_or(0);
-        Beacon { node, incarnation, sequence, peer_port: 1, load, inventory: 0, table }
+        let zone = ZoneId(u32::try_from(words.option("zone").unwrap_or(0)).unwrap());
+        let epoch = u16::try_from(table).unwrap();
+        Beacon { zone, node, incarnation, sequence, peer_port: 1, load, epoch }
     }
 
     fn read(&mut self, words: &mut Words<'_>) -> Input {
@@ -181,7 +188,19 @@ impl Machine {
             "up" => {
                 let peer = words.node();
                 let incarnation = words.option("incarnation").unwrap_or(1);
-                Input::LinkUp { peer, incarnation, name: Arc::from("") }
+                let zone = ZoneId(u32::try_from(words.option("zone").unwrap_or(0)).unwrap());
+                Input::LinkUp { peer, incarnation, name: Arc::from(""), zone }
+            }
+            "told" => Input::Told {
+                from_abroad: words.flag("abroad"),
+                bulletin: {
+                    self.sequence += 1;
+                    words.bulletin(self.sequence)
+                },
+            },
+            "called" => {
+                let zone = ZoneId(u32::try_from(words.option("zone").unwrap()).unwrap());
+                Input::Called { peer: words.node(), zone, incarnation: 1 }
             }
             "down" => Input::LinkDown(words.node()),
             "from" => {
@@ -269,6 +288,7 @@ fn set(config: &mut Config, setting: &str, value: u64) {
         "memory_requests_max" => config.memory_requests_max = count,
         "beacon_interval" => config.beacon_interval = millis,
         "silent_after" => config.silent_after = millis,
+        "summary_interval" => config.summary_interval = millis,
         "acknowledge_timeout" => config.acknowledge_timeout = millis,
         "probe_after" => config.probe_after = millis,
         "lost_after" => config.lost_after = millis,

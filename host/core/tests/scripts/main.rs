@@ -20,3 +20,4 @@ mod pull;
 mod queue;
 mod table;
 mod words;
+mod zones;

@@ -1,6 +1,6 @@
 //! What comes out of a core, as a line of text.
 
-use izna_core::{Core, Note, Output};
+use izna_core::{Audience, Core, Note, Output};
 use izna_proto::{
     Digest, MemoryAnswer, MemoryError, MemoryOperation, Message, NodeId, Outcome, Process, Run,
 };
@@ -36,6 +36,22 @@ pub(crate) fn output(output: &Output) -> String {
             let closed = if beacon.load.accepting { "" } else { " closed" };
             format!("beacon wait {}{closed}", beacon.load.wait_us)
         }
+        Output::Bulletin { audience, bulletin } => {
+            let lines: Vec<String> =
+                bulletin.lines.iter().map(|line| format!("{} idle", line.idle)).collect();
+            let audience = match audience {
+                Audience::Zone => String::from("the zone"),
+                Audience::Nodes(of) => nodes(of),
+            };
+            let doors: Vec<String> =
+                bulletin.doors.iter().map(|door| door.node.0.to_string()).collect();
+            let (of, doors, lines) = (bulletin.zone.0, doors.join(","), lines.join(","));
+            format!("bulletin of {of} to {audience}: doors {doors}; {lines}")
+        }
+        Output::Introduce { peer, node } => format!("introduce {} to {}", node.0, peer.0),
+        Output::Keep { digest, holders } => {
+            format!("keep {} from {}", name(digest), nodes(holders))
+        }
         Output::Reply(reply) => {
             let trail = nodes(&reply.trail.nodes);
             format!("reply p{} {} by {trail}", reply.process.0, ended(&reply.outcome))
@@ -70,8 +86,9 @@ fn said(message: &Message) -> String {
             let (id, process) = (number(finish.id.0), finish.process.0);
             format!("finish {id} p{process} {}", ended(&finish.outcome))
         }
-        Message::Accepted { delivery, load } => {
-            format!("accepted {} wait {}", number(delivery.0), load.wait_us)
+        Message::Accepted { delivery, load, level_us } => {
+            let level = level_us.map_or(String::new(), |level| format!(" level {level}"));
+            format!("accepted {} wait {}{level}", number(delivery.0), load.wait_us)
         }
         Message::Refused { delivery, refusal, .. } => {
             format!("refused {} {}", number(delivery.0), format!("{refusal:?}").to_lowercase())
@@ -81,8 +98,8 @@ fn said(message: &Message) -> String {
             format!("holding {}", held.join(","))
         }
         Message::AskInventory => String::from("ask-inventory"),
-        Message::Inventory(digests) => {
-            let names: Vec<String> = digests.iter().map(name).collect();
+        Message::Inventory { holds, .. } => {
+            let names: Vec<String> = holds.iter().map(name).collect();
             format!("inventory {}", names.join(","))
         }
         Message::TableSummary(summary) => {

@@ -38,6 +38,7 @@ fn tables_are_compared_when_their_sums_differ() {
          show store
          0 deploy app a@all
          1 join 2 -
+         1.5 from 2 inventory echo table 7
          2 beacon 2 table 7
          3 from 2 table-summary other@1
          4 from 2 table-entries other@1 b@2
@@ -48,6 +49,7 @@ fn tables_are_compared_when_their_sums_differ() {
               store app@1
               hold a from -
             1 join 2 -
+            1.5 from 2 inventory echo table 7
             2 beacon 2 table 7
               -> 2 table-summary app@1
             3 from 2 table-summary other@1

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use izna_core::Duration;
 use izna_proto::{
-    ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure, FailureKind, Finish, Held, Home,
-    Limits, Load, MemoryError, MemoryOperation, Message, NodeId, Process, ProcessId, Refusal,
-    SlotId, Spread, State, TableEntry, Trail,
+    Bulletin, ComponentSpec, Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind,
+    Finish, Held, Home, Limits, Load, MemoryError, MemoryOperation, Message, NodeId, Process,
+    ProcessId, Refusal, SlotId, Spread, State, SummaryLine, TableEntry, Trail, ZoneId, pack,
 };
 
 use crate::machine::{app, idle_load};
@@ -148,11 +148,49 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// `told 5 doors 7,8 holds 7 component a idle 3 wait 0`: what zone 5 tells, by its node 7.
+    pub(crate) fn bulletin(&mut self, sequence: u64) -> Bulletin {
+        let (doors, holds) = (self.nodes("doors"), self.nodes("holds"));
+        let mut held = 0;
+        for (nth, door) in doors.iter().enumerate() {
+            held |= u8::from(holds.contains(door)) << nth;
+        }
+        let (idle, wait) = (self.option("idle").unwrap_or(0), self.option("wait").unwrap_or(0));
+        let table = self.option("table").unwrap_or(0);
+        let zone = ZoneId(u32::try_from(self.number()).unwrap());
+        let line = (!self.words.is_empty()).then(|| SummaryLine {
+            component: self.digest().key(),
+            doors: held,
+            idle: u16::try_from(idle).unwrap(),
+            capacity: pack(8000),
+            wait: pack(u32::try_from(wait).unwrap()),
+            speed: pack(1000),
+            inflow: 0,
+        });
+        let speaker = doors.first().copied().unwrap_or_default();
+        let door = |node: &NodeId| Door { node: *node, capacity_milli: 4000, address: None };
+        Bulletin {
+            zone,
+            name: String::from("far"),
+            speaker,
+            incarnation: 1,
+            sequence,
+            table,
+            doors: doors.iter().map(door).collect(),
+            lines: line.into_iter().collect(),
+            paths: Vec::new(),
+        }
+    }
+
     pub(crate) fn message(&mut self) -> Message {
         match self.next() {
             "deliver" => Message::Deliver(self.delivery()),
             "finish" => Message::Finish(self.finish()),
-            "accepted" => Message::Accepted { delivery: own(self.number()), load: self.load() },
+            "accepted" => Message::Accepted {
+                delivery: own(self.number()),
+                level_us: self.option("level").map(|level| u32::try_from(level).unwrap()),
+                load: self.load(),
+            },
             "refused" => Message::Refused {
                 delivery: own(self.number()),
                 refusal: match self.next() {
@@ -174,7 +212,11 @@ impl<'a> Words<'a> {
                 Message::Holding(processes.map(held).collect())
             }
             "ask-inventory" => Message::AskInventory,
-            "inventory" => Message::Inventory(self.components()),
+            "inventory" => {
+                let table = self.option("table").unwrap_or(0);
+                let epoch = u16::try_from(table).unwrap();
+                Message::Inventory { epoch, table, holds: self.components() }
+            }
             "table-summary" => Message::TableSummary(self.summary()),
             "table-entries" => Message::TableEntries(self.table_entries()),
             "memory" => Message::Memory {

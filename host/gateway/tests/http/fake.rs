@@ -92,7 +92,13 @@ impl Cluster for Fake {
             address: None,
             load: api::Load::default(),
             components: 1,
+            zone: "default".into(),
+            round_trip_us: None,
         }]
+    }
+
+    fn zones(&self) -> Vec<api::Zone> {
+        Vec::new()
     }
 
     fn components(&self) -> Vec<api::Component> {

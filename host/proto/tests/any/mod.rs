@@ -7,10 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Grants, Held, Hello, Home, LEFT_MAX, Limits, Load, MemoryAnswer,
-    MemoryError, MemoryOperation, Message, NodeId, Outcome, PeerAddress, Process, ProcessId,
-    Refusal, Route, SlotId, Spread, State, TableEntry, Trail,
+    App, Bulletin, ClusterId, ComponentSpec, DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entry,
+    Failure, FailureKind, Finish, Grants, Held, Hello, Home, LEFT_MAX, LINES_MAX, Limits, Load,
+    MemoryAnswer, MemoryError, MemoryOperation, Message, NodeId, Outcome, PATHS_MAX, PeerAddress,
+    Process, ProcessId, Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail,
+    ZoneId, ZonePath,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -65,17 +66,53 @@ pub(crate) fn load() -> impl Strategy<Value = Load> {
     )
 }
 
-pub(crate) fn beacon() -> impl Strategy<Value = Beacon> {
-    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (node(), counts, any::<u16>(), load()).prop_map(
-        |(node, (incarnation, sequence, inventory, table), peer_port, load)| Beacon {
-            node,
+fn zone() -> impl Strategy<Value = ZoneId> {
+    any::<u32>().prop_map(ZoneId)
+}
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    any::<(IpAddr, u16)>().prop_map(SocketAddr::from)
+}
+
+fn door() -> impl Strategy<Value = Door> {
+    (node(), any::<u32>(), option::of(address())).prop_map(|(node, capacity_milli, address)| Door {
+        node,
+        capacity_milli,
+        address,
+    })
+}
+
+fn summary() -> impl Strategy<Value = SummaryLine> {
+    (any::<u32>(), any::<u8>(), any::<[u16; 5]>()).prop_map(|(component, doors, figures)| {
+        let [idle, capacity, wait, speed, inflow] = figures;
+        SummaryLine { component, doors, idle, capacity, wait, speed, inflow }
+    })
+}
+
+fn path() -> impl Strategy<Value = ZonePath> {
+    (zone(), any::<u16>(), any::<u16>()).prop_map(|(zone, round_trip, rate)| ZonePath {
+        zone,
+        round_trip,
+        rate,
+    })
+}
+
+/// The zone of a bulletin is not among its bytes.
+pub(crate) fn bulletin() -> impl Strategy<Value = Bulletin> {
+    let lists =
+        (vec(door(), 0..=DOORS_MAX), vec(summary(), 0..=LINES_MAX), vec(path(), 0..=PATHS_MAX));
+    let counts = (any::<u64>(), any::<u64>(), any::<u64>());
+    ("[a-z]{0,32}", node(), counts, lists).prop_map(
+        |(name, speaker, (incarnation, sequence, table), (doors, lines, paths))| Bulletin {
+            zone: ZoneId::default(),
+            name,
+            speaker,
             incarnation,
             sequence,
-            peer_port,
-            load,
-            inventory,
             table,
+            doors,
+            lines,
+            paths,
         },
     )
 }
@@ -220,14 +257,17 @@ pub(crate) fn table_entry() -> impl Strategy<Value = TableEntry> {
 }
 
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
-    (any::<u16>(), any::<u64>(), node(), any::<u64>(), "[a-z0-9-]{0,64}", any::<u16>()).prop_map(
-        |(protocol, cluster, node, incarnation, name, peer_port)| Hello {
+    let who = (any::<u16>(), any::<u64>(), node(), any::<u64>(), "[a-z0-9-]{0,64}", any::<u16>());
+    (who, zone(), option::of(address())).prop_map(
+        |((protocol, cluster, node, incarnation, name, peer_port), zone, advertise)| Hello {
             protocol,
             cluster: ClusterId(cluster),
             node,
             incarnation,
             name,
             peer_port,
+            zone,
+            advertise,
         },
     )
 }
@@ -250,8 +290,11 @@ pub(crate) fn held() -> impl Strategy<Value = Held> {
 }
 
 pub(crate) fn peer_address() -> impl Strategy<Value = PeerAddress> {
-    (node(), any::<(IpAddr, u16)>())
-        .prop_map(|(node, address)| PeerAddress { node, address: SocketAddr::from(address) })
+    (node(), zone(), address()).prop_map(|(node, zone, address)| PeerAddress {
+        node,
+        zone,
+        address,
+    })
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
@@ -294,8 +337,9 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
                 })
             ),
             finish().prop_map(Message::Finish),
-            (delivery_id(), load())
-                .prop_map(|(delivery, load)| Message::Accepted { delivery, load }),
+            (delivery_id(), load(), option::of(any::<u32>())).prop_map(
+                |(delivery, load, level_us)| Message::Accepted { delivery, load, level_us }
+            ),
             (delivery_id(), load(), refusal())
                 .prop_map(|(delivery, load, refusal)| Message::Refused { delivery, load, refusal }),
             load().prop_map(|load| Message::Probe { load }),
@@ -307,7 +351,8 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         ];
     let tables = prop_oneof![
         Just(Message::AskInventory),
-        vec(digest(), 0..20).prop_map(Message::Inventory),
+        (any::<u16>(), any::<u64>(), vec(digest(), 0..20))
+            .prop_map(|(epoch, table, holds)| Message::Inventory { epoch, table, holds }),
         vec((name(), any::<u64>()), 0..20).prop_map(Message::TableSummary),
         vec(table_entry(), 0..4).prop_map(Message::TableEntries),
         (digest(), any::<u64>())

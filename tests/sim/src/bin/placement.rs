@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::{Parser, Subcommand};
 use izna_sim::placement::{
     Results, Scenario,
-    grid::{Extent, goals, run_grid, write},
+    grid::{Extent, goals, run_grid, traffic, write},
     play_all,
 };
 
@@ -24,6 +24,8 @@ enum Command {
         /// The file; tests/sim/README.md has what may be in it.
         scenario: PathBuf,
     },
+    /// Print what beacons and bulletins cost at each size.
+    Traffic,
     /// Run the grid, check the goals, and write the page and its pictures.
     Grid {
         /// Everything, not the reduced grid.
@@ -41,6 +43,10 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Play { scenario } => play(&scenario),
+        Command::Traffic => {
+            println!("{}", traffic::table());
+            Ok(())
+        }
         Command::Grid { full, folder, threads } => grid(full, &folder, threads),
     };
     match done {

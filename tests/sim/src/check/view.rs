@@ -8,8 +8,9 @@ impl World {
     pub(crate) fn check_views(&mut self) {
         for n in 0..self.nodes.len() {
             let Some(core) = &self.nodes[n].core else { continue };
-            let peers: Vec<_> = core.peers().collect();
-            let others = self.nodes.len() - 1;
+            let peers: Vec<_> = core.peers().filter(|peer| peer.zone.is_none()).collect();
+            let near = (0..self.nodes.len()).filter(|other| self.zone(*other) == self.zone(n));
+            let others = near.count() - 1;
             let wrong = peers.iter().find_map(|peer| {
                 let node = &self.nodes[index(peer.node)];
                 let holds = node.core.as_ref().map_or(0, |core| core.holds().count());
@@ -20,7 +21,13 @@ impl World {
             });
             let few = (peers.len() != others)
                 .then(|| format!("knows {} of {others} nodes in the end", peers.len()));
-            if let Some(wrong) = wrong.or(few) {
+            let (zones, known) = (self.options.zones.max(1) - 1, core.zones().count());
+            let far = (known != zones)
+                .then(|| format!("knows {known} of {zones} other zones in the end"));
+            let first = (0..n).find(|other| self.zone(*other) == self.zone(n));
+            let speaks = (core.speaks() != first.is_none())
+                .then(|| format!("speaks for its zone: {}", core.speaks()));
+            if let Some(wrong) = wrong.or(few).or(far).or(speaks) {
                 self.fail("view", None, n, wrong);
             }
         }

@@ -5,6 +5,7 @@ mod goals;
 mod plot;
 mod reference;
 mod report;
+pub mod traffic;
 
 use std::{
     path::Path,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Extent, Figure, Outcome, Part, Reference, geometric, goals};
+use super::{Extent, Figure, Outcome, Part, Reference, geometric, goals, traffic};
 use crate::placement::Order;
 
 const TEMPLATE: &str = include_str!("../../../templates/placement.md");
@@ -21,6 +21,7 @@ pub(super) fn page(extent: Extent, outcomes: &[Outcome]) -> String {
         .replace("{{parts}}", &parts(outcomes))
         .replace("{{overload}}", &overload(outcomes))
         .replace("{{agreement}}", &agreement(outcomes))
+        .replace("{{traffic}}", &traffic::table())
 }
 
 const FIGURES: [Figure; 4] = [|r| r.mean_ms, |r| r.p50_ms, |r| r.p99_ms, |r| r.p999_ms];

@@ -63,9 +63,13 @@ impl Policy for PeakEwma {
         let (mut chosen, mut last) = (0, None);
         for _ in 0..DRAWS_MAX {
             let Some(node) = any_holder(cluster, at, component) else { continue };
-            if (last == Some(node) && !few) || self.hearsay.of(cluster, at, node).is_none() {
+            if last == Some(node) && !few {
                 continue;
             }
+            let Some(beacon) = self.hearsay.of(cluster, at, node) else { continue };
+            // A beacon is news of the node as an answer is: the peak is forgotten from then on.
+            let pair = self.pair(at, node);
+            pair.told = pair.told.max(beacon.at);
             (chosen, last) = (chosen + 1, Some(node));
             let cost = self.cost(at, node, step_s);
             if best.is_none_or(|(least, _)| cost < least) {

@@ -165,18 +165,22 @@ impl Hearsay {
         component: usize,
         weight: impl Fn(&Figures, &Beacon) -> f64,
     ) -> Option<usize> {
-        let weighed: Vec<(usize, f64)> = cluster
+        // In single precision, as the reference model draws: equal draws then have equal ends.
+        let weighed: Vec<(usize, f32)> = cluster
             .holders_in(component, cluster.zone(at))
             .iter()
             .map(|node| *node as usize)
             .filter(|node| *node != at)
             .filter_map(|node| {
                 let beacon = self.of(cluster, at, node)?;
-                Some((node, weight(&cluster.figures[node], &beacon)))
+                Some((node, weight(&cluster.figures[node], &beacon) as f32))
             })
             .collect();
-        let total: f64 = weighed.iter().map(|(_, weight)| weight).sum();
-        let mut left = cluster.random.unit() * total;
+        if weighed.is_empty() {
+            return None;
+        }
+        let total: f32 = weighed.iter().map(|(_, weight)| weight).sum();
+        let mut left = cluster.random.unit() as f32 * total;
         for (node, weight) in &weighed {
             left -= weight;
             if left <= 0.0 {

@@ -49,7 +49,7 @@ impl Paper {
     }
 
     fn draw(&self, cluster: &mut Cluster<'_>, at: usize, component: usize) -> Option<usize> {
-        let weight = |beacon: &Beacon| (1.0 - beacon.use_share).max(WEIGHT_MIN);
+        let weight = |beacon: &Beacon| (1.0 - f64::from(beacon.use_share as f32)).max(WEIGHT_MIN);
         self.hearsay.draw(cluster, at, component, |_, beacon| weight(beacon))
     }
 }

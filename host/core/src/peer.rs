@@ -1,0 +1,168 @@
+//! One other node as this one sees it.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use izna_proto::{Digest, Load, NodeId, ZoneId};
+
+use crate::{
+    Config, Duration, Time,
+    placement::{Belief, Path},
+};
+
+/// The longest way there and back that anything waits for, and that a node of the own zone is taken
+/// to have.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(500);
+const LATE_MAX: Duration = Duration::from_millis(5);
+
+/// How long a node that was full is not asked about new processes: what it has in hand then takes
+/// about as long.
+const FULL_FOR: Duration = Duration::from_millis(50);
+
+/// One other node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) name: Arc<str>,
+    pub(crate) incarnation: u64,
+    pub(crate) sequence: u64,
+    /// Its load as last told, and what was sent to it since.
+    pub(crate) belief: Belief,
+    /// When a beacon or any message last came from it.
+    pub(crate) heard: Time,
+    /// The own link is up, to the incarnation that is believed in.
+    pub(crate) linked: bool,
+    pub(crate) connecting: bool,
+    /// What it holds, the sum of its app table, and the epoch that its beacons had when both were
+    /// learned, with when that was.
+    pub(crate) holds: BTreeSet<Digest>,
+    pub(crate) table: u64,
+    pub(crate) epoch: Option<(u16, Time)>,
+    pub(crate) asked_inventory: Option<(u64, Time)>,
+    pub(crate) asked_table: Option<(u64, Time)>,
+    /// Deliveries to it that it has not answered, oldest first.
+    pub(crate) outstanding: BTreeMap<u64, Parcel>,
+    /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
+    pub(crate) suspect: bool,
+    /// When it last refused a process because it was full.
+    pub(crate) full: Option<Time>,
+    pub(crate) probed: Option<Time>,
+
+    /// It is of another zone: no beacon of it is heard here, and the zone's bulletins stand for it.
+    pub(crate) zone: Option<ZoneId>,
+    /// It has said something since the link is up, so its own link to here is up too.
+    pub(crate) answers: bool,
+    /// The way to it, and since when an answer to a probe is awaited.
+    pub(crate) path: Path,
+    pub(crate) asked_path: Option<Time>,
+    /// Nodes of other zones whose address it was told.
+    pub(crate) introduced: BTreeSet<NodeId>,
+}
+
+/// A delivery on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parcel {
+    pub(crate) sent: Time,
+    /// A process adds to its target's load, the end of one does not.
+    pub(crate) is_process: bool,
+    pub(crate) bytes: usize,
+}
+
+/// How a node stands in the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerState {
+    /// It may be given processes.
+    Live,
+    /// Linked, but silent, or late to answer a delivery: left out until it is heard again.
+    Avoided,
+    /// It takes nothing new: it drains, or is out of memory.
+    Closed,
+    /// Heard, but without a link.
+    Unlinked,
+}
+
+impl Peer {
+    pub(crate) fn new(node: NodeId, now: Time) -> Self {
+        Self {
+            node,
+            name: Arc::from(""),
+            incarnation: 0,
+            sequence: 0,
+            belief: Belief::new(Load::default(), now),
+            heard: now,
+            linked: false,
+            connecting: false,
+            holds: BTreeSet::new(),
+            table: 0,
+            epoch: None,
+            asked_inventory: None,
+            asked_table: None,
+            outstanding: BTreeMap::new(),
+            suspect: false,
+            full: None,
+            probed: None,
+            zone: None,
+            answers: false,
+            path: Path::default(),
+            asked_path: None,
+            introduced: BTreeSet::new(),
+        }
+    }
+
+    /// It was full a moment ago: asking it about every new process would cost both sides what they
+    /// do not have then.
+    pub(crate) fn refuses_new(&self, now: Time) -> bool {
+        self.full.is_some_and(|full| now.since(full) < FULL_FOR)
+    }
+
+    /// It is linked, and of this node's zone.
+    pub(crate) fn is_near(&self) -> bool {
+        self.linked && self.zone.is_none()
+    }
+
+    /// The way there and back; nothing while it was not measured. What was measured while the other
+    /// was stopped is no way: there is none longer than half a second.
+    pub(crate) fn round_trip(&self) -> Duration {
+        let round_trip_us = self.path.round_trip_us().unwrap_or(0.0);
+        Duration::from_secs_f64(round_trip_us * 1e-6).min(ROUND_TRIP_MAX)
+    }
+
+    /// How much later than from a node of the own zone an answer may come.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.zone.is_some() { self.round_trip() * 2 } else { Duration::ZERO }
+    }
+
+    /// Whether it owes an answer for longer than the way there and back explains.
+    pub(crate) fn is_late(&self, now: Time, config: &Config) -> bool {
+        self.belief.is_late(now, config.late_after + self.round_trip().min(LATE_MAX) * 2)
+    }
+
+    /// How it stands now.
+    pub(crate) fn state(&self, now: Time, config: &Config) -> PeerState {
+        if !self.linked {
+            return PeerState::Unlinked;
+        }
+        let late = self.outstanding.values().next();
+        let late = late
+            .is_some_and(|parcel| now.since(parcel.sent) > config.suspect_after + self.patience());
+        // No beacons come from other zones; what a link is worth there, probes tell.
+        let silent = match self.zone {
+            None => now.since(self.heard) > config.silent_after,
+            Some(_) => !self.answers,
+        };
+        if late || self.suspect || silent {
+            return PeerState::Avoided;
+        }
+        if self.belief.load().accepting { PeerState::Live } else { PeerState::Closed }
+    }
+
+    pub(crate) fn holds_count(&self) -> usize {
+        self.holds.len()
+    }
+
+    pub(crate) fn holds(&self, digest: &Digest) -> bool {
+        self.holds.contains(digest)
+    }
+}
