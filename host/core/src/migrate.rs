@@ -249,7 +249,7 @@ impl Core {
     /// What an answer is about, and since when it was awaited.
     fn take_delivery(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<(HeldId, Time)> {
         if let Some(parcel) = self.view.answered(self.now, peer, delivery.0) {
-            self.measured(peer, parcel);
+            self.answered_by(peer, parcel);
         }
         let leaving = *self.deliveries.get(&delivery.0).filter(|leaving| leaving.peer == peer)?;
         self.deliveries.remove(&delivery.0);
@@ -259,7 +259,7 @@ impl Core {
     }
 
     /// An answer tells how far its node is, and by that its zone.
-    fn measured(&mut self, peer: NodeId, parcel: Parcel) {
+    fn answered_by(&mut self, peer: NodeId, parcel: Parcel) {
         self.view.measured(self.now, peer, parcel);
         self.measured_zone(peer, parcel.sent, parcel.bytes);
     }

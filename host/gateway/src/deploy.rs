@@ -188,7 +188,9 @@ fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Re
 fn check_spread(component: &api::AppComponent, cluster: &dyn Cluster) -> Result<Spread, Error> {
     let Some(nodes) = &component.nodes else { return Ok(Spread::All) };
     let known: Vec<String> = cluster.nodes().into_iter().map(|node| node.name).collect();
-    if !nodes.iter().any(|node| known.contains(node)) {
+    // The nodes of other zones are not all known.
+    let is_one_zone = cluster.zones().len() <= 1;
+    if is_one_zone && !nodes.iter().any(|node| known.contains(node)) {
         let (name, nodes, known) = (&component.name, nodes.join(", "), known.join(", "));
         return Err(Error::Conflict(format!(
             "component `{name}`: none of its nodes ({nodes}) is known here; known are {known}"

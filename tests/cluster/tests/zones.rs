@@ -83,6 +83,7 @@ fn another_node_speaks_when_the_speaker_is_lost() {
     })
     .unwrap();
     zones.node_mut(speaker).unwrap().restart().unwrap();
+    zones.node_mut(speaker).unwrap().wait_ready().unwrap();
     wait::until("the first to speak again", || {
         (speaks(&zones, speaker) && !speaks(&zones, other)).then_some(())
     })

@@ -14,7 +14,8 @@ const STEPS_MAX: u32 = 100_000;
 pub struct Options {
     /// Nodes of the cluster.
     pub nodes: usize,
-    /// Zones that they are in, as many in each.
+    /// Zones that they are in, as many in each. Seeds draw one: `zones = 3` in a scenario file makes
+    /// a world of three.
     pub zones: usize,
     /// Of them, those that have clients.
     pub gateways: usize,
@@ -201,8 +202,6 @@ impl Options {
         self.steps_max = pick(r, &[STEPS_MAX, STEPS_MAX, 4]);
         self.retain_revision_ms = pick(r, &[300_000, 300_000, 300]);
         self.memory_bytes_max = pick(r, &[64 << 20, 4096]);
-        // Last, so that all else is as it was before there were zones.
-        self.zones = pick(r, &[1, 1, 2, 3]);
     }
 
     /// Whether nothing goes wrong, so that nothing may be lost.

@@ -74,7 +74,7 @@ impl World {
 
     pub(crate) fn trace_input(&mut self, n: usize, input: &Input) {
         let (process, text) = match input {
-            Input::Heard(_) => return,
+            Input::Heard(_) | Input::Told { .. } => return,
             Input::Received { peer, message } => {
                 let (process, text) = told(message);
                 (process, format!("<- node {}: {text}", peer.0 - 1))
@@ -98,7 +98,7 @@ impl World {
 
     pub(crate) fn trace_output(&mut self, n: usize, output: &Output) {
         let (process, text) = match output {
-            Output::Beacon(_) => return,
+            Output::Beacon(_) | Output::Bulletin { .. } => return,
             Output::Send { peer, message } => {
                 let (process, text) = told(message);
                 (process, format!("-> node {}: {text}", peer.0 - 1))
