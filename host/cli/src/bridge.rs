@@ -309,7 +309,6 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         counter("izna_moved_us", "Microseconds of ended processes elsewhere", c.moved_us),
         counter("izna_arrivals", "Processes taken in", c.arrivals),
         counter("izna_bounced", "Arrivals sent on at once", c.bounced),
-        counter("izna_offered", "Queued processes that left for another node", c.offered),
         counter("izna_refused_here", "Deliveries refused here", c.refused_here),
         counter("izna_refused_there", "Deliveries that others refused", c.refused_there),
         counter("izna_unclear", "Deliveries without an answer", c.unclear),
@@ -347,8 +346,9 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
 }
 
 /// What repairs placement once a process waits.
-fn repairs(c: &izna_node::Counters) -> [Metric; 5] {
+fn repairs(c: &izna_node::Counters) -> [Metric; 6] {
     [
+        counter("izna_offered", "Queued processes that left for another node", c.offered),
         counter("izna_overloads", "Times that this node became overloaded", c.overloads),
         counter("izna_pulls", "Askings of other nodes for work", c.pulls),
         counter("izna_pulls_served", "Askings that got some", c.pulls_served),

@@ -128,10 +128,7 @@ impl Node {
         if let Some(seed) = seeds.iter().find(|seed| !is_host_and_port(seed)) {
             return Err(Error::Seed { seed: seed.clone() });
         }
-        if config.zone.is_empty() || config.zone.len() > ZONE_NAME_BYTES_MAX {
-            return Err(Error::Zone { zone: config.zone });
-        }
-        let zone = zone_id(identity.cluster, &config.zone);
+        let zone = zone_id(identity.cluster, &config.zone)?;
         // What can be wrong with the configuration is found before anything is changed.
         let tls = tls::configs(&identity)?;
         let sockets = Sockets::open(listen, multicast).await?;
@@ -455,11 +452,14 @@ async fn measure(shell: Arc<Shell>, mut gauge: Gauge) {
     }
 }
 
-fn zone_id(cluster: ClusterId, name: &str) -> ZoneId {
+fn zone_id(cluster: ClusterId, name: &str) -> Result<ZoneId, Error> {
+    if name.is_empty() || name.len() > ZONE_NAME_BYTES_MAX {
+        return Err(Error::Zone { zone: name.to_string() });
+    }
     let bytes = [&cluster.0.to_be_bytes()[..], name.as_bytes()].concat();
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
     let first = digest.as_ref().iter().take(4);
-    ZoneId(first.fold(0, |id, byte| (id << 8) | u32::from(*byte)))
+    Ok(ZoneId(first.fold(0, |id, byte| (id << 8) | u32::from(*byte))))
 }
 
 fn is_host_and_port(seed: &str) -> bool {

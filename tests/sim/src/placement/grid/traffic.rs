@@ -122,13 +122,14 @@ fn of(nodes: usize, zone_nodes: usize) -> (Rate, Rate) {
 pub fn table() -> String {
     let (abroad, _) = bulletins(2);
     let mut text = format!(
-        "A beacon has {} bytes of payload; what a zone tells another one of {COMPONENTS} components has {} \
-         in {} datagrams.\n\n",
+        "A beacon has {} bytes of payload; what a zone tells another one of {COMPONENTS} \
+         components has {} in {} datagrams.\n\n",
         beacon(),
         abroad.iter().sum::<usize>(),
         abroad.len()
     );
-    text += "| nodes | zones | packets/s received by a node | Mbit/s | packets/s sent by a speaker | Mbit/s |\n";
+    text += "| nodes | zones | packets/s received by a node | Mbit/s ";
+    text += "| packets/s sent by a speaker | Mbit/s |\n";
     text += "|---|---|---|---|---|---|\n";
     for nodes in [4, 16, 100, 1000, 10_000] {
         for zone_nodes in [nodes, ZONE_NODES] {
