@@ -46,6 +46,17 @@ fn a_calm_cluster_answers_everything() {
     }
 }
 
+/// If this fails, a process, an app or a component does not get from one zone to another: half of the
+/// components are held by few nodes, which are mostly in other zones than the gateways.
+#[test]
+fn a_calm_cluster_of_zones_answers_everything() {
+    let options = Options { zones: 3, nodes: 60, holders: 2, heal_ms: 4000, ..Options::default() };
+    let report = run(&options, 1, Watch::Nothing);
+    assert_eq!(report.violation, None);
+    let seen: Vec<&str> = report.seen.iter().map(|(what, _)| what).collect();
+    assert!(seen.contains(&"bulletin") && seen.contains(&"link between zones"), "{seen:?}");
+}
+
 /// If this fails, the options that are printed with a failure cannot be run as a scenario.
 #[test]
 fn options_are_a_scenario() {
