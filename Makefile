@@ -9,7 +9,7 @@ help:
 	@echo "make demo-stop    end the demo's nodes"
 	@echo "make test         everything that CI checks: format, lints, tidy, tests"
 	@echo "make bench        the benchmarks, about five minutes once it is built"
-	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
+	@echo "make bench-peers  a wasi:http component beside wasmtime serve and plain hyper, rounds interleaved"
 	@echo "make paper        the paper's experiments and some beyond, about twelve minutes, into target/paper"
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"

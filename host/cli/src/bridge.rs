@@ -224,6 +224,7 @@ pub(crate) fn description(description: &Description) -> api::Description {
         kind: match description.kind {
             izna_runtime::Kind::Explicit => "explicit".to_owned(),
             izna_runtime::Kind::Direct => "direct".to_owned(),
+            izna_runtime::Kind::Http => "http".to_owned(),
             _ => "other".to_owned(),
         },
         bytes: description.bytes,

@@ -49,6 +49,7 @@ pub(crate) struct Component {
     pub(crate) links: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) config: BTreeMap<String, String>,
+    pub(crate) allowed_outbound_hosts: Vec<String>,
     pub(crate) memory: Size,
     pub(crate) cpu_ms: u32,
     pub(crate) nodes: Option<Vec<String>>,
@@ -112,6 +113,12 @@ struct ComponentText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     config: BTreeMap<String, Spanned<String>>,
+    /// The hosts that it may send requests to, each as `[http://|https://]HOST[:PORT|:*]`: the host
+    /// is a name, `*.` and a name, `*`, an address, or a network. Addresses that are not public
+    /// must be named as such.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    allowed_outbound_hosts: Vec<Spanned<String>>,
     /// What one step of it may use.
     #[serde(default)]
     limits: LimitsText,
@@ -136,16 +143,18 @@ struct LimitsText {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RouteText {
-    /// The path; `{name}` takes one segment, `{*name}` the rest.
+    /// The path; `{name}` takes one segment, `{*name}` the rest; `/...` at its end takes what is
+    /// before it and all under that.
     #[schemars(with = "String")]
     path: Spanned<String>,
     /// The component.
     #[schemars(with = "String")]
     component: Spanned<String>,
     /// Its function, called with the HTTP request; that of a direct component, as
-    /// `interface.function`, with what the request has under the names of its parameters.
-    #[schemars(with = "String")]
-    function: Spanned<String>,
+    /// `interface.function`, with what the request has under the names of its parameters. Left out
+    /// for a component that takes requests by `wasi:http`.
+    #[schemars(with = "Option<String>")]
+    function: Option<Spanned<String>>,
     /// How long a request may take in milliseconds, 1 to 3600000; 10000 when absent.
     #[schemars(with = "Option<u32>")]
     deadline_ms: Option<Spanned<u32>>,
@@ -244,6 +253,7 @@ impl Checker<'_> {
             build: text.build,
             env: self.settings("env", text.env)?,
             config: self.settings("config", text.config)?,
+            allowed_outbound_hosts: self.hosts(text.allowed_outbound_hosts)?,
             links: text.links.into_iter().map(|(own, to)| (own, to.into_inner())).collect(),
             memory: memory.unwrap_or(Size(limits.memory_bytes_max)),
             cpu_ms: cpu_ms.unwrap_or(limits.cpu_ms_max),
@@ -261,6 +271,17 @@ impl Checker<'_> {
                 .map_err(|why| self.wrong(format!("{sort} {why}"), &value.span()))?;
         }
         Ok(settings.into_iter().map(|(key, value)| (key, value.into_inner())).collect())
+    }
+
+    fn hosts(&self, hosts: Vec<Spanned<String>>) -> Result<Vec<String>, Trouble> {
+        let check = |host: Spanned<String>| {
+            izna_node::check_host(host.as_ref()).map_err(|why| {
+                let what = format!("allowed_outbound_hosts `{}`: {why}", host.as_ref());
+                self.wrong(what, &host.span())
+            })?;
+            Ok(host.into_inner())
+        };
+        hosts.into_iter().map(check).collect()
     }
 
     fn memory(&self, memory: Option<&Spanned<Size>>) -> Result<Option<Size>, Trouble> {
@@ -317,12 +338,14 @@ impl Checker<'_> {
                 return Err(Trouble::new(Exit::Data, what).at(lines));
             }
             self.known(&format!("route `{path}` leads to"), &text.component)?;
-            self.typed_name("a function", text.function.as_ref(), &text.function.span())?;
+            if let Some(function) = &text.function {
+                self.typed_name("a function", function.as_ref(), &function.span())?;
+            }
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
                 path: path.clone(),
                 component: text.component.as_ref().clone(),
-                function: text.function.as_ref().clone(),
+                function: text.function.as_ref().map(|f| f.as_ref().clone()).unwrap_or_default(),
                 deadline_ms: deadline.unwrap_or(DEADLINE_MS_DEFAULT),
                 idempotent: text.idempotent,
             });

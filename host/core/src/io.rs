@@ -184,6 +184,8 @@ pub struct Step {
     pub limits: Limits,
     /// What it is given beside that.
     pub grants: Arc<Grants>,
+    /// Whether it may call others.
+    pub has_links: bool,
 }
 
 /// The end of a process, for its client.

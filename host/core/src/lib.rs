@@ -21,6 +21,7 @@ mod io;
 mod life;
 mod memory;
 mod migrate;
+pub mod outbound;
 mod peers;
 mod place;
 pub mod placement;

@@ -128,6 +128,7 @@ impl Core {
             run: life::run(entry).ok_or_else(gone)?,
             limits: spec.map(|spec| spec.limits).unwrap_or_default(),
             grants: spec.map(|spec| spec.grants.clone()).unwrap_or_default(),
+            has_links: spec.is_some_and(|spec| !spec.links.is_empty()),
         };
         held.process.trail.queued_us += micros(self.now.since(held.since));
         held.since = self.now;

@@ -128,6 +128,9 @@ pub struct AppComponent {
     /// What it finds in `wasi:config`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
+    /// The hosts that it may send requests to: `[http://|https://]HOST[:PORT|:*]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_outbound_hosts: Vec<String>,
     /// The names of the nodes that hold it; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<String>>,
@@ -137,11 +140,13 @@ pub struct AppComponent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppRoute {
-    /// The path; `{name}` takes one segment, `{*name}` the rest.
+    /// The path; `{name}` takes one segment, `{*name}` the rest; `/...` at its end takes what is
+    /// before it and all under that.
     pub path: String,
     /// The component.
     pub component: String,
-    /// The function.
+    /// The function; empty for a component that takes requests by `wasi:http`.
+    #[serde(default)]
     pub function: String,
     /// How long a request may take, in milliseconds.
     pub deadline_ms: u32,
@@ -217,7 +222,7 @@ pub struct Artifact {
 /// What a component is and needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// How it is called: `explicit` or `direct`.
+    /// How it is called: `explicit`, `direct` or `http`.
     pub kind: String,
     /// Its size, in bytes.
     pub bytes: usize,

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Route, Spread};
 use matchit::{InsertError, Router};
 
-use crate::{Cluster, api};
+use crate::{Cluster, api, routes};
 
 const PARTS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
@@ -18,6 +18,7 @@ const TYPED_NAME_BYTES_MAX: usize = 256;
 /// The most settings of one sort that a component has, and the longest name of one, in bytes.
 const SETTINGS_MAX: usize = 256;
 const SETTING_NAME_BYTES_MAX: usize = 256;
+const HOST_BYTES_MAX: usize = 512;
 /// All that is granted to all components of an app, in bytes: it is on every node, in memory.
 pub const GRANTS_BYTES_MAX: usize = 64 << 10;
 /// The least and the most linear memory of a step, in bytes.
@@ -155,7 +156,13 @@ fn check_grants(component: &api::AppComponent) -> Result<Grants, Error> {
         }
     }
     let pairs = |settings: &BTreeMap<String, String>| settings.clone().into_iter().collect();
-    Ok(Grants { env: pairs(&component.env), config: pairs(&component.config), hosts: Vec::new() })
+    let hosts = component.allowed_outbound_hosts.clone();
+    if hosts.len() > SETTINGS_MAX || hosts.iter().any(|host| host.len() > HOST_BYTES_MAX) {
+        let text =
+            format!("component `{name}`: over {SETTINGS_MAX} allowed_outbound_hosts, or one");
+        return Err(wrong(format!("{text} over {HOST_BYTES_MAX} bytes")));
+    }
+    Ok(Grants { env: pairs(&component.env), config: pairs(&component.config), hosts })
 }
 
 /// Check a setting for itself; the error goes on after the sort's name.
@@ -207,7 +214,9 @@ fn check_routes(
     let others = table.iter().filter_map(|entry| entry.app.as_ref());
     for other in others.filter(|other| *other.name != *app.name) {
         for route in &other.routes {
-            let _ = router.insert(&route.path, Arc::clone(&other.name));
+            for path in routes::patterns(&route.path) {
+                let _ = router.insert(path, Arc::clone(&other.name));
+            }
         }
     }
     let own: Arc<str> = Arc::from(app.name.as_str());
@@ -215,7 +224,11 @@ fn check_routes(
         .iter()
         .map(|route| {
             check_route(route, names)?;
-            claim(&mut router, &route.path, &own)?;
+            // What a prefix itself stands for may be another route's.
+            let mut patterns = routes::patterns(&route.path);
+            let is_prefix = patterns.len() > 1;
+            patterns.retain(|path| !is_prefix || !app.routes.iter().any(|r| r.path == *path));
+            patterns.iter().try_for_each(|path| claim(&mut router, path, &own))?;
             Ok(Route {
                 path: route.path.clone(),
                 component: Arc::from(route.component.as_str()),
@@ -229,7 +242,9 @@ fn check_routes(
 
 fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error> {
     let path = &route.path;
-    check_typed_name("a function", &route.function)?;
+    if !route.function.is_empty() {
+        check_typed_name("a function", &route.function)?;
+    }
     if !names.contains(route.component.as_str()) {
         let component = route.component.escape_debug();
         let text = format!("route `{path}` leads to `{component}`, which is not in the app");
@@ -257,7 +272,9 @@ pub fn check_path(path: &str) -> Result<(), Error> {
         let text = format!("route `{shown}` has a character that no path has; percent-encode it");
         return Err(wrong(text));
     }
-    let why = match Router::new().insert(path, ()) {
+    let mut router = Router::new();
+    let inserted = routes::patterns(path).into_iter().try_for_each(|path| router.insert(path, ()));
+    let why = match inserted {
         Ok(()) => return Ok(()),
         Err(InsertError::InvalidCatchAll) => "`{*name}` can only stand at the end",
         Err(InsertError::InvalidParamSegment) => "a segment has more than one `{name}`",

@@ -14,6 +14,7 @@ pub mod deploy;
 mod exchange;
 mod framing;
 mod guard;
+mod http;
 pub mod json;
 mod limits;
 mod manage;

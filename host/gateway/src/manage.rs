@@ -79,7 +79,7 @@ impl Manage {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
         check_origin(request.headers(), self.address)?;
         let (parts, body) = request.into_parts();
-        let body = public::read_body(&parts, body, &self.limits).await?;
+        let (body, _) = public::read_body(&parts, body, &self.limits).await?;
         let request = Request::from_parts(parts, Body::from(body));
         match self.router.clone().oneshot(request).await {
             Ok(response) => Ok(response),
@@ -193,6 +193,7 @@ fn describe(app: &izna_proto::App, cluster: &dyn Cluster) -> api::App {
         cpu_ms_max: spec.limits.cpu_ms_max,
         env: spec.grants.env.iter().cloned().collect(),
         config: spec.grants.config.iter().cloned().collect(),
+        allowed_outbound_hosts: spec.grants.hosts.clone(),
         nodes: match &spec.spread {
             izna_proto::Spread::All => None,
             izna_proto::Spread::Nodes(nodes) => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    Cluster, Limits, cluster, exchange,
+    Cluster, Limits, cluster, exchange, http,
     metrics::Metrics,
     refusal::{self, Refusal},
     routes::Routes,
@@ -77,11 +77,12 @@ impl Public {
         let path = parts.uri.path();
         let routes = self.routes();
         let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
-        let body = read_body(&parts, body, &self.limits).await?;
-        let is_direct = typed::is_direct(&target.route.function);
-        let input = match is_direct {
-            true => typed::arguments(&parts, params, &body)?,
-            false => exchange::request(&parts, params, &body)?,
+        let (body, trailers) = read_body(&parts, body, &self.limits).await?;
+        let call = Call::of(&target.route.function);
+        let input = match call {
+            Call::Http => http::request(&parts, &body, &trailers),
+            Call::Typed => typed::arguments(&parts, params, &body)?,
+            Call::Plain => exchange::request(&parts, params, &body)?,
         };
         let deadline = Duration::from_millis(u64::from(target.route.deadline_ms));
         let request = cluster::Request {
@@ -99,7 +100,7 @@ impl Public {
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
-        Ok(respond(&reply, is_direct))
+        Ok(respond(&reply, call, &parts.method))
     }
 }
 
@@ -112,6 +113,27 @@ impl Handler for Public {
         let response = answer.unwrap_or_else(IntoResponse::into_response);
         self.metrics.answered(response.status(), began.elapsed());
         response
+    }
+}
+
+/// How the function of a route is called.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    /// With the request as it is.
+    Http,
+    /// With its parts as arguments.
+    Typed,
+    /// With a request whose parts are taken apart.
+    Plain,
+}
+
+impl Call {
+    fn of(function: &str) -> Self {
+        match (http::is_http(function), typed::is_direct(function)) {
+            (true, _) => Self::Http,
+            (false, true) => Self::Typed,
+            (false, false) => Self::Plain,
+        }
     }
 }
 
@@ -129,7 +151,7 @@ pub(crate) async fn read_body(
     parts: &Parts,
     body: Incoming,
     limits: &Limits,
-) -> Result<Bytes, Refusal> {
+) -> Result<(Bytes, HeaderMap), Refusal> {
     let max = limits.body_bytes_max;
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
@@ -138,7 +160,10 @@ pub(crate) async fn read_body(
     let seconds = limits.body_timeout.as_secs();
     let read = timeout(limits.body_timeout, Limited::new(body, max).collect()).await;
     match read.map_err(|_| Refusal::Slow { what: "the body", seconds })? {
-        Ok(body) => Ok(body.to_bytes()),
+        Ok(body) => {
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            Ok((body.to_bytes(), trailers))
+        }
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLong { max }),
         Err(_) => Err(Refusal::bad("a body that ends early")),
     }
@@ -160,10 +185,11 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
         || parts.headers.contains_key("idempotency-key")
 }
 
-fn respond(reply: &cluster::Reply, is_direct: bool) -> Response {
-    let response = |result: &[u8]| match is_direct {
-        true => typed::response(result),
-        false => exchange::response(result),
+fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
+    let response = |result: &[u8]| match call {
+        Call::Http => http::response(result, method),
+        Call::Typed => typed::response(result),
+        Call::Plain => exchange::response(result),
     };
     let mut response = match &reply.outcome {
         Ok(result) => {

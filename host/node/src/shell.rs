@@ -19,13 +19,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::Response;
 use izna_core::{Core, Input, Output, Reply, Step, Time};
 use izna_proto::{
     ClusterId, Failure, FailureKind, Grants, Hello, MemoryAnswer, MemoryError, MemoryOperation,
     Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
 };
 use izna_runtime::{
-    BoxFuture, Executor, Host, Level, Runtime, Spawner, StepLimits, Stepped, Stream,
+    BoxFuture, Executor, Fetch, FetchError, FetchErrorKind, Host, Level, Runtime, Spawner,
+    StepLimits, Stepped, Stream, Whole,
 };
 use izna_store::Store;
 use tokio::{
@@ -33,11 +35,14 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
     Error, artifacts::Artifacts, book::Book, control::Control, inbound::Inbound, links::Links,
-    radio::Radio, tls, writer::Flush,
+    outbound::Outbound, radio::Radio, tls, writer::Flush,
 };
 
 pub(crate) type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -87,6 +92,7 @@ pub(crate) struct Shell {
     pub(crate) store: RwLock<Option<Arc<Store>>>,
 
     io: Handle,
+    outbound: Outbound,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -154,6 +160,7 @@ impl Shell {
             executor: Mutex::new(Some(parts.executor)),
             store: RwLock::new(Some(Arc::new(parts.store))),
             io: Handle::current(),
+            outbound: Outbound::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
@@ -390,12 +397,14 @@ struct Scene {
     component: Arc<str>,
     process: izna_proto::ProcessId,
     grants: Arc<Grants>,
+    has_links: bool,
 }
 
 impl Scene {
     fn of(step: &Step) -> Self {
         let (app, component) = (step.app.clone(), step.component.clone());
-        Self { app, component, process: step.process, grants: step.grants.clone() }
+        let (grants, has_links) = (step.grants.clone(), step.has_links);
+        Self { app, component, process: step.process, grants, has_links }
     }
 }
 
@@ -454,5 +463,34 @@ impl Host for StepHost {
 
     fn grants(&self) -> Arc<Grants> {
         self.step.grants.clone()
+    }
+
+    fn app(&self) -> Arc<str> {
+        self.step.app.clone()
+    }
+
+    fn has_links(&self) -> bool {
+        self.step.has_links
+    }
+
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<Result<Response<Whole>, FetchError>> {
+        let (shell, grants) = (self.shell.clone(), self.step.grants.clone());
+        let bytes_max = shell.payload_bytes_max;
+        let io = shell.io.clone();
+        let task = io.spawn(async move {
+            let stopped = || FetchError {
+                kind: FetchErrorKind::Unavailable,
+                message: "the node has stopped".into(),
+            };
+            let fetched = shell.outbound.fetch(&grants.hosts, fetch, bytes_max);
+            shell.stop.run_until_cancelled(fetched).await.unwrap_or_else(|| Err(stopped()))
+        });
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| {
+                let (kind, message) = (FetchErrorKind::Other, error.to_string());
+                Err(FetchError { kind, message })
+            })
+        })
     }
 }

@@ -13,7 +13,7 @@ use wit_component::ComponentEncoder;
 
 use crate::describe::{Anatomy, Side, World};
 use crate::engine::digest_of;
-use crate::{Description, Error, Interface, Kind, Runtime, offer};
+use crate::{Description, Error, Interface, Kind, Runtime, http, offer};
 
 const MAGIC: &[u8] = b"\0asm";
 const CORE_MODULE: u32 = 0x0000_0001;
@@ -163,7 +163,10 @@ fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
 
 fn feature_name(name: &str) -> String {
     match name {
-        "CM_ASYNC" => "async functions of the component model (WASI 0.3)".into(),
+        "CM_ASYNC" => {
+            "async functions of the component model (WASI 0.3, experimental still: build for 0.2)"
+                .into()
+        }
         "GC" | "GC_TYPES" => "garbage collection".into(),
         _ => name.strip_prefix("CM_").unwrap_or(name).to_lowercase().replace('_', "-"),
     }
@@ -202,6 +205,9 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
         world.agrees(&handler.name, offer::HANDLER, Side::Export)?;
         return Ok(Kind::Explicit);
     }
+    if exports.iter().any(|export| offer::compatible(&export.name, http::HANDLER)) {
+        return Ok(Kind::Http);
+    }
     let own = exports.iter().filter(|export| !is_platforms(&export.name));
     if own.flat_map(|export| &export.items).any(|item| item.obstacle.is_none()) {
         return Ok(Kind::Direct);
@@ -211,7 +217,7 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
     let hint = if has("izna:process/handler") {
         "; that is another version: rebuild it with this platform's SDK"
     } else if has("wasi:http/") {
-        "; components that serve HTTP themselves cannot be run yet"
+        "; of wasi:http, `incoming-handler` of WASI 0.2 is taken: WASI 0.3 is experimental still"
     } else if has("wasi:cli/run") {
         "; it is a program that runs from the command line, not a service"
     } else {
@@ -230,7 +236,7 @@ fn check_imports(world: &World, imports: &[Interface], kind: Kind) -> Result<(),
     // An interface without functions and resources only names types.
     for import in imports.iter().filter(|import| !import.items.is_empty()) {
         match offer::grant(&import.name) {
-            None if kind == Kind::Direct && !is_platforms(&import.name) => check_link(import)?,
+            None if kind.is_typed() && !is_platforms(&import.name) => check_link(import)?,
             None => refused.push(offer::refuse(&import.name)),
             Some(offered) => world.agrees(&import.name, &offered, Side::Import)?,
         }

@@ -43,6 +43,15 @@ pub enum Kind {
     Explicit,
     /// It exports ordinary functions, and what it imports of other components is a call.
     Direct,
+    /// The same, and it exports `wasi:http/incoming-handler` of WASI 0.2.
+    Http,
+}
+
+impl Kind {
+    /// Whether it is called by the types of its functions.
+    pub fn is_typed(self) -> bool {
+        matches!(self, Self::Direct | Self::Http)
+    }
 }
 
 /// One import or export.

@@ -14,7 +14,7 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationCon
 use crate::bindings::ExplicitPre;
 use crate::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::cache::{Cache, CacheCounts};
-use crate::component::Form;
+use crate::component::{Form, Uses};
 use crate::direct::Direct;
 use crate::state::State;
 use crate::ticker::Ticker;
@@ -137,10 +137,10 @@ impl Runtime {
     pub fn load(&self, digest: Digest, component: &[u8]) -> Result<Component, Error> {
         let compiled = self.compiled(digest, component)?;
         let unlinked = |error: wasmtime::Error| Error::Link { reason: format!("{error:#}") };
-        let uses_wasi = compiled
-            .component_type()
-            .imports(&self.inner.engine)
-            .any(|(name, _)| name.starts_with("wasi:"));
+        let ty = compiled.component_type();
+        let imports =
+            |prefix: &str| ty.imports(&self.inner.engine).any(|(name, _)| name.starts_with(prefix));
+        let uses = Uses { wasi: imports("wasi:"), requests: imports("wasi:http/outgoing-handler") };
         let form = if self.is_explicit(&compiled) {
             let pre = self.inner.linker.instantiate_pre(&compiled).map_err(unlinked)?;
             Form::Explicit(ExplicitPre::new(pre).map_err(unlinked)?)
@@ -148,7 +148,7 @@ impl Runtime {
             let (engine, linker) = (&self.inner.engine, &self.inner.linker);
             Form::Direct(Direct::new(engine, &compiled, linker).map_err(unlinked)?)
         };
-        Ok(Component::new(self.clone(), digest, form, uses_wasi))
+        Ok(Component::new(self.clone(), digest, form, uses))
     }
 
     fn is_explicit(&self, compiled: &Compiled) -> bool {

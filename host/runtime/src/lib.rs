@@ -35,6 +35,7 @@ mod executor;
 mod failure;
 mod granted;
 mod host;
+mod http;
 pub mod link;
 mod links;
 mod log;
@@ -47,6 +48,7 @@ mod ticker;
 mod value;
 mod warm;
 
+pub use self::http::{Fetch, FetchError, FetchErrorKind, Whole};
 pub use admit::Admitted;
 pub use cache::CacheCounts;
 pub use component::{Component, Step, StepLimits, Stepped};

@@ -183,6 +183,7 @@ fn send(
         cpu_ms_max: component.cpu_ms,
         env: component.env.clone(),
         config: component.config.clone(),
+        allowed_outbound_hosts: component.allowed_outbound_hosts.clone(),
         nodes: component.nodes.clone(),
     })
 }

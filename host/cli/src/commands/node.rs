@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     /// How it is logged [default: text]
     #[arg(long, value_name = "FORMAT", env = "IZNA_NODE_LOG_FORMAT", hide_env = true)]
     log_format: Option<Format>,
-    /// The largest body of a request [default: 1MiB]
+    /// The largest body of a request [default: 4032KiB]
     #[arg(long, value_name = "SIZE", env = "IZNA_NODE_BODY_MAX", hide_env = true)]
     body_max: Option<Size>,
     /// Requests in work at the same time [default: 4096]
