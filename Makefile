@@ -14,7 +14,8 @@ help:
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
 	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"
-	@echo "make fuzz         each decoder's fuzz target for a minute (needs cargo-fuzz and a nightly)"
+	@echo "make fuzz         each decoder's fuzz target, and values of components, for a minute each (needs"
+	@echo "                  cargo-fuzz and a nightly)"
 	@echo "make build        the izna binary, in $(IZNA)"
 	@echo "make guests       the WebAssembly components, in target/guests"
 
@@ -60,6 +61,8 @@ fuzz:
 		cargo +nightly fuzz run --fuzz-dir . $$target corpus/$$target ../conformance/vectors \
 			-- -max_total_time=60 || exit 1; \
 	done
+	@echo "fuzzing values for 60 s: random types, their values, and changed bytes"
+	@IZNA_FUZZ_SECONDS=60 $(CARGO) test --release --package izna --package izna-runtime --lib -- value::tests
 
 clean:
 	@components/tex/demo.sh stop 2>/dev/null || true
