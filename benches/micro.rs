@@ -20,7 +20,7 @@ use izna_bench::report::{self, Aim};
 use izna_bench::shipped;
 use izna_core::{Core, Input, Output, Submission, Time};
 use izna_proto::{
-    App, Beacon, ComponentSpec, Digest, Finish, Limits, Load, MemoryAnswer, MemoryOperation,
+    App, Beacon, ComponentSpec, Digest, Finish, Limits, Link, Load, MemoryAnswer, MemoryOperation,
     Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Trail, Wire,
 };
 use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Stepped, Stream};
@@ -261,12 +261,16 @@ fn app(digest: Digest, spread: Spread) -> App {
     let echo = ComponentSpec {
         name: "echo".into(),
         digest,
-        links: vec![("echo".into(), "echo".into())],
+        links: vec![link("echo", "echo")],
         limits: Limits::default(),
         grants: Arc::default(),
         spread,
     };
     App { name: "echo".into(), components: vec![echo], routes: Vec::new() }
+}
+
+fn link(name: &str, target: &str) -> Link {
+    Link { name: name.into(), target: target.into(), local: false }
 }
 
 fn typed_app(album: &Component, painter: &Component) -> App {
@@ -278,7 +282,7 @@ fn typed_app(album: &Component, painter: &Component) -> App {
         grants: Arc::default(),
         spread: Spread::All,
     };
-    let links = vec![("demo:paint/painter@0.2.0".into(), "painter".into())];
+    let links = vec![link("demo:paint/painter@0.2.0", "painter")];
     let components = vec![spec("album", album, links), spec("painter", painter, Vec::new())];
     App { name: "album".into(), components, routes: Vec::new() }
 }
@@ -328,7 +332,8 @@ impl Alone {
             let run = next.expect("a step or a reply");
             let held = run.held;
             let (end, used) = step(run);
-            outputs = self.0.handle(Input::Stepped { held, end, used, took: used });
+            let took = used;
+            outputs = self.0.handle(Input::Stepped { held, end, used, took, warm: false });
         }
     }
 }

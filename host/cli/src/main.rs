@@ -5,6 +5,7 @@ mod bridge;
 mod client;
 mod commands;
 mod document;
+mod link;
 mod manifest;
 mod output;
 mod progress;

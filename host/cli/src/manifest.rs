@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use crate::{
     document::Document,
+    link::Link,
     quantity::Size,
     trouble::{Exit, Trouble, nearest},
 };
@@ -46,7 +47,7 @@ pub(crate) struct Component {
     pub(crate) at: String,
     /// What builds it, for the shell.
     pub(crate) build: Option<String>,
-    pub(crate) links: BTreeMap<String, String>,
+    pub(crate) links: BTreeMap<String, Link>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) memory: Size,
@@ -102,8 +103,8 @@ struct ComponentText {
     /// direct component the name is an interface that it imports, and needed only where several
     /// components export that.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    links: BTreeMap<String, Spanned<String>>,
+    #[schemars(with = "BTreeMap<String, Link>")]
+    links: BTreeMap<String, Spanned<Link>>,
     /// Its environment variables.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -228,7 +229,8 @@ impl Checker<'_> {
         let text = text.into_inner();
         for (link, target) in &text.links {
             self.typed_name("a link", link, &target.span())?;
-            self.known(&format!("component `{name}` links to"), target)?;
+            let (to, span) = (&target.as_ref().component, target.span());
+            self.known(&format!("component `{name}` links to"), to, &span)?;
         }
         if let Some(nodes) = text.nodes.as_ref().filter(|nodes| nodes.as_ref().is_empty()) {
             let what = format!("component `{name}` is on no node");
@@ -290,13 +292,13 @@ impl Checker<'_> {
     }
 
     /// Check that `name` is a component of the app.
-    fn known(&self, who: &str, name: &Spanned<String>) -> Result<(), Trouble> {
-        if self.names.contains(name.as_ref()) {
+    fn known(&self, who: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
+        if self.names.contains(name) {
             return Ok(());
         }
-        let what = format!("{who} `{}`, which is no component here", name.as_ref());
-        let trouble = self.wrong(what, &name.span());
-        Err(match nearest(name.as_ref(), self.names.iter().map(String::as_str)) {
+        let what = format!("{who} `{name}`, which is no component here");
+        let trouble = self.wrong(what, span);
+        Err(match nearest(name, self.names.iter().map(String::as_str)) {
             Some(meant) => trouble.fix(format!("did you mean `{meant}`?")),
             None => {
                 let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
@@ -316,7 +318,8 @@ impl Checker<'_> {
                 let lines = self.document.lines(&first, &span);
                 return Err(Trouble::new(Exit::Data, what).at(lines));
             }
-            self.known(&format!("route `{path}` leads to"), &text.component)?;
+            let (to, at) = (text.component.as_ref(), text.component.span());
+            self.known(&format!("route `{path}` leads to"), to, &at)?;
             self.typed_name("a function", text.function.as_ref(), &text.function.span())?;
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
@@ -392,6 +395,13 @@ function = "render"
             ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
             ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
             ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
+            (
+                "\"renderer\" }",
+                "{ component = \"rendrer\", local = true } }",
+                "links to `rendrer`, which is no component here",
+            ),
+            ("\"renderer\" }", "{ lokal = true } }", "unknown key `lokal`"),
+            ("\"renderer\" }", "7 }", "expected the name of a component, or { component = "),
             ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
             ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
             ("\"tex\"", "\"a b\"", "`a b` is no name of an app"),

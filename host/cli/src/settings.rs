@@ -79,6 +79,7 @@ pub(crate) struct NodeFile {
     pub(crate) interface: Option<IpAddr>,
     pub(crate) seeds: Option<Vec<String>>,
     pub(crate) cores: Option<u16>,
+    pub(crate) warm_max: Option<u16>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<Format>,
 }

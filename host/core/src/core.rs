@@ -46,6 +46,8 @@ pub struct Core {
     /// Steps that run within a slot, and steps that run without.
     pub(crate) running: usize,
     pub(crate) sliced: usize,
+    /// When a step was handed out last.
+    pub(crate) handed_out: Time,
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
@@ -103,6 +105,8 @@ pub(crate) struct Held {
     pub(crate) homeless: Option<Time>,
     /// A delivery of it was not answered: another node may have it too, and may have run it.
     pub(crate) copied: bool,
+    /// Its next step runs here and nowhere else: it is between the two sides of a local link.
+    pub(crate) stays: bool,
 }
 
 /// Where a held process is.
@@ -218,6 +222,7 @@ impl Core {
             queue: BTreeSet::new(),
             running: 0,
             sliced: 0,
+            handed_out: now,
             work_us: 0.0,
             deliveries: BTreeMap::new(),
             next_delivery: first_number(config.incarnation),
@@ -251,7 +256,10 @@ impl Core {
         match input {
             Input::Submit(submission) => self.submit(submission),
             Input::Abandon(slot) => self.abandon(slot),
-            Input::Stepped { held, end, used, took } => self.stepped(held, end, used, took),
+            Input::Stepped { held, end, used, took, warm } => {
+                self.keep_warm(held, used, warm);
+                self.stepped(held, end, used, took);
+            }
             Input::Sliced(held) => self.step_sliced(held),
             Input::Heard(beacon) => self.heard(&beacon),
             Input::LinkUp { peer, incarnation, name } => self.link_up(peer, incarnation, name),

@@ -28,6 +28,8 @@ pub enum Input {
         /// How long it was on a core or kept from it by others there, waiting for the host not
         /// included.
         took: Duration,
+        /// It has suspended, and its function is kept here as it stands.
+        warm: bool,
     },
     /// A running step has been on a core for long or waits for the host: its slot is free. At most
     /// once a step.
@@ -187,6 +189,9 @@ pub struct Step {
     pub limits: Limits,
     /// What it is given beside that.
     pub grants: Arc<Grants>,
+    /// Nothing else runs here, and it is expected to end sooner than another thread would wake: the
+    /// thread that hands it out may run it itself.
+    pub brief: bool,
 }
 
 /// The end of a process, for its client.

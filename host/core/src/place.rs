@@ -1,14 +1,15 @@
 //! Placing: what `placement` decides, done. A process is placed after each step, when it arrives,
 //! and again while it waits.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
-use izna_proto::{Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process};
+use izna_proto::{Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process, State, Warm};
 use rand::RngExt;
 
 use crate::{
-    Core, HeldId,
+    Core, HeldId, Time,
     core::{Held, Place, Timer},
+    life,
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
         QUEUE_MOVES_MAX, Rule, least_us, speed,
@@ -39,9 +40,13 @@ enum Occasion {
 /// What is known when a process is placed.
 struct Situation {
     digest: Digest,
+    /// What must be held with it.
+    company: Vec<Digest>,
     costs: Costs,
     load: Load,
     occasion: Occasion,
+    /// Where its function waits as it stands.
+    warm: Option<Warm>,
     /// Its component is here.
     here: bool,
     /// Nothing of it has run.
@@ -66,8 +71,12 @@ impl Core {
         if self.now >= held.deadline {
             return self.expire(id);
         }
+        if held.stays && self.place_here(id) {
+            return;
+        }
+        let Some(held) = self.held.get(&id) else { return };
         let Some(situation) = self.situation(held, occasion) else { return };
-        let own = situation.own();
+        let own = situation.own(self.config.node);
         if own.is_some_and(|own| self.is_unbeatable(&own, &situation)) {
             return self.stay(id, Explanation::plain(Rule::Idle, own));
         }
@@ -80,6 +89,45 @@ impl Core {
         let mut candidates = core::mem::take(&mut self.candidates);
         self.decide(id, &situation, &mut candidates);
         self.candidates = candidates;
+    }
+
+    /// A process between the two sides of a local link: it stays, whatever the load. False when it
+    /// may go elsewhere after all: its callee has ended, and its own component is here no more.
+    fn place_here(&mut self, id: HeldId) -> bool {
+        let Some(held) = self.held.get(&id) else { return true };
+        let Some(entry) = held.process.entry() else { return true };
+        let digest = entry.digest;
+        if self.is_ready(&digest) {
+            let own = placement::here(&self.load(), &self.costs(&digest));
+            self.stay(id, Explanation::plain(Rule::Local, Some(own)));
+            return true;
+        }
+        let since = held.homeless.unwrap_or(self.now);
+        let comes = self.components.contains_key(&digest)
+            && self.now.since(since) < self.config.homeless_after;
+        match (&entry.state, comes) {
+            (State::Start { .. }, true) => self.wait_for_place(id, since),
+            (State::Start { .. }, false) => {
+                let component = &entry.component;
+                let message = format!(
+                    "component {component} of app {} is not on this node, where its caller is \
+                     and to which the link between them is local",
+                    held.process.app
+                );
+                self.end_call(id, Failure::new(FailureKind::Unavailable, message));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The active entry fails without having run.
+    fn end_call(&mut self, id: HeldId, failure: Failure) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let process = &mut held.process;
+        let app = self.table.app(&process.app, process.revision);
+        let next = life::finish(process, Err(failure), app);
+        self.go_on(id, next);
     }
 
     /// Whether no other node can be markedly better, whatever its load: a core here is idle, and
@@ -98,7 +146,7 @@ impl Core {
     fn decide(&mut self, id: HeldId, situation: &Situation, candidates: &mut Candidates<NodeId>) {
         let Some(held) = self.held.get(&id) else { return };
         self.find_candidates(held, situation, candidates);
-        let (own, costs) = (situation.own(), &situation.costs);
+        let (own, costs) = (situation.own(self.config.node), &situation.costs);
         if let (Some(own), Some(best)) = (&own, candidates.best_us()) {
             let settled = held.process.left.len() >= MOVES_MAX
                 || (situation.occasion != Occasion::Step && held.queue_moves >= QUEUE_MOVES_MAX);
@@ -135,8 +183,18 @@ impl Core {
         let digest = held.process.entry()?.digest;
         let (load, fresh) = (self.load(), self.is_fresh(held));
         let sent_away = self.draining || (fresh && self.is_full(&load));
-        let (here, costs) = (self.is_ready(&digest), self.costs(&digest));
-        Some(Situation { digest, costs, load, occasion, here, fresh, sent_away })
+        let company = self.company(held);
+        let here = self.is_ready(&digest) && company.iter().all(|digest| self.is_ready(digest));
+        let costs = self.costs(&digest);
+        let entry = held.process.entry()?;
+        let warm = entry.warm.filter(|_| matches!(entry.state, State::Resume { .. }));
+        Some(Situation { digest, company, costs, load, occasion, warm, here, fresh, sent_away })
+    }
+
+    /// What a node must hold for it beside the component of its active entry.
+    pub(crate) fn company(&self, held: &Held) -> Vec<Digest> {
+        let app = self.table.app(&held.process.app, held.process.revision);
+        app.map(|app| life::company(&held.process, app)).unwrap_or_default()
     }
 
     /// Whether a process of which nothing has run is not taken any more.
@@ -180,17 +238,22 @@ impl Core {
             return;
         }
         let wait_max = self.config.admit_wait_max.as_micros();
+        let company = &situation.company;
         for late in [false, true] {
             for peer in self.view.candidates(self.now, &situation.digest, &self.config) {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
                 let wait_us = u128::from(peer.belief.load().wait_us);
+                let whole = company.iter().all(|digest| peer.holds(digest));
                 let full = situation.fresh
                     && (wait_us > wait_max
                         || peer.refuses_new(self.now)
                         || self.is_backlogged(peer.belief.load()));
-                if peer.belief.is_late(self.now, self.config.late_after) == late && !been && !full {
-                    candidates.push(node, placement::there(&peer.belief, &situation.costs));
+                let on_time = peer.belief.is_late(self.now, self.config.late_after) == late;
+                if on_time && whole && !been && !full {
+                    let there = placement::there(&peer.belief, &situation.costs);
+                    let load = peer.belief.load();
+                    candidates.push(node, situation.with_replay(there, node, load));
                 }
             }
             if !candidates.is_empty() {
@@ -212,8 +275,10 @@ impl Core {
             let takes = |state| state == PeerState::Live;
             let able = |peer: &crate::view::Peer| {
                 let there_us = least_us(speed(peer.belief.load()), &situation.costs);
-                let sooner = there_us < own.time_us;
-                sooner && peer.holds(&situation.digest) && takes(peer.state(now, config))
+                let sooner = there_us + situation.replay_us(node) < own.time_us;
+                sooner
+                    && situation.needed().all(|digest| peer.holds(digest))
+                    && takes(peer.state(now, config))
             };
             !been && peer.is_some_and(able)
         };
@@ -271,6 +336,11 @@ impl Core {
             );
             return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
         }
+        self.wait_for_place(id, since);
+    }
+
+    /// Try again a little later.
+    fn wait_for_place(&mut self, id: HeldId, since: Time) {
         let at = self.now + self.config.retry_interval;
         if let Some(held) = self.held.get_mut(&id) {
             held.place = Place::Homeless;
@@ -288,7 +358,8 @@ impl Core {
     pub(crate) fn offer_queued(&mut self) {
         let count = self.queue.len().div_ceil(2).min(OFFERED_MAX);
         let newest = self.queue.iter().rev().take(count).map(|(_, id)| *id);
-        let newest: alloc::vec::Vec<HeldId> = newest.collect();
+        let stays = |id: &HeldId| self.held.get(id).is_some_and(|held| held.stays);
+        let newest: Vec<HeldId> = newest.filter(|id| !stays(id)).collect();
         for id in newest {
             self.dequeue(id);
             self.place_on(id, Occasion::Queue);
@@ -302,9 +373,30 @@ impl Core {
 }
 
 impl Situation {
+    /// All that a node must hold to take it.
+    fn needed(&self) -> impl Iterator<Item = &Digest> {
+        core::iter::once(&self.digest).chain(&self.company)
+    }
+
     /// What the process meets here, if it can stay.
-    fn own(&self) -> Option<Estimate> {
-        (self.here && !self.sent_away).then(|| placement::here(&self.load, &self.costs))
+    fn own(&self, node: NodeId) -> Option<Estimate> {
+        let stays = self.here && !self.sent_away;
+        let here = || placement::here(&self.load, &self.costs);
+        stays.then(|| self.with_replay(here(), node, &self.load))
+    }
+
+    /// What it takes at a node to start a function again that waits elsewhere, at speed one.
+    fn replay_us(&self, node: NodeId) -> f64 {
+        let warm = self.warm.filter(|warm| warm.node != node);
+        warm.map_or(0.0, |warm| f64::from(warm.replay_us))
+    }
+
+    /// What is expected at a node, with what it costs to start a function again that waits elsewhere.
+    fn with_replay(&self, estimate: Estimate, node: NodeId, load: &Load) -> Estimate {
+        match self.warm.filter(|warm| warm.node != node) {
+            Some(warm) => estimate.with_replay(warm.replay_us, load),
+            None => estimate,
+        }
     }
 
     fn leaves(&self, own: &Estimate, best_us: f64) -> bool {

@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use crate::{
     Core, HeldId, Time,
-    core::Timer,
+    core::{Held, Timer},
     placement::{
         Costs, MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us,
         gift_max, is_worth_giving, least_us, speed,
@@ -114,14 +114,16 @@ impl Core {
             let Some(digest) = held.process.entry().map(|entry| entry.digest) else { continue };
             let with =
                 Waiting { queued: ahead.queued + 1, work_us: ahead.work_us + held.demand_us };
-            let free = held.queue_moves < QUEUE_MOVES_MAX
+            let free = !held.stays
+                && held.queue_moves < QUEUE_MOVES_MAX
                 && held.process.left.len() < MOVES_MAX
                 && held.process.hops < self.hops_max(&held.process)
                 && !held.process.left.contains(&peer);
             if free
                 && self.takes(peer, &digest)
-                && is_worth_giving(&with, capacity, &self.costs(&digest))
-                && self.ends_sooner(&with, load, &self.costs(&digest))
+                && self.company(held).iter().all(|digest| self.takes(peer, digest))
+                && is_worth_giving(&with, capacity, &self.costs_of_giving(held, &digest))
+                && self.ends_sooner(&with, load, &self.costs_of_giving(held, &digest))
             {
                 gifts.push(*id);
                 if gifts.len() >= max {
@@ -140,6 +142,15 @@ impl Core {
         let own = self.load();
         let here_us = ahead.work_us / self.capacity() + costs.demand_us / speed(&own);
         least_us(speed(load), costs) < here_us
+    }
+
+    /// One that waits here as it stands has to start again where it goes.
+    fn costs_of_giving(&self, held: &Held, digest: &Digest) -> Costs {
+        let costs = self.costs(digest);
+        let entry = held.process.entry();
+        let warm = entry.and_then(|entry| entry.warm).filter(|warm| warm.node == self.config.node);
+        let replay_us = warm.map_or(0.0, |warm| f64::from(warm.replay_us));
+        Costs { move_us: costs.move_us + replay_us, ..costs }
     }
 
     fn takes(&self, peer: NodeId, digest: &Digest) -> bool {

@@ -3,14 +3,14 @@
 
 use alloc::{format, vec::Vec};
 
-use izna_proto::{Failure, FailureKind, Outcome, Process, StepEnd, TRAIL_MAX};
+use izna_proto::{Failure, FailureKind, Outcome, Process, StepEnd, TRAIL_MAX, Warm};
 
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
     core::{Held, Place, Timer},
     life::{self, Next, unknown_revision},
     migrate::micros,
-    placement::{DEMAND_US_FIRST, Explanation},
+    placement::{DEMAND_US_FIRST, Explanation, is_brief},
 };
 
 /// How fast the demand of a component follows its latest steps.
@@ -34,6 +34,7 @@ impl Core {
             tried,
             homeless: None,
             copied: false,
+            stays: false,
         };
         self.held.insert(id, held);
         self.arm(deadline, Timer::Expire(id));
@@ -118,6 +119,9 @@ impl Core {
         let app = self.table.app(&process.app, process.revision);
         let app = app.ok_or_else(|| unknown_revision(process))?;
         let spec = app.component(&entry.component);
+        let gap_us = self.now.since(self.handed_out).as_secs_f64() * 1e6;
+        let alone = self.running + self.sliced == 0 && self.queue.len() == 1;
+        self.handed_out = self.now;
         let step = Step {
             held: id,
             process: process.id,
@@ -128,6 +132,7 @@ impl Core {
             run: life::run(entry).ok_or_else(gone)?,
             limits: spec.map(|spec| spec.limits).unwrap_or_default(),
             grants: spec.map(|spec| spec.grants.clone()).unwrap_or_default(),
+            brief: alone && is_brief(held.demand_us, gap_us),
         };
         held.process.trail.queued_us += micros(self.now.since(held.since));
         held.since = self.now;
@@ -145,6 +150,21 @@ impl Core {
             self.running -= 1;
             self.sliced += 1;
         }
+    }
+
+    /// A step has ended, and its function is kept here, or is not: a hint for whoever places it when
+    /// its call has ended. What it would take elsewhere is all that it has computed so far.
+    pub(crate) fn keep_warm(&mut self, id: HeldId, used: Duration, warm: bool) {
+        let node = self.config.node;
+        let process = self.held.get_mut(&id).map(|held| &mut held.process);
+        let Some(process) = process else { return };
+        let active = usize::from(process.active);
+        let Some(entry) = process.entries.get_mut(active) else { return };
+        let used_us = u32::try_from(used.as_micros()).unwrap_or(u32::MAX);
+        // One that was kept elsewhere has just computed all of it again.
+        let before = entry.warm.filter(|warm| warm.node == node).map_or(0, |warm| warm.replay_us);
+        let replay_us = before.saturating_add(used_us);
+        entry.warm = warm.then_some(Warm { node, replay_us });
     }
 
     /// A step has ended.
@@ -188,14 +208,25 @@ impl Core {
             return self.expire(id);
         }
         let app = self.table.app(&process.app, process.revision);
-        match life::advance(process, end, app) {
-            Next::Ended(outcome) => self.end(id, outcome),
-            Next::Ready => match self.over_limit(id) {
-                Some(failure) => self.end(id, Err(failure)),
-                None => self.place(id),
-            },
-        }
+        let next = life::advance(process, end, app);
+        self.go_on(id, next);
         self.ask_for_work();
+    }
+
+    /// What follows when the active entry has ended its step.
+    pub(crate) fn go_on(&mut self, id: HeldId, next: Next) {
+        let stays = match next {
+            Next::Ended(outcome) => return self.end(id, outcome),
+            Next::Ready => false,
+            Next::Here => true,
+        };
+        if let Some(failure) = self.over_limit(id) {
+            return self.end(id, Err(failure));
+        }
+        if let Some(held) = self.held.get_mut(&id) {
+            held.stays = stays;
+        }
+        self.place(id);
     }
 
     fn over_limit(&self, id: HeldId) -> Option<Failure> {

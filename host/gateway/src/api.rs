@@ -115,9 +115,9 @@ pub struct AppComponent {
     pub name: String,
     /// Its code, as `sha256:...`; an artifact that the node already took.
     pub digest: String,
-    /// Whom it may call: the name it uses, and the component's name in the app.
+    /// Whom it may call, under which names.
     #[serde(default)]
-    pub links: BTreeMap<String, String>,
+    pub links: BTreeMap<String, AppLink>,
     /// Linear memory of one step, in bytes.
     pub memory_bytes_max: u64,
     /// CPU time of one step, in milliseconds.
@@ -131,6 +131,46 @@ pub struct AppComponent {
     /// The names of the nodes that hold it; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<String>>,
+}
+
+/// Whom a component may call under a name. In JSON the component's name alone, or an object if
+/// there is more to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AppLinkText", into = "AppLinkText")]
+pub struct AppLink {
+    /// The component's name in the app.
+    pub component: String,
+    /// Whether it runs on the node of its caller.
+    pub local: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum AppLinkText {
+    Component(String),
+    Link {
+        component: String,
+        #[serde(default)]
+        local: bool,
+    },
+}
+
+impl From<AppLinkText> for AppLink {
+    fn from(text: AppLinkText) -> Self {
+        match text {
+            AppLinkText::Component(component) => Self { component, local: false },
+            AppLinkText::Link { component, local } => Self { component, local },
+        }
+    }
+}
+
+impl From<AppLink> for AppLinkText {
+    fn from(AppLink { component, local }: AppLink) -> Self {
+        match local {
+            false => Self::Component(component),
+            true => Self::Link { component, local },
+        }
+    }
 }
 
 /// A path that leads to a function.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Route, Spread};
+use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, Route, Spread};
 use matchit::{InsertError, Router};
 
 use crate::{Cluster, api};
@@ -75,7 +75,7 @@ pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
         }
     }
     let routes = check_routes(&app, &names, cluster)?;
-    let components = app.components.iter().map(|c| check_component(c, &names, cluster));
+    let components = app.components.iter().map(|c| check_component(c, &app, cluster));
     let components: Vec<ComponentSpec> = components.collect::<Result<_, _>>()?;
     let granted: usize = components.iter().map(|component| component.grants.bytes()).sum();
     if granted > GRANTS_BYTES_MAX {
@@ -111,15 +111,19 @@ pub fn check_typed_name(what: &str, name: &str) -> Result<(), Error> {
 
 fn check_component(
     component: &api::AppComponent,
-    names: &HashSet<&str>,
+    app: &api::App,
     cluster: &dyn Cluster,
 ) -> Result<ComponentSpec, Error> {
     let name = &component.name;
-    for (link, target) in &component.links {
+    for (link, to) in &component.links {
         check_typed_name("a link", link)?;
-        if !names.contains(target.as_str()) {
-            let text = format!("component `{name}` links to `{target}`, which is not in the app");
-            return Err(wrong(text));
+        let target = app.components.iter().find(|other| other.name == to.component);
+        let target = target.ok_or_else(|| {
+            let target = &to.component;
+            wrong(format!("component `{name}` links to `{target}`, which is not in the app"))
+        })?;
+        if to.local {
+            check_local(component, target)?;
         }
     }
     let (bytes, cpu) = (component.memory_bytes_max, component.cpu_ms_max);
@@ -129,11 +133,15 @@ fn check_component(
     let digest = digest.ok_or_else(|| {
         wrong(format!("component `{name}`: `{}` is no SHA-256", component.digest.escape_debug()))
     })?;
-    let links = component.links.iter();
+    let links = component.links.iter().map(|(own, to)| Link {
+        name: Arc::from(own.as_str()),
+        target: Arc::from(to.component.as_str()),
+        local: to.local,
+    });
     Ok(ComponentSpec {
         name: Arc::from(name.as_str()),
         digest,
-        links: links.map(|(own, to)| (Arc::from(own.as_str()), Arc::from(to.as_str()))).collect(),
+        links: links.collect(),
         limits: Limits { memory_bytes_max: bytes, cpu_ms_max: cpu },
         grants: Arc::new(check_grants(component)?),
         spread: check_spread(component, cluster)?,
@@ -175,6 +183,23 @@ pub fn check_setting(sort: &str, key: &str, value: &str) -> Result<(), String> {
         return Err(format!("`{shown}`: {bytes} bytes are over the limit of {GRANTS_BYTES_MAX}"));
     }
     Ok(())
+}
+
+/// A call that stays on its node needs both components there, wherever the caller is.
+fn check_local(caller: &api::AppComponent, callee: &api::AppComponent) -> Result<(), Error> {
+    let Some(there) = &callee.nodes else { return Ok(()) };
+    let lacking = match &caller.nodes {
+        None => "some nodes".to_owned(),
+        Some(nodes) => match nodes.iter().find(|node| !there.contains(node)) {
+            Some(node) => format!("node `{node}`"),
+            None => return Ok(()),
+        },
+    };
+    let (caller, callee) = (&caller.name, &callee.name);
+    Err(wrong(format!(
+        "component `{caller}` has a local link to `{callee}`, which is not on {lacking} that hold \
+         `{caller}`; give `{callee}` all the nodes of `{caller}`, or make the link not local"
+    )))
 }
 
 fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Result<(), Error> {

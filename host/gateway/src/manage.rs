@@ -185,10 +185,14 @@ fn statuses(shared: &Shared) -> Vec<api::AppStatus> {
 }
 
 fn describe(app: &izna_proto::App, cluster: &dyn Cluster) -> api::App {
+    let link = |link: &izna_proto::Link| {
+        let (component, local) = (link.target.to_string(), link.local);
+        (link.name.to_string(), api::AppLink { component, local })
+    };
     let component = |spec: &izna_proto::ComponentSpec| api::AppComponent {
         name: spec.name.to_string(),
         digest: spec.digest.to_string(),
-        links: spec.links.iter().map(|(own, to)| (own.to_string(), to.to_string())).collect(),
+        links: spec.links.iter().map(link).collect(),
         memory_bytes_max: spec.limits.memory_bytes_max,
         cpu_ms_max: spec.limits.cpu_ms_max,
         env: spec.grants.env.iter().cloned().collect(),

@@ -26,6 +26,7 @@ use crate::{
     quiet::Quiet,
     shell::Shell,
     tls,
+    writer::Flush,
 };
 
 /// Connections whose other side has not proved its name.
@@ -236,7 +237,7 @@ async fn listen(
             Ok(message) if has_frame(frames.read_buffer()) => {
                 shell.feed(Input::Received { peer, message });
             }
-            Ok(message) => shell.feed_now(Input::Received { peer, message }),
+            Ok(message) => shell.feed_here(Input::Received { peer, message }, Flush::Now),
             Err(error) => {
                 if let Some(left_out) = shell.inbound.unheard.take() {
                     let name = &hello.name;

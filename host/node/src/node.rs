@@ -32,6 +32,7 @@ use crate::{
     shell::{self, Parts, Shell, TableLines, Who},
     status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot},
     tls, wiring,
+    writer::Flush,
 };
 
 /// Between two measurements of the node's own load.
@@ -186,7 +187,7 @@ impl Node {
         lock(&self.shell.replies).insert(slot, sender);
         let waiting = Client { shell: &self.shell, slot };
         let NewProcess { app, component, function, input, idempotent, deadline, traceparent } = new;
-        self.shell.feed(Input::Submit(Submission {
+        let submission = Input::Submit(Submission {
             slot,
             id,
             app,
@@ -196,7 +197,8 @@ impl Node {
             idempotent,
             deadline,
             traceparent,
-        }));
+        });
+        self.shell.feed_here(submission, Flush::Later);
         let stopped = || {
             let outcome = Err(Failure::new(FailureKind::Unavailable, "the node has stopped"));
             let (trail, took) = (Trail::default(), Duration::ZERO);

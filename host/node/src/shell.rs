@@ -169,6 +169,20 @@ impl Shell {
         self.drive(Flush::Now, |core, now| core.handle(now, input));
     }
 
+    /// The same on a thread that has nothing else to do just now: a brief step that this brings
+    /// about is run at once, and what is sent goes out together with what it sends. Without one this
+    /// is flushed as `otherwise` says.
+    pub(crate) fn feed_here(self: &Arc<Self>, input: Input, otherwise: Flush) {
+        let decided = self.decide(|core, now| core.handle(now, input));
+        let Some(((), mut outputs)) = decided else { return };
+        if outputs.iter().any(|output| matches!(output, Output::Run(step) if step.brief)) {
+            self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Later));
+        } else {
+            self.perform_all(&mut outputs, otherwise);
+        }
+        OUTPUTS.replace(outputs);
+    }
+
     /// The same, with a look at core before anything else happens to it.
     pub(crate) fn feed_and_look<T>(
         self: &Arc<Self>,
@@ -191,6 +205,14 @@ impl Shell {
         flush: Flush,
         input: impl FnOnce(&mut Core, Time) -> T,
     ) -> Option<T> {
+        let (result, mut outputs) = self.decide(input)?;
+        self.perform_all(&mut outputs, flush);
+        OUTPUTS.replace(outputs);
+        Some(result)
+    }
+
+    /// Let core decide; what it puts out, but for what goes to `control`.
+    fn decide<T>(&self, input: impl FnOnce(&mut Core, Time) -> T) -> Option<(T, Vec<Output>)> {
         let mut outputs = OUTPUTS.take();
         let result = {
             let mut core = self.lock_core()?;
@@ -212,9 +234,11 @@ impl Shell {
         };
         // A woken step may take this thread's core: what others wait for goes out before.
         outputs.sort_by_key(|output| matches!(output, Output::Run(_)));
+        Some((result, outputs))
+    }
+
+    fn perform_all(self: &Arc<Self>, outputs: &mut Vec<Output>, flush: Flush) {
         outputs.drain(..).for_each(|output| self.perform(output, flush));
-        OUTPUTS.replace(outputs);
-        Some(result)
     }
 
     /// None once core has failed: then nothing that it says can be trusted, and the node stops.
@@ -262,8 +286,8 @@ impl Shell {
             let end = StepEnd::Failed(Failure::new(FailureKind::Unavailable, why));
             // Not at once: it could be a long chain of entries that all fail here.
             self.spawner.spawn(async move {
-                let (used, took) = (Duration::ZERO, Duration::ZERO);
-                shell.feed_now(Input::Stepped { held, end, used, took });
+                let (used, took, warm) = (Duration::ZERO, Duration::ZERO, false);
+                shell.feed_now(Input::Stepped { held, end, used, took, warm });
             });
             return;
         };
@@ -284,8 +308,8 @@ impl Shell {
                 }
                 return Poll::Pending;
             };
-            let Stepped { end, used, took } = stepped;
-            shell.feed_now(Input::Stepped { held, end, used, took });
+            let Stepped { end, used, took, warm } = stepped;
+            shell.feed_now(Input::Stepped { held, end, used, took, warm });
             Poll::Ready(())
         }));
     }

@@ -29,7 +29,7 @@ mod load;
 mod message;
 mod process;
 
-pub use app::{App, ComponentSpec, Limits, Revision, Route, Spread, TableEntry};
+pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, Spread, TableEntry};
 pub use beacon::{BEACON_HEADER_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon};
 pub use codec::{Error, Reader, Wire, Writer};
 pub use grants::Grants;
@@ -41,5 +41,5 @@ pub use message::{
 };
 pub use process::{
     Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
-    StepEnd, TRAIL_MAX, Trail,
+    StepEnd, TRAIL_MAX, Trail, Warm,
 };

@@ -69,11 +69,13 @@ pub struct Stepped {
     /// How long it was on a thread, waiting for the host not included: longer than `used` where
     /// others had the core meanwhile.
     pub took: Duration,
+    /// It has suspended, and is kept here as it stands.
+    pub warm: bool,
 }
 
 impl Stepped {
     fn new(end: StepEnd, Spent { used, took }: Spent) -> Self {
-        Self { end, used, took }
+        Self { end, used, took, warm: false }
     }
 }
 
@@ -261,6 +263,7 @@ impl Future for Step {
             }
         }));
         let meter = running.meter.clone();
+        let mut warm = false;
         let end = match polled {
             Ok(Poll::Pending) => {
                 let wanted = running.recorder.as_ref().and_then(|recorder| recorder.take_wanted());
@@ -269,7 +272,9 @@ impl Future for Step {
                     this.stage = Stage::Running(running);
                     return Poll::Pending;
                 };
-                this.suspend(running, call)
+                let end = this.suspend(running, call);
+                warm = this.process.is_some() && matches!(end, StepEnd::Suspend { .. });
+                end
             }
             Ok(Poll::Ready(end)) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(running)));
@@ -282,7 +287,7 @@ impl Future for Step {
         };
         let spent = meter.slice_ends();
         this.stage = Stage::Over(spent);
-        Poll::Ready(Stepped::new(end, spent))
+        Poll::Ready(Stepped { warm, ..Stepped::new(end, spent) })
     }
 }
 

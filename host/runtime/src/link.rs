@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use izna_proto::Link;
+
 use crate::describe::{Description, Interface, Kind};
 use crate::names::{self, FunctionName, Unnamed};
 use crate::offer;
-
-/// The name of a link and the component that it leads to.
-pub type Link = (Arc<str>, Arc<str>);
 
 /// A component of an app that is to be deployed.
 #[derive(Debug, Clone, Copy)]
@@ -176,17 +175,17 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
     if part.description.kind != Kind::Direct {
         return Ok(part.links.to_vec());
     }
-    let unused = part.links.iter().find(|(name, _)| {
-        !part.description.needs().any(|import| names::is_interface(name, &import.name))
+    let unused = part.links.iter().find(|link| {
+        !part.description.needs().any(|import| names::is_interface(&link.name, &import.name))
     });
-    if let Some((link, _)) = unused {
+    if let Some(link) = unused {
         let imports: Vec<String> =
             part.description.needs().map(|import| import.name.clone()).collect();
         let hint = match imports.as_slice() {
             [] => "; it imports nothing of other components".into(),
             imports => format!("; it imports {}", list(imports)).into(),
         };
-        let (component, link) = (part.name.into(), (**link).into());
+        let (component, link) = (part.name.into(), (*link.name).into());
         return Err(Error::Unused { component, link, hint });
     }
     part.description.needs().map(|import| link(part, import, parts)).collect()
@@ -194,9 +193,9 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
 
 fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link, Error> {
     let own: Arc<str> = import.name.as_str().into();
-    let named = part.links.iter().find(|(name, _)| names::is_interface(name, &import.name));
+    let named = part.links.iter().find(|link| names::is_interface(&link.name, &import.name));
     let target = match named {
-        Some((_, target)) => parts.iter().find(|other| other.name == &**target),
+        Some(link) => parts.iter().find(|other| other.name == &*link.target),
         None => Some(exporter(part, import, parts)?),
     };
     let missing = |target: &str, hint: String| Error::Target {
@@ -206,7 +205,7 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
         hint: hint.into(),
     };
     let Some(target) = target else {
-        let target = named.map_or("", |(_, target)| target);
+        let target = named.map_or("", |link| &link.target);
         return Err(missing(target, "; there is no such component".into()));
     };
     if target.description.kind == Kind::Direct {
@@ -217,7 +216,8 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
         };
         agree(part, import, target, export)?;
     }
-    Ok((own, target.name.into()))
+    let local = named.is_some_and(|link| link.local);
+    Ok(Link { name: own, target: target.name.into(), local })
 }
 
 /// The one other component that exports what is imported.

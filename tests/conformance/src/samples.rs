@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use izna_proto::{
     App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Grants, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
+    FailureKind, Finish, Grants, Held, Hello, Home, Limits, Link, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal,
-    Route, SlotId, Spread, State, TableEntry, Trail, Wire,
+    Route, SlotId, Spread, State, TableEntry, Trail, Warm, Wire,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -134,6 +134,7 @@ fn processes() -> Vec<(&'static str, Process)> {
             function: "".into(),
             caller: None,
             state: State::Start { input: Bytes::new() },
+            warm: None,
         }],
         left: Vec::new(),
         active: 0,
@@ -257,11 +258,14 @@ fn entry(component: &str, caller: Option<u16>, state: State) -> Entry {
         function: "greet".into(),
         caller,
         state,
+        warm: None,
     }
 }
 
 fn waiting(caller: Option<u16>) -> Entry {
-    entry("front", caller, State::Waiting { continuation: Bytes::from_static(&[0x01]) })
+    let state = State::Waiting { continuation: Bytes::from_static(&[0x01]) };
+    let warm = Some(Warm { node: NodeId(0xa2), replay_us: 250 });
+    Entry { warm, ..entry("front", caller, state) }
 }
 
 fn started() -> Process {
@@ -342,7 +346,7 @@ fn deployed() -> TableEntry {
         grants: grants.into(),
         spread,
     };
-    let link = ("greeter".into(), "greeter-in-german".into());
+    let link = Link { name: "greeter".into(), target: "greeter-in-german".into(), local: true };
     let nodes = Spread::Nodes(vec![NodeId(0xa1), NodeId(0xa2)]);
     let app = App {
         name: "hello".into(),

@@ -16,6 +16,7 @@ use izna_gateway::api;
 
 use crate::{
     client::Client,
+    link::Link,
     manifest::{self, Component, Manifest},
     output::{self, Format},
     progress::Progress,
@@ -178,13 +179,17 @@ fn send(
     Ok(api::AppComponent {
         name: component.name.clone(),
         digest: artifact.digest,
-        links: component.links.clone(),
+        links: component.links.iter().map(|(own, link)| (own.clone(), sent(link))).collect(),
         memory_bytes_max: component.memory.0,
         cpu_ms_max: component.cpu_ms,
         env: component.env.clone(),
         config: component.config.clone(),
         nodes: component.nodes.clone(),
     })
+}
+
+fn sent(link: &Link) -> api::AppLink {
+    api::AppLink { component: link.component.clone(), local: link.local }
 }
 
 fn await_holders(

@@ -72,6 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         seeds: Vec::new(),
         cores: None,
         limits: Limits::default(),
+        warm_max: None,
     };
     node::runtime()?.block_on(async {
         let mut stop = Stop::new()?;

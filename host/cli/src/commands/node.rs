@@ -77,6 +77,10 @@ pub(crate) struct Arguments {
     /// Open connections of clients [default: 4096]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CONNECTIONS_MAX", hide_env = true)]
     connections_max: Option<usize>,
+    /// Suspended functions that are kept as they stand; 0 keeps none [default: 256]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_WARM_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(..=2048))]
+    warm_max: Option<u16>,
 }
 
 /// A node that is about to start, everything decided.
@@ -90,6 +94,7 @@ pub(crate) struct Plan {
     pub(crate) seeds: Vec<String>,
     pub(crate) cores: Option<u16>,
     pub(crate) limits: Limits,
+    pub(crate) warm_max: Option<u16>,
 }
 
 /// A node that runs.
@@ -178,6 +183,7 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         seeds,
         cores: arguments.cores.or(file.cores),
         limits,
+        warm_max: arguments.warm_max.or(file.warm_max),
     })
 }
 
@@ -224,6 +230,9 @@ impl Plan {
         config.multicast = self.multicast;
         config.seeds = self.seeds;
         config.threads = self.cores.map(usize::from);
+        if let Some(warm_max) = self.warm_max {
+            config.runtime.warm_max = warm_max.into();
+        }
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
         let gateway = bound.serve(Arc::new(Bridge(node.clone())));
         let gateway = gateway.map_err(|error| gateway_trouble(&error))?;

@@ -243,7 +243,8 @@ fn step(word: &str, words: &mut Words<'_>) -> Input {
     };
     let used = Duration::from_micros(words.option("used").unwrap_or(1000));
     let took = Duration::from_micros(words.option("took").unwrap_or(0)).max(used);
-    Input::Stepped { held, end, used, took }
+    let warm = words.flag("warm");
+    Input::Stepped { held, end, used, took, warm }
 }
 
 fn set(config: &mut Config, setting: &str, value: u64) {

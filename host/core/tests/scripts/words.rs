@@ -6,8 +6,8 @@ use bytes::Bytes;
 use izna_core::Duration;
 use izna_proto::{
     ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure, FailureKind, Finish, Held, Home,
-    Limits, Load, MemoryError, MemoryOperation, Message, NodeId, Process, ProcessId, Refusal,
-    SlotId, Spread, State, TableEntry, Trail,
+    Limits, Link, Load, MemoryError, MemoryOperation, Message, NodeId, Process, ProcessId, Refusal,
+    SlotId, Spread, State, TableEntry, Trail, Warm,
 };
 
 use crate::machine::{app, idle_load};
@@ -104,15 +104,20 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// `app a@all b@1,2 c=c2@all`: a name, and components with the nodes that hold them.
+    /// `app a@all b@1,2 c=c2@all d!@all`: a name, and components with the nodes that hold them.
     pub(crate) fn app(&mut self) -> izna_proto::App {
         let name = self.next();
         let specs: Vec<&str> = std::mem::take(&mut self.words);
         let names: Vec<&str> = specs.iter().map(|spec| split(spec).0).collect();
-        let links: Vec<(Arc<str>, Arc<str>)> =
-            names.iter().map(|name| (Arc::from(*name), Arc::from(*name))).collect();
+        // Links to a name with `!` are local.
+        let link = |name: &&str| {
+            let (name, local) = name.strip_suffix('!').map_or((*name, false), |name| (name, true));
+            Link { name: Arc::from(name), target: Arc::from(name), local }
+        };
+        let links: Vec<Link> = names.iter().map(link).collect();
         let components = specs.iter().map(|spec| {
             let (name, build, spread) = split(spec);
+            let (name, build) = (name.trim_end_matches('!'), build.trim_end_matches('!'));
             ComponentSpec {
                 name: Arc::from(name),
                 digest: digest(build),
@@ -223,8 +228,21 @@ impl<'a> Words<'a> {
             function,
             caller: None,
             state: State::Start { input: Bytes::from_static(b"in") },
+            warm: None,
         };
         let narrow = |number: Option<u64>| u32::try_from(number.unwrap_or(0)).unwrap();
+        // Of a caller that waits, where, and what it takes to start it again.
+        let replay_us = narrow(self.option("replay"));
+        let caller = self.option("warm").map(|node| Entry {
+            component: Arc::from("a"),
+            digest: self::digest("a"),
+            function: Arc::from("f"),
+            caller: None,
+            state: State::Waiting { continuation: Bytes::from_static(b"k") },
+            warm: Some(Warm { node: NodeId(node), replay_us }),
+        });
+        let entry = Entry { caller: caller.as_ref().map(|_| 0), ..entry };
+        let active = u16::from(caller.is_some());
         let millis = |millis: u64| Duration::from_millis(millis).as_micros() as u64;
         let process = Process {
             id: ProcessId(u128::from(number)),
@@ -242,9 +260,9 @@ impl<'a> Words<'a> {
             },
             traceparent: None,
             trail: Trail::default(),
-            entries: vec![entry],
+            entries: caller.into_iter().chain([entry]).collect(),
             left: self.nodes("left"),
-            active: 0,
+            active,
         };
         let queue_moves = u8::try_from(self.option("queue-moves").unwrap_or(0)).unwrap();
         Delivery { id, load: self.load(), queue_moves, process }

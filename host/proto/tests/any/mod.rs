@@ -8,9 +8,9 @@ use std::{
 use bytes::Bytes;
 use izna_proto::{
     App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Grants, Held, Hello, Home, LEFT_MAX, Limits, Load, MemoryAnswer,
+    FailureKind, Finish, Grants, Held, Hello, Home, LEFT_MAX, Limits, Link, Load, MemoryAnswer,
     MemoryError, MemoryOperation, Message, NodeId, Outcome, PeerAddress, Process, ProcessId,
-    Refusal, Route, SlotId, Spread, State, TableEntry, Trail,
+    Refusal, Route, SlotId, Spread, State, TableEntry, Trail, Warm,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -111,13 +111,15 @@ pub(crate) fn state() -> impl Strategy<Value = State> {
 }
 
 pub(crate) fn entry() -> impl Strategy<Value = Entry> {
-    (name(), digest(), name(), option::of(any::<u16>()), state()).prop_map(
-        |(component, digest, function, caller, state)| Entry {
+    let warm = (node(), any::<u32>()).prop_map(|(node, replay_us)| Warm { node, replay_us });
+    (name(), digest(), name(), option::of(any::<u16>()), state(), option::of(warm)).prop_map(
+        |(component, digest, function, caller, state, warm)| Entry {
             component,
             digest,
             function,
             caller,
             state,
+            warm,
         },
     )
 }
@@ -186,7 +188,9 @@ pub(crate) fn grants() -> impl Strategy<Value = Grants> {
 pub(crate) fn component() -> impl Strategy<Value = ComponentSpec> {
     let limits = (any::<u64>(), any::<u32>());
     let spread = prop_oneof![Just(Spread::All), vec(node(), 0..4).prop_map(Spread::Nodes)];
-    (name(), digest(), vec((name(), name()), 0..4), limits, grants(), spread).prop_map(
+    let link = (name(), name(), any::<bool>());
+    let link = link.prop_map(|(name, target, local)| Link { name, target, local });
+    (name(), digest(), vec(link, 0..4), limits, grants(), spread).prop_map(
         |(name, digest, links, (memory_bytes_max, cpu_ms_max), grants, spread)| ComponentSpec {
             name,
             digest,
