@@ -397,13 +397,17 @@ impl Core {
         (self.measured, self.measured_at) = (measured, self.now);
     }
 
-    /// What the cores of this node are worth to steps now, in cores: what the machine or a quota
-    /// gives but for what the node itself needs of it, and no more than steps get of what others
-    /// leave.
-    pub(crate) fn capacity(&self) -> f64 {
+    /// What the cores of this node are worth now, in cores: what the machine or a quota gives, and
+    /// no more than steps get of what others leave.
+    fn capacity(&self) -> f64 {
         let given = f64::from(self.measured.capacity_milli) / 1000.0;
         let got = f64::from(self.config.cores.max(1)) * self.speed.value();
-        self.overhead.left_of(given).min(got).max(0.001)
+        given.min(got).max(0.001)
+    }
+
+    /// What of it works off the queue: not what the node itself needs for requests and messages.
+    pub(crate) fn capacity_for_steps(&self) -> f64 {
+        self.overhead.left_of(self.capacity())
     }
 
     /// This node's load now.
@@ -413,7 +417,7 @@ impl Core {
         let waiting = self.waiting();
         let mean_us = if waiting.queued == 0 { DEMAND_US_FIRST } else { waiting.mean_us() };
         let (memory, network) = (self.measured.memory_permille, self.measured.network_permille);
-        let wait_us = waiting.wait_us(cores, capacity)
+        let wait_us = waiting.wait_us(cores, self.capacity_for_steps())
             + memory_wait_us(memory, mean_us)
             + network_wait_us(network, mean_us);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]

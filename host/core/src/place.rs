@@ -212,7 +212,8 @@ impl Core {
         let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
         let cores = (capacity / speed(load)).max(1.0);
         let ahead = f64::from(load.queued) + 1.0 - cores;
-        let backlog_us = ahead * self.journey.process_us() / capacity;
+        // All nodes are taken to need as much for themselves as this one.
+        let backlog_us = ahead * self.journey.process_us() / self.overhead.left_of(capacity);
         ahead > cores && backlog_us > self.config.admit_wait_max.as_micros() as f64
     }
 

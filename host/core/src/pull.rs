@@ -107,7 +107,7 @@ impl Core {
     /// Selection: the processes that would run next, but not so soon that moving does not pay.
     fn gifts(&self, peer: NodeId, load: &Load) -> Vec<HeldId> {
         let max = gift_max(usize::from(load.idle), self.queue.len());
-        let capacity = self.capacity();
+        let capacity = self.capacity_for_steps();
         let (mut ahead, mut gifts) = (Waiting::default(), Vec::new());
         for (_, id) in self.queue.iter().take(LOOKED_AT_MAX) {
             let Some(held) = self.held.get(id) else { continue };
@@ -140,7 +140,7 @@ impl Core {
     /// this one: an idle core that others on its machine use is not worth much.
     fn ends_sooner(&self, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
         let own = self.load();
-        let here_us = ahead.work_us / self.capacity() + costs.demand_us / speed(&own);
+        let here_us = ahead.work_us / self.capacity_for_steps() + costs.demand_us / speed(&own);
         least_us(speed(load), costs) < here_us
     }
 
