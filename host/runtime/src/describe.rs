@@ -12,6 +12,7 @@ use wit_parser::{
 
 use crate::Error;
 use crate::links::Links;
+use crate::names::is_tools;
 
 /// What `izna inspect` prints about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +123,8 @@ impl World {
 
     pub(crate) fn exports(&self) -> Vec<Interface> {
         let world = self.resolve.worlds.get(self.world);
-        world.map(|world| self.interfaces(&world.exports)).unwrap_or_default()
+        let all = world.map(|world| self.interfaces(&world.exports)).unwrap_or_default();
+        all.into_iter().filter(|export| !export.items.is_empty()).collect()
     }
 
     fn interfaces<'a>(
@@ -142,6 +144,10 @@ impl World {
                     // A name for a type: nothing that anyone has to provide.
                     WorldItem::Type { .. } => return None,
                 };
+                let functions: Vec<&Function> = functions
+                    .into_iter()
+                    .filter(|f| !is_tools(&f.name, f.params.iter().map(|p| &*p.name)))
+                    .collect();
                 let links = Links { resolve: &self.resolve };
                 let mut items: Vec<Item> = functions.iter().map(|f| links.item(f)).collect();
                 if let WorldItem::Interface { id, .. } = item {
