@@ -123,8 +123,7 @@ impl World {
 
     pub(crate) fn exports(&self) -> Vec<Interface> {
         let world = self.resolve.worlds.get(self.world);
-        let all = world.map(|world| self.interfaces(&world.exports)).unwrap_or_default();
-        all.into_iter().filter(|export| !export.items.is_empty()).collect()
+        world.map(|world| self.interfaces(&world.exports)).unwrap_or_default()
     }
 
     fn interfaces<'a>(
@@ -144,10 +143,9 @@ impl World {
                     // A name for a type: nothing that anyone has to provide.
                     WorldItem::Type { .. } => return None,
                 };
-                let functions: Vec<&Function> = functions
-                    .into_iter()
-                    .filter(|f| !is_tools(&f.name, f.params.iter().map(|p| &*p.name)))
-                    .collect();
+                if functions.iter().any(|f| is_tools(&f.name, f.params.iter().map(|p| &*p.name))) {
+                    return None;
+                }
                 let links = Links { resolve: &self.resolve };
                 let mut items: Vec<Item> = functions.iter().map(|f| links.item(f)).collect();
                 if let WorldItem::Interface { id, .. } = item {
