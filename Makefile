@@ -2,13 +2,14 @@
 CARGO ?= cargo
 IZNA  := target/release/izna
 
-.PHONY: help demo demo-stop test guests build bench bench-peers paper fuzz sim placement clean
+.PHONY: help demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
 	@echo "make demo-stop    end the demo's nodes"
 	@echo "make test         everything that CI checks: format, lints, tidy, tests"
 	@echo "make bench        the benchmarks, about five minutes once it is built"
+	@echo "make bench-languages  what the same services cost in each language: the table of docs/languages.md"
 	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
 	@echo "make paper        the paper's experiments and some beyond, about twelve minutes, into target/paper"
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
@@ -17,16 +18,24 @@ help:
 	@echo "make fuzz         each decoder's fuzz target, and values of components, for a minute each (needs"
 	@echo "                  cargo-fuzz and a nightly)"
 	@echo "make build        the izna binary, in $(IZNA)"
-	@echo "make guests       the WebAssembly components, in target/guests"
+	@echo "make guests       the WebAssembly components in all languages, in target/guests; installs the"
+	@echo "                  compilers of C, JavaScript, Python and Go (docs/languages.md)"
+	@echo "make guests-rust  those in Rust alone: all that the demo and the benchmarks need"
 
 build:
 	@echo "building $(IZNA) (the first time takes some minutes: it holds a compiler)"
 	$(CARGO) build --release --package izna
 
-guests:
+guests-rust:
 	@guest-sdk/build.sh
 
-demo: build guests
+# The whole workspace, as the tests build it: then nothing is built twice.
+guests: guests-rust
+	@echo "building izna, which makes components of Go's modules"
+	@$(CARGO) build --quiet --release --workspace
+	@guest-sdk/languages.sh
+
+demo: build guests-rust
 	@components/tex/demo.sh start
 
 demo-stop:
@@ -35,17 +44,20 @@ demo-stop:
 test: guests
 	@$(CARGO) xtask ci
 
-bench: build guests
+bench: build guests-rust
 	@# With izna selected too the engine has the same features, and is not built again.
 	@$(CARGO) bench --package izna --package izna-bench --bench micro --bench threads --bench migration
 	@$(CARGO) run --release --package izna-bench --bin bench-cluster
 
-bench-peers: build guests
+bench-languages: build guests
+	@$(CARGO) bench --package izna --package izna-bench --bench languages
+
+bench-peers: build guests-rust
 	@benches/peers.sh
 	@$(CARGO) build --release --package izna-bench --bins
 	@$(CARGO) run --release --package izna-bench --bin bench-peers
 
-paper: build guests
+paper: build guests-rust
 	@$(CARGO) build --release --package izna --package izna-bench --bins
 	@target/release/bench-paper $(addprefix --only=,$(ONLY)) $(if $(SHORT),--short) $(addprefix --out=,$(OUT))
 

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, cluster, deploy, dev, inspect, list, new, node, shell};
+use commands::{build, call, cluster, component, deploy, dev, inspect, list, new, node, shell};
 use settings::Global;
 use trouble::Trouble;
 
@@ -57,8 +57,12 @@ enum Command {
     Drain(list::Arguments),
     /// Show what a component is, asks for and provides
     Inspect(inspect::Arguments),
+    /// Make a component of a core module
+    Component(component::Arguments),
     /// Make a new app in a new folder
     New(new::Arguments),
+    /// Build the components of an app as its manifest says
+    Build(build::Arguments),
     /// Run one node with the app of this folder, built and deployed again at every change
     Dev(dev::Arguments),
     /// Print the completions for a shell
@@ -95,7 +99,9 @@ fn run(Izna { global, command }: Izna) -> Result<(), Trouble> {
         Command::Ps(arguments) => list::processes(&context, &arguments),
         Command::Drain(arguments) => list::drain(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::Component(arguments) => component::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Completions(arguments) => shell::run(&arguments),
         Command::Schema => output::text(&manifest::schema()),

@@ -97,7 +97,7 @@ struct ComponentText {
     /// The file with its WebAssembly, relative to the manifest.
     #[schemars(with = "String")]
     source: Spanned<String>,
-    /// The command that builds the file; `izna dev` and `izna deploy --build` run it.
+    /// The command that builds the file; `izna build`, `izna dev` and `izna deploy` run it.
     build: Option<String>,
     /// Whom it may call: the name that it uses, and the component of the app that it means. Of a
     /// direct component the name is an interface that it imports, and needed only where several

@@ -23,7 +23,7 @@ use crate::{
     bridge,
     client::Client,
     commands::{
-        deploy,
+        build, deploy,
         node::{self, Plan, Stop},
     },
     manifest,
@@ -35,8 +35,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(200);
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// Folders that change while an app is built and run, at any depth.
-const NOT_WATCHED: [&str; 6] =
-    [".izna", ".git", "target", "node_modules", "Cargo.lock", "package-lock.json"];
+const NOT_WATCHED: [&str; 7] =
+    [".izna", ".git", "target", "node_modules", "__pycache__", "Cargo.lock", "package-lock.json"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -162,7 +162,7 @@ fn build_and_deploy(client: &Client, file: &Path, watch: &Watch) -> Result<Strin
     let built = manifest.components.iter().filter(|component| component.build.is_some());
     let names = built.filter_map(|component| component.source.file_name().map(Into::into));
     *watch.built.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
-    deploy::build(&manifest)?;
+    build::build(&manifest)?;
     deploy::deploy(client, &manifest, READY_WAIT).map(|status| deploy::shown(&status))
 }
 

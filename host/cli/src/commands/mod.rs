@@ -1,7 +1,9 @@
 //! One file for each command, or for a few that are alike.
 
+pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod cluster;
+pub(crate) mod component;
 pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod inspect;
