@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, cluster, deploy, dev, inspect, list, new, node, shell};
+use commands::{call, cluster, compile, component, deploy, dev, inspect, list, new, node, shell};
 use settings::Global;
 use trouble::Trouble;
 
@@ -51,6 +51,11 @@ enum Command {
     Nodes(list::Arguments),
     /// List the apps that are deployed
     Apps(list::Arguments),
+    /// List the components, who holds them, and why
+    Components(component::List),
+    /// Add and remove holders of a component by hand
+    #[command(subcommand)]
+    Component(component::Command),
     /// List the processes that a node holds or waits for
     Ps(list::Processes),
     /// Let a node take nothing new and hand over what it has
@@ -63,6 +68,9 @@ enum Command {
     Dev(dev::Arguments),
     /// Print the completions for a shell
     Completions(shell::Arguments),
+    /// Compile a component from the standard input: what a node starts to do so apart from itself
+    #[command(hide = true)]
+    Compile(compile::Arguments),
     /// Print the JSON schema of izna.toml
     #[command(hide = true)]
     Schema,
@@ -92,12 +100,15 @@ fn run(Izna { global, command }: Izna) -> Result<(), Trouble> {
         Command::Call(arguments) => call::run(&context, arguments),
         Command::Nodes(arguments) => list::nodes(&context, &arguments),
         Command::Apps(arguments) => list::apps(&context, &arguments),
+        Command::Components(arguments) => component::list(&context, &arguments),
+        Command::Component(command) => component::run(&context, &command),
         Command::Ps(arguments) => list::processes(&context, &arguments),
         Command::Drain(arguments) => list::drain(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Completions(arguments) => shell::run(&arguments),
+        Command::Compile(arguments) => compile::run(&arguments),
         Command::Schema => output::text(&manifest::schema()),
     }
 }

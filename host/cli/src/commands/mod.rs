@@ -2,6 +2,8 @@
 
 pub(crate) mod call;
 pub(crate) mod cluster;
+pub(crate) mod compile;
+pub(crate) mod component;
 pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod inspect;
