@@ -185,7 +185,8 @@ impl Core {
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
         let entry = held.process.entry()?;
         let component = component_of(&held.process, entry);
-        let (load, fresh) = (self.load(), self.is_fresh(held));
+        let (load, fresh) = (self.load(), self.is_fresh(held) && occasion != Occasion::Queue);
+        // What waits here was admitted: it is not turned away because the node is full by now.
         let sent_away = self.draining || (fresh && self.is_full(&load));
         let company = self.company(held);
         let here = self.is_ready(&component) && company.iter().all(|other| self.is_ready(other));
