@@ -2,7 +2,7 @@
 CARGO ?= cargo
 IZNA  := target/release/izna
 
-.PHONY: help demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement clean
+.PHONY: help demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
@@ -15,6 +15,7 @@ help:
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
 	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"
+	@echo "make adoption     how a component spreads over six nodes by itself: docs/placement/adoption.md"
 	@echo "make fuzz         each decoder's fuzz target, and values of components, for a minute each (needs"
 	@echo "                  cargo-fuzz and a nightly)"
 	@echo "make build        the izna binary, in $(IZNA)"
@@ -66,6 +67,10 @@ sim:
 
 placement:
 	@$(CARGO) run --release --package izna-sim --bin placement -- grid $(if $(FULL),--full)
+
+adoption: build guests
+	@$(CARGO) build --release --package izna --package izna-bench --bins
+	@target/release/bench-adoption
 
 fuzz:
 	@cd tests/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \

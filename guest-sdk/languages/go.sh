@@ -52,5 +52,5 @@ go_build() {
     wit-bindgen go "$(wit_of "$1")" --world "$1-service" --out-dir "$made" &&
         (cd "$made" && GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared \
             -ldflags='-s -w -checklinkname=0' -o core.wasm .) &&
-        "$izna" component "$made/core.wasm" --wit "$(wit_of "$1")" --world "$1-service" --out "$2"
+        "$izna" component new "$made/core.wasm" --wit "$(wit_of "$1")" --world "$1-service" --out "$2"
 }

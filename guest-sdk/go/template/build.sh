@@ -11,4 +11,4 @@ cp -r target/build/bindings/. target/build/
 # checklinkname: what the bindings import asks Go's runtime for memory before that has begun.
 (cd target/build && GOFLAGS=-mod=mod GOOS=wasip1 GOARCH=wasm \
     go build -buildmode=c-shared -ldflags='-s -w -checklinkname=0' -o module.wasm .)
-"${IZNA:-izna}" component target/build/module.wasm --wit wit --out target/{{name}}.wasm
+"${IZNA:-izna}" component new target/build/module.wasm --wit wit --out target/{{name}}.wasm

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use izna_gateway::deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES};
+use izna_gateway::{
+    deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES},
+    spread::check_word,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -53,6 +56,9 @@ pub(crate) struct Component {
     pub(crate) memory: Size,
     pub(crate) cpu_ms: u32,
     pub(crate) nodes: Option<Vec<String>>,
+    pub(crate) zone: Option<String>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) adopt: bool,
 }
 
 /// A route of a manifest.
@@ -116,9 +122,18 @@ struct ComponentText {
     /// What one step of it may use.
     #[serde(default)]
     limits: LimitsText,
-    /// The nodes that hold it; all when absent.
+    /// The nodes that hold it; all when absent. While these are full, idle ones take it in too.
     #[schemars(with = "Option<Vec<String>>")]
     nodes: Option<Spanned<Vec<String>>>,
+    /// The zone that its holders must be in.
+    #[schemars(with = "Option<String>")]
+    zone: Option<Spanned<String>>,
+    /// Labels that its holders must have, such as `gpu`; nodes have them by `--label`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    labels: Vec<Spanned<String>>,
+    /// Whether idle nodes take it in while all its holders are full; true when absent.
+    adopt: Option<bool>,
 }
 
 /// What one step may use.
@@ -236,6 +251,11 @@ impl Checker<'_> {
             let what = format!("component `{name}` is on no node");
             return Err(self.wrong(what, &nodes.span()).fix("leave `nodes` out for all nodes"));
         }
+        let words = text.labels.iter().map(|label| ("a label", label));
+        for (what, word) in words.chain(text.zone.iter().map(|zone| ("a zone", zone))) {
+            check_word(what, word.as_ref())
+                .map_err(|error| self.wrong(error.to_string(), &word.span()))?;
+        }
         let limits = izna_proto::Limits::default();
         let memory = self.memory(text.limits.memory.as_ref())?;
         let cpu_ms = self.number("cpu_ms", text.limits.cpu_ms.as_ref(), CPU_MS)?;
@@ -250,6 +270,9 @@ impl Checker<'_> {
             memory: memory.unwrap_or(Size(limits.memory_bytes_max)),
             cpu_ms: cpu_ms.unwrap_or(limits.cpu_ms_max),
             nodes: text.nodes.map(Spanned::into_inner),
+            zone: text.zone.map(Spanned::into_inner),
+            labels: text.labels.into_iter().map(Spanned::into_inner).collect(),
+            adopt: text.adopt.unwrap_or(true),
         })
     }
 
@@ -393,6 +416,8 @@ function = "render"
             ),
             ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
             ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
+            ("limits = ", "zone = \"a b\"\nlimits = ", "`a b` is no name of a zone"),
+            ("limits = ", "labels = [\"\"]\nlimits = ", "`` is no name of a label"),
             ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
             ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
             (

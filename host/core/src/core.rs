@@ -8,12 +8,14 @@ use alloc::{
     vec::Vec,
 };
 
-use izna_proto::{Digest, Load, Message, NodeId, Outcome, Process, SlotId};
+use izna_proto::{ComponentId, Digest, Load, Message, NodeId, Outcome, Process, SlotId};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
-    Config, Counters, HeldId, Input, Measurement, Note, Output, Time,
+    Config, Counters, Duration, HeldId, Input, Measurement, Note, Output, Time,
+    adopt::Adoptions,
     gateway::{Budget, Slot},
+    holding::OwnCopy,
     memory::{Part, Requests},
     migrate::Recent,
     placement::{
@@ -36,8 +38,10 @@ pub struct Core {
 
     pub(crate) table: Table,
     pub(crate) view: View,
-    /// What this node holds or is getting.
+    /// The components that this node holds or is getting, and their code.
+    pub(crate) copies: BTreeMap<ComponentId, OwnCopy>,
     pub(crate) components: BTreeMap<Digest, Component>,
+    pub(crate) adoptions: Adoptions,
 
     pub(crate) held: BTreeMap<HeldId, Held>,
     pub(crate) next_held: u64,
@@ -127,12 +131,15 @@ pub(crate) enum Place {
     Finishing(Outcome),
 }
 
-/// A component that this node holds or is getting.
+/// The code of components that this node holds or is getting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Component {
     pub(crate) state: ComponentState,
-    /// The processor time of one step here, smoothed, in microseconds.
+    /// The processor time of one step here, smoothed, in microseconds, and whether one has run.
     pub(crate) demand_us: f64,
+    pub(crate) ran: bool,
+    /// What getting it has cost, where it was compiled here.
+    pub(crate) cost: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,21 +172,27 @@ pub(crate) enum Timer {
     Pull,
     /// An asking for work without an answer.
     Asked(u64),
+    /// Measure components, and decide which are to be adopted or given up.
+    Adoption,
 }
 
 /// The work that comes in: how much, smoothed over some beacons.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inflow {
     since: Time,
     work_us: f64,
     /// Processor seconds at speed one per second.
-    rate: f64,
+    pub(crate) rate: f64,
 }
 
 /// How fast the inflow follows the latest beacon interval.
 const INFLOW_SMOOTHING: f64 = 0.3;
 
 impl Inflow {
+    pub(crate) fn new(since: Time) -> Self {
+        Self { since, work_us: 0.0, rate: 0.0 }
+    }
+
     pub(crate) fn add(&mut self, work_us: f64) {
         self.work_us += work_us;
     }
@@ -213,10 +226,16 @@ impl Core {
             now,
             random: Xoshiro256PlusPlus::seed_from_u64(config.seed),
             outputs: VecDeque::new(),
-            timers: BTreeSet::from([(now, Timer::Beacon), (now, Timer::Holding)]),
+            timers: BTreeSet::from([
+                (now, Timer::Beacon),
+                (now, Timer::Holding),
+                (now + config.adoption_interval, Timer::Adoption),
+            ]),
             table: Table::default(),
             view: View::default(),
+            copies: BTreeMap::new(),
             components: BTreeMap::new(),
+            adoptions: Adoptions::default(),
             held: BTreeMap::new(),
             next_held: 0,
             queue: BTreeSet::new(),
@@ -229,7 +248,7 @@ impl Core {
             recent: Recent::new(config.recent_max),
             pulls: Pulls::default(),
             candidates: Candidates::default(),
-            inflow: Inflow { since: now, ..Inflow::default() },
+            inflow: Inflow::new(now),
             journey: Journey::default(),
             overload: Overload::default(),
             fastest: 1.0,
@@ -262,14 +281,19 @@ impl Core {
             }
             Input::Sliced(held) => self.step_sliced(held),
             Input::Heard(beacon) => self.heard(&beacon),
-            Input::LinkUp { peer, incarnation, name } => self.link_up(peer, incarnation, name),
+            Input::LinkUp { peer, incarnation, name, traits } => {
+                self.link_up(peer, incarnation, name, traits);
+            }
             Input::LinkDown(peer) => self.link_down(peer),
             Input::Received { peer, message } => self.received(peer, message),
             Input::Measured(measured) => self.measured(measured),
             Input::Deploy(app) => self.deploy(app.name.clone(), Some(app)),
             Input::Undeploy(name) => self.deploy(name, None),
             Input::Restore(entries) => self.restore(entries),
-            Input::Ready(digest) => self.ready(digest),
+            Input::Assign { app, component, node, assignment } => {
+                self.assign(&app, &component, node, assignment);
+            }
+            Input::Ready { digest, cost } => self.ready(digest, cost),
             Input::NotReady(digest, why) => self.not_ready(digest, why),
             Input::Memory { request, app, key, operation } => {
                 self.recall(request, &app, &key, operation);
@@ -317,7 +341,7 @@ impl Core {
             }
             Message::Holding(held) => self.holding(&held),
             Message::AskInventory => self.send_inventory(peer),
-            Message::Inventory(digests) => self.view.told_inventory(peer, digests),
+            Message::Inventory(copies) => self.view.told_inventory(peer, copies),
             Message::TableSummary(summary) => self.table_summary(peer, &summary),
             Message::TableEntries(entries) => self.merge(entries),
             Message::Memory { request, key, operation } => {
@@ -340,6 +364,9 @@ impl Core {
             Message::Alive { load } => self.view.told_load(self.now, peer, load),
             Message::Pull { load } => self.pull(peer, load),
             Message::Pulled { load, given } => self.pulled(peer, load, given),
+            Message::Demands { load, demands } => self.told_demands(peer, load, demands),
+            Message::Adopt { component, grounds } => self.adopt(component, grounds),
+            Message::GiveUp { component } => self.give_up(component),
             // The shell's own: it should not have come here.
             Message::Hello(_)
             | Message::AskArtifact { .. }
@@ -366,6 +393,7 @@ impl Core {
                 Timer::Component(digest) => self.ask_again(digest),
                 Timer::Pull => self.ask_for_work(),
                 Timer::Asked(asking) => self.not_pulled(asking),
+                Timer::Adoption => self.look_after_components(),
             }
         }
     }

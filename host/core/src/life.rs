@@ -4,8 +4,8 @@
 use alloc::{format, string::String, vec::Vec};
 
 use izna_proto::{
-    App, Call, ComponentSpec, Digest, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome, Process,
-    Run, State, StepEnd,
+    App, Call, ComponentId, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome,
+    Process, Run, State, StepEnd,
 };
 
 /// What a process is after a step.
@@ -109,7 +109,7 @@ fn is_local(app: &App, caller: &str, target: &str) -> bool {
 
 /// The components that a node must hold beside that of the active entry, because local links lead
 /// from it and from those in turn, or led to it. Empty for an app without such links.
-pub(crate) fn company(process: &Process, app: &App) -> Vec<Digest> {
+pub(crate) fn company(process: &Process, app: &App) -> Vec<ComponentId> {
     let specs = &app.components;
     if !specs.iter().any(|spec| spec.links.iter().any(|link| link.local)) {
         return Vec::new();
@@ -134,7 +134,7 @@ pub(crate) fn company(process: &Process, app: &App) -> Vec<Digest> {
         at += 1;
     }
     let others = names.iter().skip(1).filter(|name| **name != &*active.component);
-    others.filter_map(|name| app.component(name)).map(|spec| spec.digest).collect()
+    others.filter_map(|name| app.component(name)).map(|spec| spec.id(&app.name)).collect()
 }
 
 /// What the active entry's next step is given. The payloads stay in the process too: they are
@@ -211,7 +211,7 @@ mod tests {
     use alloc::{sync::Arc, vec};
 
     use bytes::Bytes;
-    use izna_proto::{Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail};
+    use izna_proto::{Digest, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail};
 
     use super::*;
 
@@ -222,7 +222,7 @@ mod tests {
             links: links.iter().map(|name| link(name, false)).collect(),
             limits: Limits::default(),
             grants: Arc::default(),
-            spread: Spread::All,
+            spread: Spread::all(),
         }
     }
 
@@ -320,15 +320,19 @@ mod tests {
         app.components[0].links = vec![link("bb", true)];
         app.components[1].links = vec![link("ccc", true), link("a", false)];
         app.components.push(component("ccc", &["a"]));
-        let digests = |lengths: &[u8]| lengths.iter().map(|n| Digest([*n; 32])).collect::<Vec<_>>();
-        assert_eq!(company(&process, &app), digests(&[2, 3]));
+        let name = app.name.clone();
+        let id = |n: &u8| {
+            ComponentId::of(&name, ["", "a", "bb", "ccc"][usize::from(*n)], &Digest([*n; 32]))
+        };
+        let ids = |lengths: &[u8]| lengths.iter().map(id).collect::<Vec<_>>();
+        assert_eq!(company(&process, &app), ids(&[2, 3]));
         assert_eq!(advance(&mut process, suspend("bb"), Some(&app)), Next::Here);
-        assert_eq!(company(&process, &app), digests(&[1, 3]));
+        assert_eq!(company(&process, &app), ids(&[1, 3]));
         assert_eq!(advance(&mut process, suspend("ccc"), Some(&app)), Next::Here);
-        assert_eq!(company(&process, &app), digests(&[2, 1]));
+        assert_eq!(company(&process, &app), ids(&[2, 1]));
         assert_eq!(advance(&mut process, suspend("a"), Some(&app)), Next::Ready);
         // It was called by a link that is not local: those before it may be elsewhere.
-        assert_eq!(company(&process, &app), digests(&[2, 3]));
+        assert_eq!(company(&process, &app), ids(&[2, 3]));
         let done = || StepEnd::Done(Bytes::new());
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Ready);
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);

@@ -3,12 +3,15 @@
 
 use alloc::{format, vec::Vec};
 
-use izna_proto::{Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process, State, Warm};
+use izna_proto::{
+    ComponentId, Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process, State, Warm,
+};
 use rand::RngExt;
 
 use crate::{
     Core, HeldId, Time,
     core::{Held, Place, Timer},
+    holding::component_of,
     life,
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
@@ -39,9 +42,9 @@ enum Occasion {
 
 /// What is known when a process is placed.
 struct Situation {
-    digest: Digest,
+    component: ComponentId,
     /// What must be held with it.
-    company: Vec<Digest>,
+    company: Vec<ComponentId>,
     costs: Costs,
     load: Load,
     occasion: Occasion,
@@ -96,14 +99,14 @@ impl Core {
     fn place_here(&mut self, id: HeldId) -> bool {
         let Some(held) = self.held.get(&id) else { return true };
         let Some(entry) = held.process.entry() else { return true };
-        let digest = entry.digest;
-        if self.is_ready(&digest) {
+        let (digest, component) = (entry.digest, component_of(&held.process, entry));
+        if self.is_ready(&component) {
             let own = placement::here(&self.load(), &self.costs(&digest));
             self.stay(id, Explanation::plain(Rule::Local, Some(own)));
             return true;
         }
         let since = held.homeless.unwrap_or(self.now);
-        let comes = self.components.contains_key(&digest)
+        let comes = self.copies.contains_key(&component)
             && self.now.since(since) < self.config.homeless_after;
         match (&entry.state, comes) {
             (State::Start { .. }, true) => self.wait_for_place(id, since),
@@ -180,19 +183,20 @@ impl Core {
     }
 
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
-        let digest = held.process.entry()?.digest;
-        let (load, fresh) = (self.load(), self.is_fresh(held));
+        let entry = held.process.entry()?;
+        let component = component_of(&held.process, entry);
+        let (load, fresh) = (self.load(), self.is_fresh(held) && occasion != Occasion::Queue);
+        // What waits here was admitted: it is not turned away because the node is full by now.
         let sent_away = self.draining || (fresh && self.is_full(&load));
         let company = self.company(held);
-        let here = self.is_ready(&digest) && company.iter().all(|digest| self.is_ready(digest));
-        let costs = self.costs(&digest);
-        let entry = held.process.entry()?;
+        let here = self.is_ready(&component) && company.iter().all(|other| self.is_ready(other));
+        let costs = self.costs(&entry.digest);
         let warm = entry.warm.filter(|_| matches!(entry.state, State::Resume { .. }));
-        Some(Situation { digest, company, costs, load, occasion, warm, here, fresh, sent_away })
+        Some(Situation { component, company, costs, load, occasion, warm, here, fresh, sent_away })
     }
 
     /// What a node must hold for it beside the component of its active entry.
-    pub(crate) fn company(&self, held: &Held) -> Vec<Digest> {
+    pub(crate) fn company(&self, held: &Held) -> Vec<ComponentId> {
         let app = self.table.app(&held.process.app, held.process.revision);
         app.map(|app| life::company(&held.process, app)).unwrap_or_default()
     }
@@ -241,11 +245,11 @@ impl Core {
         let wait_max = self.config.admit_wait_max.as_micros();
         let company = &situation.company;
         for late in [false, true] {
-            for peer in self.view.candidates(self.now, &situation.digest, &self.config) {
+            for peer in self.view.candidates(self.now, &situation.component, &self.config) {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
                 let wait_us = u128::from(peer.belief.load().wait_us);
-                let whole = company.iter().all(|digest| peer.holds(digest));
+                let whole = company.iter().all(|other| peer.holds(other));
                 let full = situation.fresh
                     && (wait_us > wait_max
                         || peer.refuses_new(self.now)
@@ -278,7 +282,7 @@ impl Core {
                 let there_us = least_us(speed(peer.belief.load()), &situation.costs);
                 let sooner = there_us + situation.replay_us(node) < own.time_us;
                 sooner
-                    && situation.needed().all(|digest| peer.holds(digest))
+                    && situation.needed().all(|other| peer.holds(other))
                     && takes(peer.state(now, config))
             };
             !been && peer.is_some_and(able)
@@ -324,8 +328,9 @@ impl Core {
         }
         let Some(held) = self.held.get(&id) else { return };
         let Some(entry) = held.process.entry() else { return };
-        let anyone = situation.here || !self.view.holders(&entry.digest).is_empty();
+        let anyone = situation.here || !self.view.holders(&situation.component).is_empty();
         if situation.fresh && anyone {
+            self.adoptions.refused(self.now, situation.component, situation.costs.demand_us);
             let message = "no node that could run it takes it now";
             return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
         }
@@ -375,8 +380,8 @@ impl Core {
 
 impl Situation {
     /// All that a node must hold to take it.
-    fn needed(&self) -> impl Iterator<Item = &Digest> {
-        core::iter::once(&self.digest).chain(&self.company)
+    fn needed(&self) -> impl Iterator<Item = &ComponentId> {
+        core::iter::once(&self.component).chain(&self.company)
     }
 
     /// What the process meets here, if it can stay.

@@ -3,12 +3,13 @@
 
 use alloc::vec::Vec;
 
-use izna_proto::{Digest, Load, Message, NodeId};
+use izna_proto::{ComponentId, Digest, Load, Message, NodeId};
 use rand::RngExt;
 
 use crate::{
     Core, HeldId, Time,
     core::{Held, Timer},
+    holding::component_of,
     placement::{
         Costs, MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us,
         gift_max, is_worth_giving, least_us, speed,
@@ -79,7 +80,7 @@ impl Core {
     }
 
     fn shares(&self, peer: &Peer) -> bool {
-        self.holds().any(|digest| peer.holds(digest))
+        self.holds().any(|component| peer.holds(component))
     }
 
     /// A node with an idle core asks.
@@ -111,7 +112,8 @@ impl Core {
         let (mut ahead, mut gifts) = (Waiting::default(), Vec::new());
         for (_, id) in self.queue.iter().take(LOOKED_AT_MAX) {
             let Some(held) = self.held.get(id) else { continue };
-            let Some(digest) = held.process.entry().map(|entry| entry.digest) else { continue };
+            let Some(entry) = held.process.entry() else { continue };
+            let (digest, component) = (entry.digest, component_of(&held.process, entry));
             let with =
                 Waiting { queued: ahead.queued + 1, work_us: ahead.work_us + held.demand_us };
             let free = !held.stays
@@ -120,8 +122,8 @@ impl Core {
                 && held.process.hops < self.hops_max(&held.process)
                 && !held.process.left.contains(&peer);
             if free
-                && self.takes(peer, &digest)
-                && self.company(held).iter().all(|digest| self.takes(peer, digest))
+                && self.takes(peer, &component)
+                && self.company(held).iter().all(|other| self.takes(peer, other))
                 && is_worth_giving(&with, capacity, &self.costs_of_giving(held, &digest))
                 && self.ends_sooner(&with, load, &self.costs_of_giving(held, &digest))
             {
@@ -153,8 +155,8 @@ impl Core {
         Costs { move_us: costs.move_us + replay_us, ..costs }
     }
 
-    fn takes(&self, peer: NodeId, digest: &Digest) -> bool {
-        self.view.peer(peer).is_some_and(|peer| peer.holds(digest))
+    fn takes(&self, peer: NodeId, component: &ComponentId) -> bool {
+        self.view.peer(peer).is_some_and(|peer| peer.holds(component))
     }
 
     /// A node that was asked has answered: so many processes are on their way.

@@ -8,6 +8,7 @@ use izna_proto::{Failure, FailureKind, Outcome, Process, StepEnd, TRAIL_MAX, War
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
     core::{Held, Place, Timer},
+    holding::component_of,
     life::{self, Next, unknown_revision},
     migrate::micros,
     placement::{DEMAND_US_FIRST, Explanation, is_brief},
@@ -55,9 +56,13 @@ impl Core {
     /// Put a process into the run queue.
     pub(crate) fn enqueue(&mut self, id: HeldId) {
         let Some(held) = self.held.get_mut(&id) else { return };
-        let digest = held.process.entry().map(|entry| entry.digest);
-        let component = digest.and_then(|digest| self.components.get(&digest));
+        let entry = held.process.entry();
+        let component = entry.and_then(|entry| self.components.get(&entry.digest));
         held.demand_us = component.map_or(DEMAND_US_FIRST, |component| component.demand_us);
+        let id_of = |entry| component_of(&held.process, entry);
+        if let Some(copy) = entry.map(id_of).and_then(|id| self.copies.get_mut(&id)) {
+            copy.inflow.add(held.demand_us);
+        }
         held.place = Place::Queued;
         held.since = self.now;
         held.homeless = None;
@@ -107,8 +112,9 @@ impl Core {
     }
 
     fn is_ready_for(&self, id: HeldId) -> bool {
-        let entry = self.held.get(&id).and_then(|held| held.process.entry());
-        entry.is_some_and(|entry| self.is_ready(&entry.digest))
+        let held = self.held.get(&id);
+        let entry = held.and_then(|held| Some(component_of(&held.process, held.process.entry()?)));
+        entry.is_some_and(|entry| self.is_ready(&entry))
     }
 
     fn step(&mut self, id: HeldId) -> Result<Step, Failure> {
@@ -203,6 +209,7 @@ impl Core {
             && let Some(component) = self.components.get_mut(&entry.digest)
         {
             component.demand_us += DEMAND_SMOOTHING * (used_us - component.demand_us);
+            component.ran = true;
         }
         if self.now >= held.deadline {
             return self.expire(id);

@@ -7,12 +7,12 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, Route, Spread};
+use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, Route};
 use matchit::{InsertError, Router};
 
-use crate::{Cluster, api};
+use crate::{Cluster, api, spread};
 
-const PARTS_MAX: usize = 256;
+pub(crate) const PARTS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 const TYPED_NAME_BYTES_MAX: usize = 256;
 /// The most settings of one sort that a component has, and the longest name of one, in bytes.
@@ -49,7 +49,7 @@ impl Error {
     }
 }
 
-fn wrong(text: impl Into<String>) -> Error {
+pub(crate) fn wrong(text: impl Into<String>) -> Error {
     Error::Wrong(text.into())
 }
 
@@ -144,7 +144,7 @@ fn check_component(
         links: links.collect(),
         limits: Limits { memory_bytes_max: bytes, cpu_ms_max: cpu },
         grants: Arc::new(check_grants(component)?),
-        spread: check_spread(component, cluster)?,
+        spread: spread::check(component, cluster)?,
     })
 }
 
@@ -207,19 +207,6 @@ fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Re
         return Ok(());
     }
     Err(wrong(format!("component `{name}`: {what} {value} is not within {min} to {max}")))
-}
-
-/// Nodes may be down or not begun yet, but where none of them is known it is a mistake.
-fn check_spread(component: &api::AppComponent, cluster: &dyn Cluster) -> Result<Spread, Error> {
-    let Some(nodes) = &component.nodes else { return Ok(Spread::All) };
-    let known: Vec<String> = cluster.nodes().into_iter().map(|node| node.name).collect();
-    if !nodes.iter().any(|node| known.contains(node)) {
-        let (name, nodes, known) = (&component.name, nodes.join(", "), known.join(", "));
-        return Err(Error::Conflict(format!(
-            "component `{name}`: none of its nodes ({nodes}) is known here; known are {known}"
-        )));
-    }
-    Ok(Spread::Nodes(nodes.iter().take(PARTS_MAX).map(|name| cluster.node_id(name)).collect()))
 }
 
 fn check_routes(

@@ -22,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    artifacts::Part,
     links::{Broken, Frames, HANDSHAKE_MAX, frames, hear_hello, say_hello, tune},
     quiet::Quiet,
     shell::Shell,
@@ -226,11 +227,11 @@ async fn listen(
         let frame = frames.next().await.ok_or(Broken::Closed)?.map_err(Broken::Transport)?;
         match Message::from_bytes(frame.freeze()) {
             Ok(Message::Hello(_)) => return Err(Broken::Unexpected),
-            Ok(Message::AskArtifact { digest, offset }) => {
-                shell.artifacts.asked(peer, digest, offset);
+            Ok(Message::AskArtifact { digest, engine, offset }) => {
+                shell.artifacts.asked(peer, Part { digest, engine, offset });
             }
-            Ok(Message::Artifact { digest, offset, length, piece }) => {
-                shell.artifacts.arrived(peer, digest, offset, length, piece);
+            Ok(Message::Artifact { digest, engine, offset, length, piece }) => {
+                shell.artifacts.arrived(peer, Part { digest, engine, offset }, length, piece);
             }
             Ok(Message::Peers(peers)) => shell.radio.told(shell, &peers),
             // Answers to all that has come together go out together.
@@ -268,6 +269,7 @@ mod tests {
             incarnation,
             name,
             peer_port: 1,
+            traits: izna_proto::Traits::default(),
         }
     }
 

@@ -22,7 +22,7 @@ use std::{
 use izna_core::{Core, Input, Output, Reply, Step, Time};
 use izna_proto::{
     ClusterId, Failure, FailureKind, Grants, Hello, MemoryAnswer, MemoryError, MemoryOperation,
-    Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
+    Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry, Traits,
 };
 use izna_runtime::{
     BoxFuture, Executor, Host, Level, Runtime, Spawner, StepLimits, Stepped, Stream,
@@ -50,6 +50,8 @@ pub(crate) struct Who {
     pub(crate) name: Arc<str>,
     pub(crate) node: NodeId,
     pub(crate) cluster: ClusterId,
+    /// What components may ask of it.
+    pub(crate) traits: Traits,
 }
 
 /// All of a running node.
@@ -329,6 +331,7 @@ impl Shell {
             incarnation: self.incarnation,
             name: self.who.name.to_string(),
             peer_port: self.address.port(),
+            traits: self.who.traits.clone(),
         }
     }
 

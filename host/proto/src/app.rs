@@ -2,7 +2,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::{Digest, Error, Grants, NodeId, Reader, Wire, Writer, process::read_name};
+use crate::{ComponentId, Digest, Error, Grants, Reader, Spread, Wire, Writer, process::read_name};
 
 /// Which deploy of an app: rises with each, so that the newest wins wherever two meet.
 pub type Revision = u64;
@@ -67,15 +67,6 @@ impl Default for Limits {
     }
 }
 
-/// Which nodes hold a component.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spread {
-    /// Every node.
-    All,
-    /// These nodes only.
-    Nodes(Vec<NodeId>),
-}
-
 /// A path that leads to a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -111,19 +102,14 @@ impl App {
 }
 
 impl ComponentSpec {
+    /// What it is known by in an app of this name.
+    pub fn id(&self, app: &str) -> ComponentId {
+        ComponentId::of(app, &self.name, &self.digest)
+    }
+
     /// Its link of that name.
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| &*link.name == name)
-    }
-}
-
-impl Spread {
-    /// Whether `node` holds the component.
-    pub fn includes(&self, node: NodeId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nodes(nodes) => nodes.contains(&node),
-        }
     }
 }
 
@@ -163,11 +149,7 @@ impl Wire for ComponentSpec {
         writer.unsigned(self.limits.memory_bytes_max);
         writer.unsigned(self.limits.cpu_ms_max);
         self.grants.write(writer);
-        let nodes = match &self.spread {
-            Spread::All => None,
-            Spread::Nodes(nodes) => Some(nodes),
-        };
-        writer.option(nodes, |nodes, writer| writer.list(nodes));
+        self.spread.write(writer);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
@@ -177,8 +159,7 @@ impl Wire for ComponentSpec {
             let links = r.list(PARTS_MAX)?;
             let limits = Limits { memory_bytes_max: r.unsigned()?, cpu_ms_max: r.narrow()? };
             let grants = Arc::new(Grants::read(r)?);
-            let nodes = r.option(|r| r.list(PARTS_MAX))?;
-            let spread = nodes.map_or(Spread::All, Spread::Nodes);
+            let spread = Spread::read(r)?;
             Ok(Self { name, digest, links, limits, grants, spread })
         })
     }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use izna_proto::{
     Beacon, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
-    MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, State, TRAIL_MAX,
-    TableEntry, Trail, Wire, Writer,
+    MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, Spread, State,
+    TRAIL_MAX, TableEntry, Trail, Wire, Writer,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -396,7 +396,7 @@ fn links_are_whole_and_bounded() {
             w.unsigned(1u8);
             w.unsigned(1u8);
             Grants::default().write(w);
-            w.array(0);
+            Spread::all().write(w);
             w.array(0);
         }))
     };
@@ -446,7 +446,7 @@ fn the_parts_of_an_app_are_bounded() {
                 w.unsigned(1u8);
                 w.unsigned(1u8);
                 Grants::default().write(w);
-                w.option::<()>(None, |(), _| {});
+                Spread::all().write(w);
             }
             w.array(routes);
             for _ in 0..routes {

@@ -31,6 +31,7 @@ const NAME_BYTES_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Component {
     inner: Arc<Inner>,
+    cost: Option<Duration>,
 }
 
 struct Inner {
@@ -112,7 +113,17 @@ pub(crate) struct Running {
 impl Component {
     pub(crate) fn new(runtime: Runtime, digest: Digest, form: Form, uses_wasi: bool) -> Self {
         let output = Arc::new(Budget::new());
-        Self { inner: Arc::new(Inner { runtime, digest, form, uses_wasi, output }) }
+        let inner = Arc::new(Inner { runtime, digest, form, uses_wasi, output });
+        Self { inner, cost: None }
+    }
+
+    pub(crate) fn that_cost(self, cost: Option<Duration>) -> Self {
+        Self { cost, ..self }
+    }
+
+    /// The processor time of compiling it; none when that was done before.
+    pub fn cost(&self) -> Option<Duration> {
+        self.cost
     }
 
     /// The digest that it was loaded under.

@@ -76,7 +76,7 @@ impl Module {
         }
         if module.adapted && !module.typed {
             module.hint = "; it is a program for WASI 0.1: \
-                           `izna component` makes a component of one that has a WIT world";
+                           `izna component new` makes a component of one that has a WIT world";
         }
         Ok(module)
     }

@@ -101,7 +101,7 @@ fn core_modules_need_a_component_type() {
         (func (param i32 i32 i32 i32) (result i32))))"#;
     let wasi = refused(&wat::parse_str(wasi).unwrap());
     assert!(
-        wasi.ends_with("`izna component` makes a component of one that has a WIT world"),
+        wasi.ends_with("`izna component new` makes a component of one that has a WIT world"),
         "{wasi}"
     );
     let untrue = refused(&module("", "(module)"));

@@ -77,10 +77,10 @@ impl World {
 
     fn spread(&mut self) -> Spread {
         if self.options.holders == 0 || self.random.random_bool(0.2) {
-            return Spread::All;
+            return Spread::all();
         }
         let holders = clients::sample(&mut self.random, self.nodes.len(), self.options.holders);
-        Spread::Nodes(holders.into_iter().map(node_id).collect())
+        Spread::nodes(holders.into_iter().map(node_id).collect())
     }
 
     /// Someone deploys the app in new code, or undeploys it.

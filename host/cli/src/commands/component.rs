@@ -1,61 +1,89 @@
-//! `izna component`: makes a component of a core module. `izna deploy` does that too, but only of a
-//! module that carries its component type; those of Go's compiler do not.
+//! `izna components` and `izna component`: who holds what, and why; adding and removing holders by
+//! hand.
 
-use std::{fs, path::PathBuf};
+use clap::{Args, Subcommand};
+use izna_gateway::api;
 
-use clap::Args;
-use wit_component::StringEncoding;
-use wit_parser::Resolve;
-
-use crate::trouble::{Exit, Trouble};
-
-/// What a file of WebAssembly begins with.
-const WASM: &[u8] = b"\0asm";
+use crate::{
+    commands::encode,
+    output::{self, Format, table},
+    settings::{Context, Target},
+    trouble::{Exit, Trouble},
+};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// The core module
-    #[arg(value_name = "MODULE.wasm")]
-    module: PathBuf,
-    /// The WIT package: a folder with its files, those of others in `deps`, or one file
-    #[arg(long, value_name = "DIR", default_value = "wit")]
-    wit: PathBuf,
-    /// The world that the module is written for, if the package has several
-    #[arg(long, value_name = "NAME")]
-    world: Option<String>,
-    /// The component
-    #[arg(long, short, value_name = "FILE.wasm")]
-    out: PathBuf,
+pub(crate) struct List {
+    #[command(flatten)]
+    target: Target,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
-    let path = &arguments.module;
-    let mut module = fs::read(path).map_err(|error| Trouble::file("read", path, &error))?;
-    if module.starts_with(WASM) {
-        embed(&mut module, arguments)?;
-    }
-    let component = izna_runtime::encoded(&module).map_err(|error| {
-        let at = path.display().to_string();
-        Trouble::new(Exit::Data, error.to_string()).at(at).caused(&error)
-    })?;
-    let out = &arguments.out;
-    fs::write(out, component).map_err(|error| Trouble::create(out, &error))
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Let a node hold a component from now on
+    Add(Assign),
+    /// Let a node hold a component no longer
+    Remove(Assign),
+    /// Make a component of a core module
+    New(encode::Arguments),
 }
 
-/// Give the module the type of the component that it is to be.
-fn embed(module: &mut Vec<u8>, arguments: &Arguments) -> Result<(), Trouble> {
-    let Arguments { wit, world, .. } = arguments;
-    if !wit.exists() {
-        let what = format!("there is no file or folder {}", wit.display());
-        return Err(Trouble::new(Exit::NoInput, what).fix("say where the WIT is: --wit DIR"));
+#[derive(Debug, Args)]
+pub(crate) struct Assign {
+    /// The component, as APP/COMPONENT; one word where both have the same name
+    component: String,
+    /// The name of the node
+    #[arg(value_name = "NODE")]
+    name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(crate) fn list(context: &Context, arguments: &List) -> Result<(), Trouble> {
+    let components: Vec<api::Component> =
+        context.client(&arguments.target)?.get("/v1/components")?;
+    if context.format == Format::Json {
+        return output::json(&components);
     }
-    let mut resolve = Resolve::default();
-    let read = resolve.push_path(wit).and_then(|(package, _)| {
-        let world = resolve.select_world(&[package], world.as_deref())?;
-        wit_component::embed_component_metadata(module, &resolve, world, StringEncoding::UTF8)
-    });
-    read.map_err(|error| {
-        let what = format!("cannot make a component by the WIT in {}", wit.display());
-        Trouble::new(Exit::Data, what).why(format!("{error:#}"))
-    })
+    let mut rows = Vec::new();
+    for component in &components {
+        let name = format!("{}/{}", component.app, component.name);
+        for (n, reason) in component.reasons.iter().enumerate() {
+            let name = if n == 0 { name.clone() } else { String::new() };
+            let why = reason.why.clone().unwrap_or_default();
+            rows.push(vec![name, reason.node.clone(), reason.reason.clone(), why]);
+        }
+        if component.reasons.is_empty() {
+            rows.push(vec![name, "none".into(), String::new(), String::new()]);
+        }
+    }
+    output::text(&table(&["COMPONENT", "NODE", "HELD", "WHY"], &rows))
+}
+
+pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Trouble> {
+    let (assign, holds) = match command {
+        Command::Add(assign) => (assign, true),
+        Command::Remove(assign) => (assign, false),
+        Command::New(arguments) => return encode::run(arguments),
+    };
+    let (app, component) = match assign.component.split_once('/') {
+        Some((app, component)) => (app, component),
+        None => (assign.component.as_str(), assign.component.as_str()),
+    };
+    for (what, name) in [("an app", app), ("a component", component)] {
+        izna_gateway::deploy::check_name(what, name)
+            .map_err(|error| Trouble::new(Exit::Usage, error.to_string()))?;
+    }
+    let asked = api::Assign { node: assign.name.clone(), holds };
+    let path = format!("/v1/components/{app}/{component}");
+    let deployed: api::Deployed = context.client(&assign.target)?.post(&path, &asked)?;
+    match context.format {
+        Format::Json => output::json(&deployed),
+        Format::Text => {
+            let does = if holds { "holds" } else { "does not hold" };
+            output::text(&format!(
+                "{} {does} {app}/{component} from revision {} on\n",
+                assign.name, deployed.revision
+            ))
+        }
+    }
 }

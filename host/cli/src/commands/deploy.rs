@@ -153,6 +153,11 @@ fn send(
         env: component.env.clone(),
         config: component.config.clone(),
         nodes: component.nodes.clone(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        zone: component.zone.clone(),
+        labels: component.labels.clone(),
+        adopt: component.adopt,
     })
 }
 

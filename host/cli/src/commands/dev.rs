@@ -17,6 +17,8 @@ use std::{
 use clap::Args;
 use izna_gateway::Limits;
 use izna_node::{Authority, Identity};
+use izna_proto::Traits;
+use izna_runtime::Allowance;
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 
 use crate::{
@@ -71,6 +73,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         multicast: None,
         seeds: Vec::new(),
         cores: None,
+        traits: Traits::default(),
+        tune: None,
+        shares_code: false,
+        allowance: Allowance::default(),
         limits: Limits::default(),
         warm_max: None,
     };
@@ -158,6 +164,7 @@ fn build_and_deploy(client: &Client, file: &Path, watch: &Watch) -> Result<Strin
     // There is one node here, whatever the manifest says of others.
     for component in &mut manifest.components {
         component.nodes = None;
+        (component.zone, component.labels) = (None, Vec::new());
     }
     let built = manifest.components.iter().filter(|component| component.build.is_some());
     let names = built.filter_map(|component| component.source.file_name().map(Into::into));

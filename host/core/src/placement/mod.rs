@@ -19,7 +19,9 @@ mod pull;
 mod transfer;
 mod zone;
 
-pub use adoption::{Adoption, Demand, Holder, MEASURE_PERIODS, Spare, is_unneeded};
+pub use adoption::{
+    Adoption, Demand, Holder, MEASURE_PERIODS, Spare, is_full, is_unneeded, suffice, totals,
+};
 pub use belief::Belief;
 pub use explain::{Explanation, Rule, Weighed};
 pub(crate) use figure::MEMORY_FULL;
