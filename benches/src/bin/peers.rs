@@ -118,8 +118,7 @@ fn subjects(cluster: &Cluster, hello: Result<PathBuf>, folder: &Path) -> Result<
         subjects.push(ours(OURS, "/hello"));
     }
     subjects.push(ours(EXPLICIT, "/echo"));
-    let hello = env::current_exe()?.with_file_name("bench-hello");
-    let mut plain = Command::new(hello);
+    let mut plain = Command::new(env::current_exe()?.with_file_name("bench-hello"));
     plain.arg(BODY.len().to_string());
     subjects.push(spawned(PLAIN, plain, folder, None)?);
     match (wasmtime(), hello) {

@@ -1,6 +1,6 @@
 //! What a core is told once: who it is, its limits, its intervals.
 
-use izna_proto::NodeId;
+use izna_proto::{NodeId, Traits};
 
 use crate::Duration;
 
@@ -17,6 +17,8 @@ pub struct Config {
     pub cores: u16,
     /// Usable cores times speed, in thousandths.
     pub capacity_milli: u32,
+    /// What components may ask of this node.
+    pub traits: Traits,
     /// Where randomness comes from: equal seeds and inputs give equal outputs.
     pub seed: u64,
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub peers_max: usize,
     /// Apps in the table, undeployed ones included.
     pub apps_max: usize,
+    /// Components that this node takes in by itself.
+    pub adopted_max: usize,
     /// Bytes of cluster memory kept here.
     pub memory_bytes_max: usize,
     /// The bytes of one value of cluster memory.
@@ -87,6 +91,10 @@ pub struct Config {
     pub memory_timeout: Duration,
     /// How long code of an old revision is kept for the processes that began with it.
     pub retain_revision: Duration,
+    /// Between two looks at which components are to be adopted or given up.
+    pub adoption_interval: Duration,
+    /// How long the other holders must suffice before a component that was adopted is given up.
+    pub unneeded_after: Duration,
     /// What handing a process to a node on the same network costs before it can run there.
     pub hop_cost: Duration,
     /// The processor time that a migration costs.
@@ -107,12 +115,13 @@ impl Config {
             peer_port: 0,
             cores,
             capacity_milli: u32::from(cores) * 1000,
+            traits: Traits::default(),
             seed: node.0 ^ incarnation,
             slots_max: usize::from(cores),
             sliced_max: usize::from(cores) * 16,
             held_max: 4096,
             admit_max: 2048,
-            admit_wait_max: millis(1000),
+            admit_wait_max: millis(500),
             waiting_max: 4096,
             hops_max: 64,
             steps_max: 100_000,
@@ -122,6 +131,7 @@ impl Config {
             recent_max: 16_384,
             peers_max: 1024,
             apps_max: 1024,
+            adopted_max: 64,
             memory_bytes_max: 64 << 20,
             memory_value_bytes_max: 1 << 20,
             memory_requests_max: 4096,
@@ -139,6 +149,8 @@ impl Config {
             homeless_after: millis(3000),
             memory_timeout: millis(250),
             retain_revision: millis(300_000),
+            adoption_interval: millis(250),
+            unneeded_after: millis(60_000),
             hop_cost: Duration::from_micros(100),
             move_cost: Duration::from_micros(30),
             #[cfg(feature = "sabotage")]

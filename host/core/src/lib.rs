@@ -14,9 +14,11 @@
 
 extern crate alloc;
 
+mod adopt;
 mod config;
 mod core;
 mod gateway;
+mod holding;
 mod io;
 mod life;
 mod memory;
@@ -37,10 +39,12 @@ mod view;
 
 pub use self::core::Core;
 pub use config::Config;
-pub use io::{Input, Measurement, Note, Output, Reply, Step, Submission};
+pub use io::{
+    AdoptionStage, Assignment, Input, Measurement, Note, Output, Reply, Step, Submission,
+};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
-pub use status::{Counters, Fill, PeerStatus, ProcessState, ProcessStatus};
+pub use status::{Counters, Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason};
 pub use time::{Duration, Time};
 pub use view::PeerState;
 

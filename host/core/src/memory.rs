@@ -8,12 +8,15 @@ use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, NodeId};
 use lru::LruCache;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::Time;
+use crate::{Duration, Time};
 
 /// The longest key with its app's name, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// What keeping a value costs beside its bytes.
 const OVERHEAD_BYTES: usize = 128;
+
+/// The patience with a keeper falls to this part of its most, and grows by as much.
+const PATIENCE_STEPS: u32 = 16;
 
 /// The node among `nodes` that keeps `key`. When one node comes or goes, only its own keys move.
 pub(crate) fn keeper(key: &[u8], nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
@@ -93,6 +96,7 @@ fn cost(key: &Bytes, value: &Bytes) -> usize {
 pub(crate) struct Requests {
     waiting: BTreeMap<u64, Asked>,
     next: u64,
+    patience: BTreeMap<NodeId, Duration>,
 }
 
 /// A request of a local step, and when its wait ends.
@@ -106,7 +110,7 @@ pub(crate) struct Asked {
 impl Requests {
     /// Requests whose numbers come after `first`.
     pub(crate) fn new(first: u64) -> Self {
-        Self { waiting: BTreeMap::new(), next: first }
+        Self { waiting: BTreeMap::new(), next: first, patience: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -120,15 +124,31 @@ impl Requests {
         self.next
     }
 
+    /// How long to wait for an answer of `keeper`, at most `max`: less after each that did not come
+    /// in time, a little more after each that did. What a cache has is not worth a long wait, and a
+    /// keeper that is slow now is slow for all keys that it keeps.
+    pub(crate) fn patience(&self, keeper: NodeId, max: Duration) -> Duration {
+        self.patience.get(&keeper).map_or(max, |patience| (*patience).min(max))
+    }
+
     /// The local request that `peer` answers, once.
-    pub(crate) fn answered(&mut self, peer: NodeId, request: u64) -> Option<Asked> {
+    pub(crate) fn answered(&mut self, peer: NodeId, request: u64, max: Duration) -> Option<Asked> {
         self.waiting.get(&request).filter(|asked| asked.keeper == peer)?;
+        if let Some(patience) = self.patience.get_mut(&peer) {
+            *patience += max / PATIENCE_STEPS;
+            if *patience >= max {
+                self.patience.remove(&peer);
+            }
+        }
         self.waiting.remove(&request)
     }
 
     /// The local request that waited too long, if it still waits.
-    pub(crate) fn late(&mut self, request: u64) -> Option<u64> {
-        self.waiting.remove(&request).map(|asked| asked.local)
+    pub(crate) fn late(&mut self, request: u64, max: Duration) -> Option<u64> {
+        let asked = self.waiting.remove(&request)?;
+        let patience = self.patience.entry(asked.keeper).or_insert(max);
+        *patience = (*patience / 2).max(max / PATIENCE_STEPS);
+        Some(asked.local)
     }
 
     /// The local requests that a node will not answer any more.
@@ -139,7 +159,9 @@ impl Requests {
             .filter(|(_, asked)| asked.keeper == peer)
             .map(|(request, _)| *request)
             .collect();
-        lost.into_iter().filter_map(|request| self.late(request)).collect()
+        self.patience.remove(&peer);
+        let asked = lost.into_iter().filter_map(|request| self.waiting.remove(&request));
+        asked.map(|asked| asked.local).collect()
     }
 }
 
@@ -155,6 +177,26 @@ mod tests {
     fn has(part: &mut Part, key: &'static str) -> bool {
         let key = Bytes::from_static(key.as_bytes());
         part.apply(key, MemoryOperation::Get).unwrap().is_some()
+    }
+
+    /// If this fails, a slow keeper costs each step that asks it the longest wait, or is not waited
+    /// for any more when it is fast again.
+    #[test]
+    fn patience_with_a_slow_keeper_ends() {
+        let (keeper, max) = (NodeId(7), Duration::from_millis(160));
+        let mut requests = Requests::new(0);
+        assert_eq!(requests.patience(keeper, max), max);
+        for local in 0..9 {
+            let wire = requests.ask(local, keeper, Time::from_micros(0));
+            assert_eq!(requests.late(wire, max), Some(local));
+        }
+        assert_eq!(requests.patience(keeper, max), Duration::from_millis(10));
+        assert_eq!(requests.patience(NodeId(8), max), max);
+        for local in 0..16 {
+            let wire = requests.ask(local, keeper, Time::from_micros(0));
+            assert!(requests.answered(keeper, wire, max).is_some());
+        }
+        assert_eq!(requests.patience(keeper, max), max);
     }
 
     /// If this fails, cluster memory grows over its limit, or drops the wrong values.

@@ -7,13 +7,13 @@ use alloc::{
 };
 
 use izna_proto::{
-    Delivery, DeliveryId, Digest, Finish, LEFT_MAX, Load, Message, NodeId, Process, ProcessId,
-    Refusal,
+    Delivery, DeliveryId, Finish, LEFT_MAX, Load, Message, NodeId, Process, ProcessId, Refusal,
 };
 
 use crate::{
     Core, Duration, HeldId, Output, Time,
-    core::{ComponentState, Place, Timer},
+    core::{Place, Timer},
+    holding::component_of,
     view::Parcel,
 };
 
@@ -55,10 +55,6 @@ impl Recent {
 }
 
 impl Core {
-    pub(crate) fn is_ready(&self, digest: &Digest) -> bool {
-        self.components.get(digest).is_some_and(|c| c.state == ComponentState::Ready)
-    }
-
     pub(crate) fn retry(&mut self, id: HeldId) {
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Homeless) => self.place(id),
@@ -157,8 +153,8 @@ impl Core {
             let entry = self.table.entry(&held.process.app);
             match (refusal, held.process.entry(), entry) {
                 (Refusal::Component, Some(entry), _) => {
-                    let digest = entry.digest;
-                    self.view.does_not_hold(peer, &digest);
+                    let component = component_of(&held.process, entry);
+                    self.view.does_not_hold(peer, &component);
                 }
                 (Refusal::Full, ..) => self.view.told_full(self.now, peer),
                 (Refusal::Revision, _, Some(line)) => {
@@ -278,7 +274,7 @@ impl Core {
     }
 
     fn refusal(&self, process: &Process) -> Option<Refusal> {
-        let digest = process.entry().map(|entry| entry.digest);
+        let component = process.entry().map(|entry| component_of(process, entry));
         // Of a process that has run nothing, refusing loses nothing: there is room kept for the
         // others.
         let fresh = process.steps == 0 && process.attempt == 0;
@@ -294,7 +290,7 @@ impl Core {
             Some(Refusal::Hops)
         } else if self.table.app(&process.app, process.revision).is_none() {
             Some(Refusal::Revision)
-        } else if !digest.is_some_and(|digest| self.is_ready(&digest)) {
+        } else if !component.is_some_and(|component| self.is_ready(&component)) {
             Some(Refusal::Component)
         } else if (self.held.len() >= held_max || waits) && !unbounded {
             Some(Refusal::Full)

@@ -1,19 +1,11 @@
 //! The others: beacons out and in, links, probes, and the app table spread by anti-entropy.
 
-use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use izna_proto::{App, Beacon, Digest, Held as HeldProcess, Message, NodeId, Revision, TableEntry};
+use izna_proto::{App, Beacon, Held as HeldProcess, Message, NodeId, Revision, TableEntry, Traits};
 use rand::RngExt;
 
-use crate::{
-    Core, Duration, Note, Output,
-    core::{Component, ComponentState, Timer},
-    placement::{self, DEMAND_US_FIRST},
-    view::{Check, inventory_sum},
-};
-
-/// Between two askings for a component that could not be had.
-const COMPONENT_RETRY: Duration = Duration::from_millis(500);
+use crate::{Core, Note, Output, core::Timer, placement, view::Check};
 
 impl Core {
     /// Send a beacon, and do what is done at its pace.
@@ -27,7 +19,7 @@ impl Core {
             sequence: self.sequence,
             peer_port: self.config.peer_port,
             load: self.load(),
-            inventory: inventory_sum(self.holds()),
+            inventory: self.inventory_sum(),
             table: self.table.sum(),
         };
         self.put(Output::Beacon(beacon));
@@ -90,8 +82,15 @@ impl Core {
         }
     }
 
-    pub(crate) fn link_up(&mut self, peer: NodeId, incarnation: u64, name: Arc<str>) {
-        if self.view.link_up(self.now, peer, incarnation, name, self.config.peers_max) {
+    pub(crate) fn link_up(
+        &mut self,
+        peer: NodeId,
+        incarnation: u64,
+        name: Arc<str>,
+        traits: Traits,
+    ) {
+        let known = (name, traits);
+        if self.view.link_up(self.now, peer, incarnation, known, self.config.peers_max) {
             self.note(Note::Joined(peer));
             // Whether the tables differ, the next beacon tells.
             self.send(peer, Message::AskInventory);
@@ -113,18 +112,6 @@ impl Core {
         for request in self.requests.lost(peer) {
             self.recall_failed(request);
         }
-    }
-
-    /// The components that are ready here.
-    pub fn holds(&self) -> impl Iterator<Item = &Digest> {
-        let ready =
-            |(_, component): &(&Digest, &Component)| component.state == ComponentState::Ready;
-        self.components.iter().filter(ready).map(|(digest, _)| digest)
-    }
-
-    pub(crate) fn send_inventory(&mut self, peer: NodeId) {
-        let digests = self.holds().copied().collect();
-        self.send(peer, Message::Inventory(digests));
     }
 
     /// Tell each gateway which of its processes are here, and look for lost ones of the own.
@@ -195,58 +182,5 @@ impl Core {
             let summary = self.table.summary();
             self.send(peer, Message::TableSummary(summary));
         }
-    }
-
-    /// Get the components that the table wants here, and give up those that nothing needs.
-    fn reconcile(&mut self) {
-        let wanted = self.table.wanted(self.config.node);
-        for digest in &wanted {
-            if !self.components.contains_key(digest) {
-                let state = ComponentState::Asked;
-                let component = Component { state, demand_us: DEMAND_US_FIRST };
-                self.components.insert(*digest, component);
-                self.ask_for(*digest);
-            }
-        }
-        let old = self.table.superseded();
-        let needed = |digest: &Digest| wanted.contains(digest) || old.contains(digest);
-        let unneeded = self.components.keys().filter(|digest| !needed(digest));
-        let unneeded: Vec<Digest> = unneeded.copied().collect();
-        for digest in unneeded {
-            self.components.remove(&digest);
-            self.put(Output::Release(digest));
-        }
-    }
-
-    pub(crate) fn ready(&mut self, digest: Digest) {
-        if let Some(component) = self.components.get_mut(&digest) {
-            component.state = ComponentState::Ready;
-        }
-    }
-
-    pub(crate) fn not_ready(&mut self, digest: Digest, why: String) {
-        if let Some(component) = self.components.get_mut(&digest) {
-            component.state = ComponentState::Failed;
-            self.arm(self.now + COMPONENT_RETRY, Timer::Component(digest));
-            self.note(Note::NotReady(digest, why));
-        }
-    }
-
-    pub(crate) fn ask_again(&mut self, digest: Digest) {
-        let failed = |component: &&mut Component| component.state == ComponentState::Failed;
-        if let Some(component) = self.components.get_mut(&digest).filter(failed) {
-            component.state = ComponentState::Asked;
-            self.ask_for(digest);
-        }
-    }
-
-    /// The nodes that run it have it for sure; where it was deployed it is too, though it may not
-    /// run there.
-    fn ask_for(&mut self, digest: Digest) {
-        let mut holders = self.view.holders(&digest);
-        let others = self.view.present(self.now, &self.config);
-        let others: Vec<NodeId> = others.filter(|peer| !holders.contains(peer)).collect();
-        holders.extend(others);
-        self.put(Output::Hold { digest, holders });
     }
 }

@@ -1,17 +1,21 @@
 //! Placing: what `placement` decides, done. A process is placed after each step, when it arrives,
 //! and again while it waits.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
-use izna_proto::{Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process};
+use izna_proto::{
+    ComponentId, Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process, State, Warm,
+};
 use rand::RngExt;
 
 use crate::{
-    Core, HeldId,
+    Core, HeldId, Time,
     core::{Held, Place, Timer},
+    holding::component_of,
+    life,
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
-        QUEUE_MOVES_MAX, Rule,
+        QUEUE_MOVES_MAX, Rule, least_us, speed,
     },
     view::PeerState,
 };
@@ -38,10 +42,14 @@ enum Occasion {
 
 /// What is known when a process is placed.
 struct Situation {
-    digest: Digest,
+    component: ComponentId,
+    /// What must be held with it.
+    company: Vec<ComponentId>,
     costs: Costs,
     load: Load,
     occasion: Occasion,
+    /// Where its function waits as it stands.
+    warm: Option<Warm>,
     /// Its component is here.
     here: bool,
     /// Nothing of it has run.
@@ -66,20 +74,63 @@ impl Core {
         if self.now >= held.deadline {
             return self.expire(id);
         }
+        if held.stays && self.place_here(id) {
+            return;
+        }
+        let Some(held) = self.held.get(&id) else { return };
         let Some(situation) = self.situation(held, occasion) else { return };
-        let own = situation.own();
+        let own = situation.own(self.config.node);
         if own.is_some_and(|own| self.is_unbeatable(&own, &situation)) {
             return self.stay(id, Explanation::plain(Rule::Idle, own));
         }
         if held.process.hops >= self.hops_max(&held.process) {
             return self.moved_enough(id, &situation);
         }
-        if own.is_some() && self.hand_to_token(id, &situation.digest) {
+        if own.is_some_and(|own| self.hand_to_token(id, &own, &situation)) {
             return;
         }
         let mut candidates = core::mem::take(&mut self.candidates);
         self.decide(id, &situation, &mut candidates);
         self.candidates = candidates;
+    }
+
+    /// A process between the two sides of a local link: it stays, whatever the load. False when it
+    /// may go elsewhere after all: its callee has ended, and its own component is here no more.
+    fn place_here(&mut self, id: HeldId) -> bool {
+        let Some(held) = self.held.get(&id) else { return true };
+        let Some(entry) = held.process.entry() else { return true };
+        let (digest, component) = (entry.digest, component_of(&held.process, entry));
+        if self.is_ready(&component) {
+            let own = placement::here(&self.load(), &self.costs(&digest));
+            self.stay(id, Explanation::plain(Rule::Local, Some(own)));
+            return true;
+        }
+        let since = held.homeless.unwrap_or(self.now);
+        let comes = self.copies.contains_key(&component)
+            && self.now.since(since) < self.config.homeless_after;
+        match (&entry.state, comes) {
+            (State::Start { .. }, true) => self.wait_for_place(id, since),
+            (State::Start { .. }, false) => {
+                let component = &entry.component;
+                let message = format!(
+                    "component {component} of app {} is not on this node, where its caller is \
+                     and to which the link between them is local",
+                    held.process.app
+                );
+                self.end_call(id, Failure::new(FailureKind::Unavailable, message));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The active entry fails without having run.
+    fn end_call(&mut self, id: HeldId, failure: Failure) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let process = &mut held.process;
+        let app = self.table.app(&process.app, process.revision);
+        let next = life::finish(process, Err(failure), app);
+        self.go_on(id, next);
     }
 
     /// Whether no other node can be markedly better, whatever its load: a core here is idle, and
@@ -98,7 +149,7 @@ impl Core {
     fn decide(&mut self, id: HeldId, situation: &Situation, candidates: &mut Candidates<NodeId>) {
         let Some(held) = self.held.get(&id) else { return };
         self.find_candidates(held, situation, candidates);
-        let (own, costs) = (situation.own(), &situation.costs);
+        let (own, costs) = (situation.own(self.config.node), &situation.costs);
         if let (Some(own), Some(best)) = (&own, candidates.best_us()) {
             let settled = held.process.left.len() >= MOVES_MAX
                 || (situation.occasion != Occasion::Step && held.queue_moves >= QUEUE_MOVES_MAX);
@@ -132,23 +183,42 @@ impl Core {
     }
 
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
-        let digest = held.process.entry()?.digest;
-        let (load, fresh) = (self.load(), self.is_fresh(held));
+        let entry = held.process.entry()?;
+        let component = component_of(&held.process, entry);
+        let (load, fresh) = (self.load(), self.is_fresh(held) && occasion != Occasion::Queue);
+        // What waits here was admitted: it is not turned away because the node is full by now.
         let sent_away = self.draining || (fresh && self.is_full(&load));
-        let (here, costs) = (self.is_ready(&digest), self.costs(&digest));
-        Some(Situation { digest, costs, load, occasion, here, fresh, sent_away })
+        let company = self.company(held);
+        let here = self.is_ready(&component) && company.iter().all(|other| self.is_ready(other));
+        let costs = self.costs(&entry.digest);
+        let warm = entry.warm.filter(|_| matches!(entry.state, State::Resume { .. }));
+        Some(Situation { component, company, costs, load, occasion, warm, here, fresh, sent_away })
+    }
+
+    /// What a node must hold for it beside the component of its active entry.
+    pub(crate) fn company(&self, held: &Held) -> Vec<ComponentId> {
+        let app = self.table.app(&held.process.app, held.process.revision);
+        app.map(|app| life::company(&held.process, app)).unwrap_or_default()
     }
 
     /// Whether a process of which nothing has run is not taken any more.
     pub(crate) fn is_full(&self, load: &Load) -> bool {
         let wait_max = self.config.admit_wait_max.as_micros();
-        // Those that wait go before it with all their steps, not with the next one only.
-        let ahead = (load.queued as usize + 1).saturating_sub(usize::from(self.config.cores));
-        let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
-        let backlog_us = ahead as f64 * self.journey.process_us() / capacity;
         self.held.len() > self.config.admit_max
             || u128::from(load.wait_us) > wait_max
-            || backlog_us > wait_max as f64
+            || self.is_backlogged(load)
+    }
+
+    /// Whether a process that begins at a node of this load would wait there for too long. Those
+    /// that wait go before it with all their steps, not with the next one only; one for each core
+    /// may wait however long they are.
+    fn is_backlogged(&self, load: &Load) -> bool {
+        let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
+        let cores = (capacity / speed(load)).max(1.0);
+        let ahead = f64::from(load.queued) + 1.0 - cores;
+        // All nodes are taken to need as much for themselves as this one.
+        let backlog_us = ahead * self.journey.process_us() / self.overhead.left_of(capacity);
+        ahead > cores && backlog_us > self.config.admit_wait_max.as_micros() as f64
     }
 
     pub(crate) fn costs(&self, digest: &Digest) -> Costs {
@@ -173,14 +243,22 @@ impl Core {
             return;
         }
         let wait_max = self.config.admit_wait_max.as_micros();
+        let company = &situation.company;
         for late in [false, true] {
-            for peer in self.view.candidates(self.now, &situation.digest, &self.config) {
+            for peer in self.view.candidates(self.now, &situation.component, &self.config) {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
                 let wait_us = u128::from(peer.belief.load().wait_us);
-                let full = situation.fresh && (wait_us > wait_max || peer.refuses_new(self.now));
-                if peer.belief.is_late(self.now, self.config.late_after) == late && !been && !full {
-                    candidates.push(node, placement::there(&peer.belief, &situation.costs));
+                let whole = company.iter().all(|other| peer.holds(other));
+                let full = situation.fresh
+                    && (wait_us > wait_max
+                        || peer.refuses_new(self.now)
+                        || self.is_backlogged(peer.belief.load()));
+                let on_time = peer.belief.is_late(self.now, self.config.late_after) == late;
+                if on_time && whole && !been && !full {
+                    let there = placement::there(&peer.belief, &situation.costs);
+                    let load = peer.belief.load();
+                    candidates.push(node, situation.with_replay(there, node, load));
                 }
             }
             if !candidates.is_empty() {
@@ -190,7 +268,7 @@ impl Core {
     }
 
     /// A node with an idle core asked before this process came: it gets it.
-    fn hand_to_token(&mut self, id: HeldId, digest: &Digest) -> bool {
+    fn hand_to_token(&mut self, id: HeldId, own: &Estimate, situation: &Situation) -> bool {
         let Some(held) = self.held.get(&id) else { return false };
         if held.queue_moves >= QUEUE_MOVES_MAX || held.process.left.len() >= MOVES_MAX {
             return false;
@@ -200,8 +278,13 @@ impl Core {
             let been = held.process.left.contains(&node) || held.tried.contains(&node);
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
-            let able =
-                |peer: &crate::view::Peer| peer.holds(digest) && takes(peer.state(now, config));
+            let able = |peer: &crate::view::Peer| {
+                let there_us = least_us(speed(peer.belief.load()), &situation.costs);
+                let sooner = there_us + situation.replay_us(node) < own.time_us;
+                sooner
+                    && situation.needed().all(|other| peer.holds(other))
+                    && takes(peer.state(now, config))
+            };
             !been && peer.is_some_and(able)
         };
         let Some(target) = self.pulls.tokens.take(now, fits) else { return false };
@@ -245,8 +328,9 @@ impl Core {
         }
         let Some(held) = self.held.get(&id) else { return };
         let Some(entry) = held.process.entry() else { return };
-        let anyone = situation.here || !self.view.holders(&entry.digest).is_empty();
+        let anyone = situation.here || !self.view.holders(&situation.component).is_empty();
         if situation.fresh && anyone {
+            self.adoptions.refused(self.now, situation.component, situation.costs.demand_us);
             let message = "no node that could run it takes it now";
             return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
         }
@@ -258,6 +342,11 @@ impl Core {
             );
             return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
         }
+        self.wait_for_place(id, since);
+    }
+
+    /// Try again a little later.
+    fn wait_for_place(&mut self, id: HeldId, since: Time) {
         let at = self.now + self.config.retry_interval;
         if let Some(held) = self.held.get_mut(&id) {
             held.place = Place::Homeless;
@@ -275,7 +364,8 @@ impl Core {
     pub(crate) fn offer_queued(&mut self) {
         let count = self.queue.len().div_ceil(2).min(OFFERED_MAX);
         let newest = self.queue.iter().rev().take(count).map(|(_, id)| *id);
-        let newest: alloc::vec::Vec<HeldId> = newest.collect();
+        let stays = |id: &HeldId| self.held.get(id).is_some_and(|held| held.stays);
+        let newest: Vec<HeldId> = newest.filter(|id| !stays(id)).collect();
         for id in newest {
             self.dequeue(id);
             self.place_on(id, Occasion::Queue);
@@ -289,9 +379,30 @@ impl Core {
 }
 
 impl Situation {
+    /// All that a node must hold to take it.
+    fn needed(&self) -> impl Iterator<Item = &ComponentId> {
+        core::iter::once(&self.component).chain(&self.company)
+    }
+
     /// What the process meets here, if it can stay.
-    fn own(&self) -> Option<Estimate> {
-        (self.here && !self.sent_away).then(|| placement::here(&self.load, &self.costs))
+    fn own(&self, node: NodeId) -> Option<Estimate> {
+        let stays = self.here && !self.sent_away;
+        let here = || placement::here(&self.load, &self.costs);
+        stays.then(|| self.with_replay(here(), node, &self.load))
+    }
+
+    /// What it takes at a node to start a function again that waits elsewhere, at speed one.
+    fn replay_us(&self, node: NodeId) -> f64 {
+        let warm = self.warm.filter(|warm| warm.node != node);
+        warm.map_or(0.0, |warm| f64::from(warm.replay_us))
+    }
+
+    /// What is expected at a node, with what it costs to start a function again that waits elsewhere.
+    fn with_replay(&self, estimate: Estimate, node: NodeId, load: &Load) -> Estimate {
+        match self.warm.filter(|warm| warm.node != node) {
+            Some(warm) => estimate.with_replay(warm.replay_us, load),
+            None => estimate,
+        }
     }
 
     fn leaves(&self, own: &Estimate, best_us: f64) -> bool {

@@ -30,14 +30,15 @@ impl Core {
             return self.recall_failed(request);
         }
         self.counters.memory_requests += 1;
-        let until = self.now + self.config.memory_timeout;
+        let patience = self.requests.patience(keeper, self.config.memory_timeout);
+        let until = self.now + patience;
         let wire = self.requests.ask(request, keeper, until);
         self.send(keeper, Message::Memory { request: wire, key, operation });
         self.arm(until, Timer::Memory(wire));
     }
 
     pub(crate) fn recall_late(&mut self, wire: u64) {
-        if let Some(request) = self.requests.late(wire) {
+        if let Some(request) = self.requests.late(wire, self.config.memory_timeout) {
             self.recall_failed(request);
         }
     }

@@ -1,13 +1,9 @@
 //! The view: what this node believes of the others. It hears beacons, loads that ride on messages,
 //! links going up and down; from these it tells who may be given a process, and whom to probe.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use izna_proto::{Beacon, Digest, Load, NodeId};
+use izna_proto::{Beacon, ComponentCopy, ComponentId, Grounds, Load, NodeId, Traits};
 
 use crate::{Config, Duration, Time, placement::Belief};
 
@@ -20,6 +16,8 @@ const FULL_FOR: Duration = Duration::from_millis(50);
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) name: Arc<str>,
+    /// What components may ask of it.
+    pub(crate) traits: Traits,
     pub(crate) incarnation: u64,
     sequence: u64,
     /// Its load as last told, and what was sent to it since.
@@ -30,7 +28,7 @@ pub(crate) struct Peer {
     pub(crate) linked: bool,
     connecting: bool,
     /// What it holds, and the sum that its beacons had when that was learned.
-    holds: BTreeSet<Digest>,
+    holds: BTreeMap<ComponentId, Option<Grounds>>,
     inventory: u64,
     asked_inventory: Option<(u64, Time)>,
     asked_table: Option<(u64, Time)>,
@@ -90,7 +88,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct View {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, usize>,
-    holders: BTreeMap<Digest, Vec<usize>>,
+    holders: BTreeMap<ComponentId, Vec<usize>>,
 }
 
 impl View {
@@ -175,7 +173,7 @@ impl View {
         now: Time,
         node: NodeId,
         incarnation: u64,
-        name: Arc<str>,
+        (name, traits): (Arc<str>, Traits),
         peers_max: usize,
     ) -> bool {
         let Some(peer) = self.add(now, node, peers_max) else { return false };
@@ -183,7 +181,7 @@ impl View {
             (peer.incarnation, peer.sequence) = (incarnation, 0);
             peer.belief.restarted(now);
         }
-        peer.name = name;
+        (peer.name, peer.traits) = (name, traits);
         peer.linked = incarnation == peer.incarnation;
         peer.connecting = false;
         peer.heard = now;
@@ -250,11 +248,12 @@ impl View {
     }
 
     /// Replace what a node holds.
-    pub(crate) fn told_inventory(&mut self, node: NodeId, digests: Vec<Digest>) {
+    pub(crate) fn told_inventory(&mut self, node: NodeId, copies: Vec<ComponentCopy>) {
         let Some(&index) = self.index.get(&node) else { return };
         let Some(peer) = self.peers.get_mut(index) else { return };
-        let new: BTreeSet<Digest> = digests.into_iter().collect();
-        for gone in peer.holds.difference(&new) {
+        let new: BTreeMap<ComponentId, Option<Grounds>> =
+            copies.into_iter().map(|copy| (copy.component, copy.adopted)).collect();
+        for gone in peer.holds.keys().filter(|held| !new.contains_key(held)) {
             if let Some(holders) = self.holders.get_mut(gone) {
                 holders.retain(|holder| *holder != index);
                 if holders.is_empty() {
@@ -262,10 +261,10 @@ impl View {
                 }
             }
         }
-        for added in new.difference(&peer.holds) {
+        for added in new.keys().filter(|held| !peer.holds.contains_key(held)) {
             self.holders.entry(*added).or_default().push(index);
         }
-        peer.inventory = inventory_sum(new.iter());
+        peer.inventory = inventory_sum(new.iter().map(|(id, adopted)| (id, adopted.is_some())));
         peer.holds = new;
         peer.asked_inventory = None;
     }
@@ -278,30 +277,34 @@ impl View {
     }
 
     /// A node said that it does not hold a component after all.
-    pub(crate) fn does_not_hold(&mut self, node: NodeId, digest: &Digest) {
+    pub(crate) fn does_not_hold(&mut self, node: NodeId, component: &ComponentId) {
         let Some(peer) = self.peer_mut(node) else { return };
-        let mut holds: Vec<Digest> = peer.holds.iter().copied().collect();
-        holds.retain(|held| held != digest);
-        self.told_inventory(node, holds);
+        let copies = peer.holds.iter().filter(|(held, _)| *held != component);
+        let copies =
+            copies.map(|(id, adopted)| ComponentCopy { component: *id, adopted: *adopted });
+        let copies = copies.collect();
+        self.told_inventory(node, copies);
+    }
+
+    /// The nodes that hold a component, however they stand.
+    pub(crate) fn holders_of(&self, component: &ComponentId) -> impl Iterator<Item = &Peer> {
+        let holders = self.holders.get(component).map(Vec::as_slice).unwrap_or_default();
+        holders.iter().filter_map(|index| self.peers.get(*index))
     }
 
     /// The nodes that hold a component and may be given a process.
     pub(crate) fn candidates<'a>(
         &'a self,
         now: Time,
-        digest: &Digest,
+        component: &ComponentId,
         config: &'a Config,
     ) -> impl Iterator<Item = &'a Peer> {
-        let holders = self.holders.get(digest).map(Vec::as_slice).unwrap_or_default();
-        let peers = holders.iter().filter_map(|index| self.peers.get(*index));
-        peers.filter(move |peer| peer.state(now, config) == PeerState::Live)
+        self.holders_of(component).filter(move |peer| peer.state(now, config) == PeerState::Live)
     }
 
     /// The linked nodes that hold a component, whatever their load: where its artifact can be had.
-    pub(crate) fn holders(&self, digest: &Digest) -> Vec<NodeId> {
-        let holders = self.holders.get(digest).map(Vec::as_slice).unwrap_or_default();
-        let peers = holders.iter().filter_map(|index| self.peers.get(*index));
-        peers.filter(|peer| peer.linked).map(|peer| peer.node).collect()
+    pub(crate) fn holders(&self, component: &ComponentId) -> Vec<NodeId> {
+        self.holders_of(component).filter(|peer| peer.linked).map(|peer| peer.node).collect()
     }
 
     /// The nodes that are there as far as is known: cluster memory is spread over these.
@@ -343,8 +346,8 @@ impl View {
         self.holders.clear();
         for (index, peer) in self.peers.iter().enumerate() {
             self.index.insert(peer.node, index);
-            for digest in &peer.holds {
-                self.holders.entry(*digest).or_default().push(index);
+            for component in peer.holds.keys() {
+                self.holders.entry(*component).or_default().push(index);
             }
         }
     }
@@ -355,13 +358,14 @@ impl Peer {
         Self {
             node,
             name: Arc::from(""),
+            traits: Traits::default(),
             incarnation: 0,
             sequence: 0,
             belief: Belief::new(Load::default(), now),
             heard: now,
             linked: false,
             connecting: false,
-            holds: BTreeSet::new(),
+            holds: BTreeMap::new(),
             inventory: 0,
             asked_inventory: None,
             asked_table: None,
@@ -396,14 +400,19 @@ impl Peer {
         self.holds.len()
     }
 
-    pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        self.holds.contains(digest)
+    pub(crate) fn holds(&self, component: &ComponentId) -> bool {
+        self.holds.contains_key(component)
+    }
+
+    /// Why it holds a component that it took in by itself.
+    pub(crate) fn adopted(&self, component: &ComponentId) -> Option<Grounds> {
+        *self.holds.get(component)?
     }
 }
 
-/// A sum over components, for beacons: equal sets have equal sums.
-pub(crate) fn inventory_sum<'a>(digests: impl Iterator<Item = &'a Digest>) -> u64 {
-    digests.fold(1, |sum, digest| sum ^ digest.short())
+/// A sum over components and whether each was adopted, for beacons: equal sets have equal sums.
+pub(crate) fn inventory_sum<'a>(copies: impl Iterator<Item = (&'a ComponentId, bool)>) -> u64 {
+    copies.fold(1, |sum, (component, adopted)| sum ^ component.0.rotate_left(u32::from(adopted)))
 }
 
 #[cfg(test)]
@@ -411,6 +420,8 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+
+    const COPY: ComponentCopy = ComponentCopy { component: ComponentId(3), adopted: None };
 
     fn config() -> Config {
         Config::new(NodeId(1), 1, 2)
@@ -429,13 +440,13 @@ mod tests {
     fn linked() -> View {
         let mut view = View::default();
         view.heard(at(0), &beacon(1, 1), 0, &config()).unwrap();
-        assert!(view.link_up(at(0), NodeId(7), 1, Arc::from("seven"), 10));
-        view.told_inventory(NodeId(7), vec![Digest([3; 32])]);
+        assert!(view.link_up(at(0), NodeId(7), 1, (Arc::from("seven"), Traits::default()), 10));
+        view.told_inventory(NodeId(7), vec![COPY]);
         view
     }
 
     fn live(view: &View, now: Time) -> usize {
-        view.candidates(now, &Digest([3; 32]), &config()).count()
+        view.candidates(now, &COPY.component, &config()).count()
     }
 
     /// If this fails, a captured beacon can be sent again to bring a dead node back or to undo its
@@ -499,10 +510,10 @@ mod tests {
         let (mut view, config) = (linked(), config());
         let other = Beacon { node: NodeId(8), ..beacon(1, 1) };
         view.heard(at(0), &other, 0, &config);
-        view.link_up(at(3_700_000), NodeId(8), 1, Arc::from("eight"), 10);
-        view.told_inventory(NodeId(8), vec![Digest([3; 32])]);
+        view.link_up(at(3_700_000), NodeId(8), 1, (Arc::from("eight"), Traits::default()), 10);
+        view.told_inventory(NodeId(8), vec![COPY]);
         view.link_down(NodeId(7));
         view.check(at(3_700_000), &config);
-        assert_eq!(view.holders(&Digest([3; 32])), vec![NodeId(8)]);
+        assert_eq!(view.holders(&COPY.component), vec![NodeId(8)]);
     }
 }

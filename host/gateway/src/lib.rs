@@ -23,6 +23,7 @@ mod public;
 mod refusal;
 mod routes;
 mod server;
+pub mod spread;
 mod typed;
 
 use std::{

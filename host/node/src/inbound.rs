@@ -22,10 +22,12 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    artifacts::Part,
     links::{Broken, Frames, HANDSHAKE_MAX, frames, hear_hello, say_hello, tune},
     quiet::Quiet,
     shell::Shell,
     tls,
+    writer::Flush,
 };
 
 /// Connections whose other side has not proved its name.
@@ -225,18 +227,18 @@ async fn listen(
         let frame = frames.next().await.ok_or(Broken::Closed)?.map_err(Broken::Transport)?;
         match Message::from_bytes(frame.freeze()) {
             Ok(Message::Hello(_)) => return Err(Broken::Unexpected),
-            Ok(Message::AskArtifact { digest, offset }) => {
-                shell.artifacts.asked(peer, digest, offset);
+            Ok(Message::AskArtifact { digest, engine, offset }) => {
+                shell.artifacts.asked(peer, Part { digest, engine, offset });
             }
-            Ok(Message::Artifact { digest, offset, length, piece }) => {
-                shell.artifacts.arrived(peer, digest, offset, length, piece);
+            Ok(Message::Artifact { digest, engine, offset, length, piece }) => {
+                shell.artifacts.arrived(peer, Part { digest, engine, offset }, length, piece);
             }
             Ok(Message::Peers(peers)) => shell.radio.told(shell, &peers),
             // Answers to all that has come together go out together.
             Ok(message) if has_frame(frames.read_buffer()) => {
                 shell.feed(Input::Received { peer, message });
             }
-            Ok(message) => shell.feed_now(Input::Received { peer, message }),
+            Ok(message) => shell.feed_here(Input::Received { peer, message }, Flush::Now),
             Err(error) => {
                 if let Some(left_out) = shell.inbound.unheard.take() {
                     let name = &hello.name;
@@ -267,6 +269,7 @@ mod tests {
             incarnation,
             name,
             peer_port: 1,
+            traits: izna_proto::Traits::default(),
         }
     }
 

@@ -32,9 +32,12 @@ mod wiring;
 mod writer;
 
 pub use authority::{Authority, Bundle};
+pub use control::told as grounds_told;
 pub use error::Error;
 pub use identity::Identity;
-pub use izna_core::{Counters, PeerState, PeerStatus, ProcessState, ProcessStatus, Reply};
+pub use izna_core::{
+    Assignment, Counters, Holder, PeerState, PeerStatus, ProcessState, ProcessStatus, Reason, Reply,
+};
 pub use izna_runtime::{CacheCounts, Description, WarmCounts};
 pub use net::{Error as NetError, Multicast};
 pub use node::{NewProcess, Node, NodeConfig, Tune};

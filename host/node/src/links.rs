@@ -250,7 +250,12 @@ fn report(shell: &Shell, peer: NodeId, warn: bool, error: &Broken) {
 fn link_up(shell: &Arc<Shell>, peer: NodeId, hello: &Hello) {
     let name: Arc<str> = hello.name.as_str().into();
     shell.set_name(peer, name.clone());
-    shell.feed(Input::LinkUp { peer, incarnation: hello.incarnation, name });
+    shell.feed(Input::LinkUp {
+        peer,
+        incarnation: hello.incarnation,
+        name,
+        traits: hello.traits.clone(),
+    });
     shell.radio.tell_peers(peer);
 }
 
@@ -383,6 +388,7 @@ mod tests {
             incarnation: 1,
             name,
             peer_port: 1,
+            traits: izna_proto::Traits::default(),
         };
         let link = Arc::new(Link::new(Box::new(here)));
         assert!(links.is_up(NodeId(1), attempt, link, Arc::new(hello)));
@@ -429,7 +435,7 @@ mod tests {
         let _other = up(&links, attempt);
         let piece = bytes::Bytes::from(vec![0; 9 << 20]);
         let digest = izna_proto::Digest([0; 32]);
-        let large = Message::Artifact { digest, offset: 0, length: 9 << 20, piece };
+        let large = Message::Artifact { digest, engine: None, offset: 0, length: 9 << 20, piece };
         let fitting = (0..20).take_while(|_| links.send(NodeId(1), &large, Flush::Later)).count();
         assert_eq!(fitting, 7);
         assert!(stop.is_cancelled());

@@ -95,17 +95,19 @@ impl Gauge {
         self.at = now;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         let capacity_milli = (self.cores * 1000.0).round() as u32;
+        let (cpu_permille, own) = self.cpu(elapsed);
         Measurement {
             capacity_milli,
-            cpu_permille: self.cpu(elapsed),
+            own_cpu_us: u64::try_from(own.as_micros()).unwrap_or(u64::MAX),
+            cpu_permille,
             memory_permille: self.memory(),
             network_permille: self.network(elapsed),
         }
     }
 
     /// The larger of two shares: of the machine that all use, and of the own quota that this
-    /// process uses.
-    fn cpu(&mut self, elapsed: Duration) -> u16 {
+    /// process uses. With it, what this process used.
+    fn cpu(&mut self, elapsed: Duration) -> (u16, Duration) {
         let machine = self.stat.as_ref().and_then(read).and_then(|text| machine(&text));
         let own = self.own_stat.as_ref().and_then(read).and_then(|text| own(&text));
         let of_machine = match (self.machine, machine) {
@@ -114,15 +116,14 @@ impl Gauge {
             }
             _ => 0,
         };
-        let of_quota = match (self.own, own) {
-            (Some(old), Some(new)) if !elapsed.is_zero() => {
-                let used = new.saturating_sub(old).as_secs_f64();
-                share(used / (elapsed.as_secs_f64() * self.cores))
-            }
-            _ => 0,
+        let used = self.own.zip(own).map_or(Duration::ZERO, |(old, new)| new.saturating_sub(old));
+        let of_quota = if elapsed.is_zero() {
+            0
+        } else {
+            share(used.as_secs_f64() / (elapsed.as_secs_f64() * self.cores))
         };
         (self.machine, self.own) = (machine, own);
-        of_machine.max(of_quota)
+        (of_machine.max(of_quota), used)
     }
 
     fn memory(&self) -> u16 {
@@ -359,6 +360,7 @@ mod tests {
             measured,
             Measurement {
                 capacity_milli: 100,
+                own_cpu_us: 50_000,
                 cpu_permille: 500,
                 memory_permille: 700,
                 network_permille: 500,

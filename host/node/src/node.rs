@@ -9,8 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use izna_core::{Core, Input, Reply, Submission};
-use izna_proto::{App, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail};
+use izna_core::{Assignment, Core, Holder, Input, Reply, Submission};
+use izna_proto::{
+    App, ComponentId, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail,
+    Traits,
+};
 use izna_runtime::{Description, Executor, Runtime};
 use izna_store::Store;
 use tokio::{
@@ -32,6 +35,7 @@ use crate::{
     shell::{self, Parts, Shell, TableLines, Who},
     status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot},
     tls, wiring,
+    writer::Flush,
 };
 
 /// Between two measurements of the node's own load.
@@ -56,6 +60,11 @@ pub struct NodeConfig {
     pub seeds: Vec<String>,
     /// The threads for steps; none: the usable cores, rounded up.
     pub threads: Option<usize>,
+    /// What components may ask of it.
+    pub traits: Traits,
+    /// Whether it gives what it has compiled to nodes of its cluster with the same engine, and runs
+    /// what they have compiled: each then trusts all others with its own machine.
+    pub shares_code: bool,
     /// The engine. Without a cache in it, it is in the data directory.
     pub runtime: izna_runtime::Config,
     /// Changes core's defaults, limits and intervals mostly. Who and where the node is, and what
@@ -73,6 +82,8 @@ impl NodeConfig {
             multicast: Some(Multicast::default()),
             seeds: Vec::new(),
             threads: None,
+            traits: Traits::default(),
+            shares_code: false,
             runtime: izna_runtime::Config::default(),
             tune: None,
         }
@@ -127,15 +138,24 @@ impl Node {
             tracing::error!(error, "an app of this node's table is lost here");
         }
 
-        let core = core_config(&identity, &store, &gauge, sockets.address, config.tune);
+        let mut core = core_config(&identity, &store, &gauge, sockets.address);
+        core.traits = config.traits;
+        if let Some(tune) = config.tune {
+            tune(&mut core);
+        }
         let threads = config.threads.unwrap_or(usize::from(core.cores));
         let runtime = Runtime::new(engine_config(config.runtime, &core, &data))?;
         let (control, controls) = mpsc::unbounded_channel();
-        let (artifacts, asked) = Artifacts::new();
+        let (artifacts, asked) = Artifacts::new(config.shares_code);
         let seal = Seal::new(&identity.beacon_key, identity.cluster);
         let multicast = sockets.multicast.zip(multicast);
         let shell = Arc::new(Shell::new(Parts {
-            who: Who { name: identity.name, node: identity.node, cluster: identity.cluster },
+            who: Who {
+                name: identity.name,
+                node: identity.node,
+                cluster: identity.cluster,
+                traits: core.traits.clone(),
+            },
             address: sockets.address,
             tls,
             radio: Radio::new(seal, multicast, sockets.beacons, seeds),
@@ -158,7 +178,7 @@ impl Node {
         shell.spawn(artifacts::serve(shell.clone(), asked));
         shell.spawn(measure(shell.clone(), gauge));
         radio::start(&shell);
-        let Who { name, node, cluster } = &shell.who;
+        let Who { name, node, cluster, .. } = &shell.who;
         tracing::info!(%name, %node, %cluster, address = %shell.address, threads, "node started");
         Ok(Self { shell })
     }
@@ -186,7 +206,7 @@ impl Node {
         lock(&self.shell.replies).insert(slot, sender);
         let waiting = Client { shell: &self.shell, slot };
         let NewProcess { app, component, function, input, idempotent, deadline, traceparent } = new;
-        self.shell.feed(Input::Submit(Submission {
+        let submission = Input::Submit(Submission {
             slot,
             id,
             app,
@@ -196,7 +216,8 @@ impl Node {
             idempotent,
             deadline,
             traceparent,
-        }));
+        });
+        self.shell.feed_here(submission, Flush::Later);
         let stopped = || {
             let outcome = Err(Failure::new(FailureKind::Unavailable, "the node has stopped"));
             let (trail, took) = (Trail::default(), Duration::ZERO);
@@ -249,6 +270,30 @@ impl Node {
         self.change(Input::Undeploy(name.clone()), name).await
     }
 
+    /// Add a node to the holders of a component, or remove it: a new revision of the app, as
+    /// [`Node::deploy`] makes one.
+    ///
+    /// # Errors
+    /// When there is no such app or component, or that cannot be kept.
+    pub async fn assign(
+        &self,
+        app: Arc<str>,
+        component: Arc<str>,
+        node: NodeId,
+        assignment: Assignment,
+    ) -> Result<TableEntry, Error> {
+        let is_there = |core: &Core| {
+            let line = core.table().find(|entry| entry.name == app);
+            let app = line.and_then(|entry| entry.app.as_ref());
+            app.is_some_and(|app| app.component(&component).is_some())
+        };
+        if self.shell.look(is_there) != Some(true) {
+            return Err(Error::NotDeployed { app: format!("{app}/{component}") });
+        }
+        let name = app.clone();
+        self.change(Input::Assign { app, component, node, assignment }, name).await
+    }
+
     async fn change(&self, input: Input, name: Arc<str>) -> Result<TableEntry, Error> {
         let find = |core: &Core| core.table().find(|entry| entry.name == name).cloned();
         let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)?;
@@ -295,6 +340,8 @@ impl Node {
                 draining: core.draining(),
                 load: core.load(),
                 holds: core.holds().copied().collect(),
+                traits: core.traits().clone(),
+                held_by: held_by(core),
                 peers: peers.collect(),
                 processes: core.processes().take(SNAPSHOT_PROCESSES_MAX).collect(),
                 held,
@@ -387,12 +434,19 @@ impl Sockets {
     }
 }
 
+/// Who is ready to run each component of each app.
+fn held_by(core: &Core) -> Vec<(ComponentId, Vec<Holder>)> {
+    let apps = core.table().filter_map(|entry| entry.app.as_ref());
+    let components = apps.flat_map(|app| app.components.iter().map(move |spec| (app, spec)));
+    let held = components.map(|(app, spec)| (spec.id(&app.name), core.holders(&app.name, spec)));
+    held.collect()
+}
+
 fn core_config(
     identity: &Identity,
     store: &Store,
     gauge: &Gauge,
     address: SocketAddr,
-    tune: Option<Tune>,
 ) -> izna_core::Config {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let (cores, capacity_milli) =
@@ -400,9 +454,6 @@ fn core_config(
     let mut core = izna_core::Config::new(identity.node, store.incarnation(), cores.max(1));
     core.peer_port = address.port();
     core.capacity_milli = capacity_milli;
-    if let Some(tune) = tune {
-        tune(&mut core);
-    }
     core
 }
 

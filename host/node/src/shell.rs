@@ -23,7 +23,7 @@ use hyper::Response;
 use izna_core::{Core, Input, Output, Reply, Step, Time};
 use izna_proto::{
     ClusterId, Failure, FailureKind, Grants, Hello, MemoryAnswer, MemoryError, MemoryOperation,
-    Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry,
+    Message, NodeId, PROTOCOL, SlotId, StepEnd, TableEntry, Traits,
 };
 use izna_runtime::{
     BoxFuture, Executor, Fetch, FetchError, FetchErrorKind, Host, Level, Runtime, Spawner,
@@ -55,6 +55,8 @@ pub(crate) struct Who {
     pub(crate) name: Arc<str>,
     pub(crate) node: NodeId,
     pub(crate) cluster: ClusterId,
+    /// What components may ask of it.
+    pub(crate) traits: Traits,
 }
 
 /// All of a running node.
@@ -176,6 +178,20 @@ impl Shell {
         self.drive(Flush::Now, |core, now| core.handle(now, input));
     }
 
+    /// The same on a thread that has nothing else to do just now: a brief step that this brings
+    /// about is run at once, and what is sent goes out together with what it sends. Without one this
+    /// is flushed as `otherwise` says.
+    pub(crate) fn feed_here(self: &Arc<Self>, input: Input, otherwise: Flush) {
+        let decided = self.decide(|core, now| core.handle(now, input));
+        let Some(((), mut outputs)) = decided else { return };
+        if outputs.iter().any(|output| matches!(output, Output::Run(step) if step.brief)) {
+            self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Later));
+        } else {
+            self.perform_all(&mut outputs, otherwise);
+        }
+        OUTPUTS.replace(outputs);
+    }
+
     /// The same, with a look at core before anything else happens to it.
     pub(crate) fn feed_and_look<T>(
         self: &Arc<Self>,
@@ -198,6 +214,14 @@ impl Shell {
         flush: Flush,
         input: impl FnOnce(&mut Core, Time) -> T,
     ) -> Option<T> {
+        let (result, mut outputs) = self.decide(input)?;
+        self.perform_all(&mut outputs, flush);
+        OUTPUTS.replace(outputs);
+        Some(result)
+    }
+
+    /// Let core decide; what it puts out, but for what goes to `control`.
+    fn decide<T>(&self, input: impl FnOnce(&mut Core, Time) -> T) -> Option<(T, Vec<Output>)> {
         let mut outputs = OUTPUTS.take();
         let result = {
             let mut core = self.lock_core()?;
@@ -219,9 +243,11 @@ impl Shell {
         };
         // A woken step may take this thread's core: what others wait for goes out before.
         outputs.sort_by_key(|output| matches!(output, Output::Run(_)));
+        Some((result, outputs))
+    }
+
+    fn perform_all(self: &Arc<Self>, outputs: &mut Vec<Output>, flush: Flush) {
         outputs.drain(..).for_each(|output| self.perform(output, flush));
-        OUTPUTS.replace(outputs);
-        Some(result)
     }
 
     /// None once core has failed: then nothing that it says can be trusted, and the node stops.
@@ -269,8 +295,8 @@ impl Shell {
             let end = StepEnd::Failed(Failure::new(FailureKind::Unavailable, why));
             // Not at once: it could be a long chain of entries that all fail here.
             self.spawner.spawn(async move {
-                let (used, took) = (Duration::ZERO, Duration::ZERO);
-                shell.feed_now(Input::Stepped { held, end, used, took });
+                let (used, took, warm) = (Duration::ZERO, Duration::ZERO, false);
+                shell.feed_now(Input::Stepped { held, end, used, took, warm });
             });
             return;
         };
@@ -291,8 +317,8 @@ impl Shell {
                 }
                 return Poll::Pending;
             };
-            let Stepped { end, used, took } = stepped;
-            shell.feed_now(Input::Stepped { held, end, used, took });
+            let Stepped { end, used, took, warm } = stepped;
+            shell.feed_now(Input::Stepped { held, end, used, took, warm });
             Poll::Ready(())
         }));
     }
@@ -312,6 +338,7 @@ impl Shell {
             incarnation: self.incarnation,
             name: self.who.name.to_string(),
             peer_port: self.address.port(),
+            traits: self.who.traits.clone(),
         }
     }
 

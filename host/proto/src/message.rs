@@ -11,16 +11,22 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::{
-    ClusterId, DeliveryId, Digest, Error, Home, Load, NodeId, Outcome, Process, ProcessId, Reader,
-    SlotId, TableEntry, Wire, Writer,
+    ClusterId, ComponentCopy, ComponentDemand, ComponentId, DeliveryId, Digest, Error, Grounds,
+    Home, Load, NodeId, Outcome, Process, ProcessId, Reader, SlotId, TableEntry, Traits, Wire,
+    Writer,
+    memory::{
+        MemoryAnswer, MemoryOperation, read_answer, read_operation, write_answer, write_operation,
+    },
     process::{PAYLOAD_BYTES_MAX, Trail, read_name},
 };
 
 /// The version of the messages. Nodes of other versions are told so and not talked to.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// The most components, apps or processes that one message lists.
 const LIST_MAX: usize = 65_536;
+/// The most components that one message tells demands of: there are more, a later one tells them.
+pub const DEMANDS_MAX: usize = 1024;
 /// The longest key of cluster memory with its app's name, in bytes.
 const KEY_BYTES_MAX: usize = 2048;
 
@@ -54,7 +60,7 @@ pub enum Message {
     /// "Which components do you hold?"
     AskInventory,
     /// The components that the speaker holds.
-    Inventory(Vec<Digest>),
+    Inventory(Vec<ComponentCopy>),
     /// The speaker's app table as names and revisions.
     TableSummary(Vec<(Arc<str>, u64)>),
     /// Lines of the app table that the other lacks.
@@ -63,6 +69,9 @@ pub enum Message {
     AskArtifact {
         /// Which.
         digest: Digest,
+        /// None for its bytes; else for its compiled code, by the hash of the engine that is to
+        /// run it.
+        engine: Option<Digest>,
         /// From which byte.
         offset: u64,
     },
@@ -70,6 +79,8 @@ pub enum Message {
     Artifact {
         /// Which.
         digest: Digest,
+        /// As it was asked for.
+        engine: Option<Digest>,
         /// From which byte.
         offset: u64,
         /// Its whole length in bytes; 0 when the speaker does not hold it.
@@ -117,6 +128,26 @@ pub enum Message {
         /// How many processes are on their way.
         given: u16,
     },
+    /// What the speaker has measured of components that are full, or that nodes took in: for the
+    /// node that decides about these.
+    Demands {
+        /// The speaker's load.
+        load: Load,
+        /// What it has measured.
+        demands: Vec<ComponentDemand>,
+    },
+    /// "Take this component in."
+    Adopt {
+        /// Which.
+        component: ComponentId,
+        /// Why.
+        grounds: Grounds,
+    },
+    /// "Give up this component, which you took in: the others suffice."
+    GiveUp {
+        /// Which.
+        component: ComponentId,
+    },
 }
 
 /// Who speaks on a link. What the certificate says is what counts; this must agree with it.
@@ -134,6 +165,8 @@ pub struct Hello {
     pub name: String,
     /// The port of its own peer links.
     pub peer_port: u16,
+    /// What components may ask of it.
+    pub traits: Traits,
 }
 
 /// Where a node takes beacons by unicast.
@@ -200,34 +233,6 @@ pub enum Refusal {
     Revision,
 }
 
-/// What to do in cluster memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MemoryOperation {
-    /// Give the value.
-    Get,
-    /// Keep a value.
-    Put(Bytes),
-    /// Forget it.
-    Remove,
-}
-
-/// What came of an operation: the value if there is one, or an error.
-pub type MemoryAnswer = Result<Option<Bytes>, MemoryError>;
-
-/// Why an operation on cluster memory failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum MemoryError {
-    /// Key or value over the limit.
-    #[error("key or value over the limit of {max} bytes")]
-    TooLarge {
-        /// The limit, in bytes.
-        max: u64,
-    },
-    /// The node that keeps the key did not answer in time.
-    #[error("the node that keeps the key did not answer in time")]
-    Unavailable,
-}
-
 impl Refusal {
     const ALL: [Self; 5] =
         [Self::Full, Self::Component, Self::Draining, Self::Hops, Self::Revision];
@@ -237,16 +242,6 @@ impl Refusal {
     }
 }
 
-fn write_operation(operation: &MemoryOperation, w: &mut Writer) {
-    let (kind, value) = match operation {
-        MemoryOperation::Get => (0u8, None),
-        MemoryOperation::Put(value) => (1, Some(value)),
-        MemoryOperation::Remove => (2, None),
-    };
-    w.unsigned(kind);
-    w.option(value, |value, w| w.bytes(value));
-}
-
 fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
     w.array(lines.len());
     for (name, revision) in lines {
@@ -254,38 +249,6 @@ fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
         w.text(name);
         w.unsigned(*revision);
     }
-}
-
-fn write_answer(answer: &MemoryAnswer, w: &mut Writer) {
-    match answer {
-        Ok(value) => {
-            w.array(2);
-            w.unsigned(0u8);
-            w.option(value.as_ref(), |value, w| w.bytes(value));
-        }
-        Err(MemoryError::TooLarge { max }) => {
-            w.array(2);
-            w.unsigned(1u8);
-            w.unsigned(*max);
-        }
-        Err(MemoryError::Unavailable) => {
-            w.array(2);
-            w.unsigned(2u8);
-            w.unsigned(0u8);
-        }
-    }
-}
-
-fn read_answer(reader: &mut Reader) -> Result<MemoryAnswer, Error> {
-    reader.tuple(2, |r| {
-        let at = r.offset();
-        match r.unsigned()? {
-            0 => Ok(Ok(r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?)),
-            1 => Ok(Err(MemoryError::TooLarge { max: r.unsigned()? })),
-            2 if r.unsigned()? == 0 => Ok(Err(MemoryError::Unavailable)),
-            _ => Err(Error::Shape { at, expected: "an answer of cluster memory" }),
-        }
-    })
 }
 
 /// The first value of a message's array: what sort it is.
@@ -309,6 +272,9 @@ mod sort {
     pub(super) const PEERS: u8 = 16;
     pub(super) const PULL: u8 = 17;
     pub(super) const PULLED: u8 = 18;
+    pub(super) const DEMANDS: u8 = 19;
+    pub(super) const ADOPT: u8 = 20;
+    pub(super) const GIVE_UP: u8 = 21;
 }
 
 /// Begin a message: its sort, then `values` values.
@@ -321,6 +287,73 @@ fn begin(w: &mut Writer, sort: u8, values: usize) {
 fn write_list<T: Wire>(w: &mut Writer, sort: u8, values: &[T]) {
     begin(w, sort, 1);
     w.list(values);
+}
+
+impl Message {
+    /// What is about artifacts, cluster memory, work and adoption.
+    fn write_rest(&self, w: &mut Writer) {
+        match self {
+            Self::AskArtifact { digest, engine, offset } => {
+                begin(w, sort::ASK_ARTIFACT, 3);
+                digest.write(w);
+                w.option(engine.as_ref(), Digest::write);
+                w.unsigned(*offset);
+            }
+            Self::Artifact { digest, engine, offset, length, piece } => {
+                begin(w, sort::ARTIFACT, 5);
+                digest.write(w);
+                w.option(engine.as_ref(), Digest::write);
+                w.unsigned(*offset);
+                w.unsigned(*length);
+                w.bytes(piece);
+            }
+            Self::Memory { request, key, operation } => {
+                begin(w, sort::MEMORY, 4);
+                w.unsigned(*request);
+                w.bytes(key);
+                write_operation(operation, w);
+            }
+            Self::MemoryAnswer { request, answer } => {
+                begin(w, sort::MEMORY_ANSWER, 2);
+                w.unsigned(*request);
+                write_answer(answer, w);
+            }
+            Self::Probe { load } => {
+                begin(w, sort::PROBE, 1);
+                load.write(w);
+            }
+            Self::Alive { load } => {
+                begin(w, sort::ALIVE, 1);
+                load.write(w);
+            }
+            Self::Peers(peers) => write_list(w, sort::PEERS, peers),
+            Self::Pull { load } => {
+                begin(w, sort::PULL, 1);
+                load.write(w);
+            }
+            Self::Pulled { load, given } => {
+                begin(w, sort::PULLED, 2);
+                load.write(w);
+                w.unsigned(*given);
+            }
+            Self::Demands { load, demands } => {
+                begin(w, sort::DEMANDS, 2);
+                load.write(w);
+                w.list(demands);
+            }
+            Self::Adopt { component, grounds } => {
+                begin(w, sort::ADOPT, 2);
+                component.write(w);
+                grounds.write(w);
+            }
+            Self::GiveUp { component } => {
+                begin(w, sort::GIVE_UP, 1);
+                component.write(w);
+            }
+            // These are above.
+            _ => {}
+        }
+    }
 }
 
 impl Wire for Message {
@@ -360,47 +393,7 @@ impl Wire for Message {
                 write_summary(lines, w);
             }
             Self::TableEntries(entries) => write_list(w, sort::TABLE_ENTRIES, entries),
-            Self::AskArtifact { digest, offset } => {
-                begin(w, sort::ASK_ARTIFACT, 2);
-                digest.write(w);
-                w.unsigned(*offset);
-            }
-            Self::Artifact { digest, offset, length, piece } => {
-                begin(w, sort::ARTIFACT, 4);
-                digest.write(w);
-                w.unsigned(*offset);
-                w.unsigned(*length);
-                w.bytes(piece);
-            }
-            Self::Memory { request, key, operation } => {
-                begin(w, sort::MEMORY, 4);
-                w.unsigned(*request);
-                w.bytes(key);
-                write_operation(operation, w);
-            }
-            Self::MemoryAnswer { request, answer } => {
-                begin(w, sort::MEMORY_ANSWER, 2);
-                w.unsigned(*request);
-                write_answer(answer, w);
-            }
-            Self::Probe { load } => {
-                begin(w, sort::PROBE, 1);
-                load.write(w);
-            }
-            Self::Alive { load } => {
-                begin(w, sort::ALIVE, 1);
-                load.write(w);
-            }
-            Self::Peers(peers) => write_list(w, sort::PEERS, peers),
-            Self::Pull { load } => {
-                begin(w, sort::PULL, 1);
-                load.write(w);
-            }
-            Self::Pulled { load, given } => {
-                begin(w, sort::PULLED, 2);
-                load.write(w);
-                w.unsigned(*given);
-            }
+            _ => self.write_rest(w),
         }
     }
 
@@ -439,27 +432,21 @@ impl Wire for Message {
                 Self::TableSummary(lines.into_iter().map(|Line(name, rev)| (name, rev)).collect())
             }
             (sort::TABLE_ENTRIES, 1) => Self::TableEntries(r.list(LIST_MAX)?),
-            (sort::ASK_ARTIFACT, 2) => {
-                Self::AskArtifact { digest: Digest::read(r)?, offset: r.unsigned()? }
-            }
-            (sort::ARTIFACT, 4) => Self::Artifact {
+            (sort::ASK_ARTIFACT, 3) => Self::AskArtifact {
                 digest: Digest::read(r)?,
+                engine: r.option(Digest::read)?,
+                offset: r.unsigned()?,
+            },
+            (sort::ARTIFACT, 5) => Self::Artifact {
+                digest: Digest::read(r)?,
+                engine: r.option(Digest::read)?,
                 offset: r.unsigned()?,
                 length: r.unsigned()?,
                 piece: r.bytes(PAYLOAD_BYTES_MAX)?,
             },
             (sort::MEMORY, 4) => {
                 let (request, key) = (r.unsigned()?, r.bytes(KEY_BYTES_MAX)?);
-                let operation = match (r.unsigned()?, r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?) {
-                    (0, None) => MemoryOperation::Get,
-                    (1, Some(value)) => MemoryOperation::Put(value),
-                    (2, None) => MemoryOperation::Remove,
-                    _ => {
-                        let expected = "an operation of cluster memory";
-                        return Err(Error::Shape { at: r.offset(), expected });
-                    }
-                };
-                Self::Memory { request, key, operation }
+                Self::Memory { request, key, operation: read_operation(r)? }
             }
             (sort::MEMORY_ANSWER, 2) => {
                 Self::MemoryAnswer { request: r.unsigned()?, answer: read_answer(r)? }
@@ -469,6 +456,13 @@ impl Wire for Message {
             (sort::PEERS, 1) => Self::Peers(r.list(LIST_MAX)?),
             (sort::PULL, 1) => Self::Pull { load: Load::read(r)? },
             (sort::PULLED, 2) => Self::Pulled { load: Load::read(r)?, given: r.narrow()? },
+            (sort::DEMANDS, 2) => {
+                Self::Demands { load: Load::read(r)?, demands: r.list(DEMANDS_MAX)? }
+            }
+            (sort::ADOPT, 2) => {
+                Self::Adopt { component: ComponentId::read(r)?, grounds: Grounds::read(r)? }
+            }
+            (sort::GIVE_UP, 1) => Self::GiveUp { component: ComponentId::read(r)? },
             _ => return Err(Error::Shape { at, expected: "a message of this protocol" }),
         };
         r.leave();
@@ -493,17 +487,18 @@ impl Wire for Line {
 
 impl Wire for Hello {
     fn write(&self, w: &mut Writer) {
-        w.array(6);
+        w.array(7);
         w.unsigned(self.protocol);
         self.cluster.write(w);
         self.node.write(w);
         w.unsigned(self.incarnation);
         w.text(&self.name);
         w.unsigned(self.peer_port);
+        self.traits.write(w);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(6, |r| {
+        reader.tuple(7, |r| {
             Ok(Self {
                 protocol: r.narrow()?,
                 cluster: ClusterId::read(r)?,
@@ -511,6 +506,7 @@ impl Wire for Hello {
                 incarnation: r.unsigned()?,
                 name: r.text(64)?,
                 peer_port: r.narrow()?,
+                traits: Traits::read(r)?,
             })
         })
     }

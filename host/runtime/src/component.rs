@@ -32,6 +32,7 @@ const NAME_BYTES_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Component {
     inner: Arc<Inner>,
+    cost: Option<Duration>,
 }
 
 struct Inner {
@@ -79,11 +80,13 @@ pub struct Stepped {
     /// How long it was on a thread, waiting for the host not included: longer than `used` where
     /// others had the core meanwhile.
     pub took: Duration,
+    /// It has suspended, and is kept here as it stands.
+    pub warm: bool,
 }
 
 impl Stepped {
     fn new(end: StepEnd, Spent { used, took }: Spent) -> Self {
-        Self { end, used, took }
+        Self { end, used, took, warm: false }
     }
 }
 
@@ -120,7 +123,17 @@ pub(crate) struct Running {
 impl Component {
     pub(crate) fn new(runtime: Runtime, digest: Digest, form: Form, uses: Uses) -> Self {
         let output = Arc::new(Budget::new());
-        Self { inner: Arc::new(Inner { runtime, digest, form, uses, output }) }
+        let inner = Arc::new(Inner { runtime, digest, form, uses, output });
+        Self { inner, cost: None }
+    }
+
+    pub(crate) fn that_cost(self, cost: Option<Duration>) -> Self {
+        Self { cost, ..self }
+    }
+
+    /// The processor time of compiling it; none when that was done before.
+    pub fn cost(&self) -> Option<Duration> {
+        self.cost
     }
 
     /// The digest that it was loaded under.
@@ -276,6 +289,7 @@ impl Future for Step {
             }
         }));
         let meter = running.meter.clone();
+        let mut warm = false;
         let end = match polled {
             Ok(Poll::Pending) => {
                 let wanted = running.recorder.as_ref().and_then(|recorder| recorder.take_wanted());
@@ -284,7 +298,9 @@ impl Future for Step {
                     this.stage = Stage::Running(running);
                     return Poll::Pending;
                 };
-                this.suspend(running, call)
+                let end = this.suspend(running, call);
+                warm = this.process.is_some() && matches!(end, StepEnd::Suspend { .. });
+                end
             }
             Ok(Poll::Ready(end)) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(running)));
@@ -297,7 +313,7 @@ impl Future for Step {
         };
         let spent = meter.slice_ends();
         this.stage = Stage::Over(spent);
-        Poll::Ready(Stepped::new(end, spent))
+        Poll::Ready(Stepped { warm, ..Stepped::new(end, spent) })
     }
 }
 

@@ -152,6 +152,9 @@ fn export(
     function: &str,
     ty: &ComponentFunc,
 ) -> Option<Export> {
+    if names::is_tools(function, ty.params().map(|(name, _)| name)) {
+        return None;
+    }
     let within = match interface {
         Some(interface) => Some(compiled.get_export_index(None, interface)?),
         None => None,

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use izna_proto::Link;
+
 use crate::describe::{Description, Interface, Kind};
 use crate::http;
 use crate::names::{self, FunctionName, Unnamed};
 use crate::offer;
-
-/// The name of a link and the component that it leads to.
-pub type Link = (Arc<str>, Arc<str>);
 
 /// A component of an app that is to be deployed.
 #[derive(Debug, Clone, Copy)]
@@ -189,9 +188,9 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
     // What is no import is a link by HTTP, between two that speak it.
     let speaks_http = part.description.kind == Kind::Http;
     let by_http: Vec<Link> =
-        part.links.iter().filter(|(name, _)| !is_import(name)).cloned().collect();
-    let unused = by_http.iter().find(|(_, target)| !speaks_http || !is_http(target));
-    if let Some((link, _)) = unused {
+        part.links.iter().filter(|link| !is_import(&link.name)).cloned().collect();
+    let unused = by_http.iter().find(|link| !speaks_http || !is_http(&link.target));
+    if let Some(link) = unused {
         let imports: Vec<String> =
             part.description.needs().map(|import| import.name.clone()).collect();
         let hint = match imports.as_slice() {
@@ -199,7 +198,7 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
             [] => "; it imports nothing of other components".into(),
             imports => format!("; it imports {}", list(imports)).into(),
         };
-        let (component, link) = (part.name.into(), (**link).into());
+        let (component, link) = (part.name.into(), (*link.name).into());
         return Err(Error::Unused { component, link, hint });
     }
     let imports = part.description.needs().map(|import| link(part, import, parts));
@@ -208,9 +207,9 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
 
 fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link, Error> {
     let own: Arc<str> = import.name.as_str().into();
-    let named = part.links.iter().find(|(name, _)| names::is_interface(name, &import.name));
+    let named = part.links.iter().find(|link| names::is_interface(&link.name, &import.name));
     let target = match named {
-        Some((_, target)) => parts.iter().find(|other| other.name == &**target),
+        Some(link) => parts.iter().find(|other| other.name == &*link.target),
         None => Some(exporter(part, import, parts)?),
     };
     let missing = |target: &str, hint: String| Error::Target {
@@ -220,7 +219,7 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
         hint: hint.into(),
     };
     let Some(target) = target else {
-        let target = named.map_or("", |(_, target)| target);
+        let target = named.map_or("", |link| &link.target);
         return Err(missing(target, "; there is no such component".into()));
     };
     if target.description.kind.is_typed() {
@@ -231,7 +230,8 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
         };
         agree(part, import, target, export)?;
     }
-    Ok((own, target.name.into()))
+    let local = named.is_some_and(|link| link.local);
+    Ok(Link { name: own, target: target.name.into(), local })
 }
 
 /// The one other component that exports what is imported.

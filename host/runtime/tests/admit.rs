@@ -100,7 +100,10 @@ fn core_modules_need_a_component_type() {
     let wasi = r#"(module (import "wasi_snapshot_preview1" "fd_write"
         (func (param i32 i32 i32 i32) (result i32))))"#;
     let wasi = refused(&wat::parse_str(wasi).unwrap());
-    assert!(wasi.ends_with("it is built for WASI 0.1: wasm32-wasip2 gives a component"), "{wasi}");
+    assert!(
+        wasi.ends_with("`izna component new` makes a component of one that has a WIT world"),
+        "{wasi}"
+    );
     let untrue = refused(&module("", "(module)"));
     assert!(untrue.starts_with("the core module does not make a component: "), "{untrue}");
 }

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Entry, Failure,
-    FailureKind, Finish, Grants, Held, Hello, Home, Limits, Load, MemoryAnswer, MemoryError,
-    MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal,
-    Route, SlotId, Spread, State, TableEntry, Trail, Wire,
+    App, Beacon, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec, Delivery,
+    DeliveryId, Digest, Entry, Failure, FailureKind, Finish, Grants, Grounds, Held, Hello, Home,
+    Limits, Link, Load, MemoryAnswer, MemoryError, MemoryOperation, Message, Needs, NodeId,
+    Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal, Route, SlotId, Spread, State,
+    TableEntry, Trail, Traits, Warm, Wire,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -25,6 +26,7 @@ pub fn samples() -> Vec<Sample> {
     add(&mut samples, "message", links());
     add(&mut samples, "message", tables());
     add(&mut samples, "message", memory());
+    add(&mut samples, "message", adoption());
     add(&mut samples, "process", processes());
     add(&mut samples, "outcome", outcomes());
     add(&mut samples, "beacon", beacons());
@@ -76,10 +78,11 @@ fn links() -> Vec<(&'static str, Message)> {
 }
 
 fn tables() -> Vec<(&'static str, Message)> {
-    let digest = digest(1);
+    let (digest, engine) = (digest(1), Some(digest(9)));
     let undeployed = TableEntry { name: "gone".into(), revision: 9, app: None };
-    let artifact = |offset, length, piece: &'static [u8]| Message::Artifact {
+    let artifact = |engine, offset, length, piece: &'static [u8]| Message::Artifact {
         digest,
+        engine,
         offset,
         length,
         piece: Bytes::from_static(piece),
@@ -87,12 +90,58 @@ fn tables() -> Vec<(&'static str, Message)> {
     vec![
         ("ask-inventory", Message::AskInventory),
         ("inventory-empty", Message::Inventory(Vec::new())),
-        ("inventory", Message::Inventory(vec![digest, self::digest(2)])),
+        ("inventory", Message::Inventory(vec![deployed_copy(), adopted_copy()])),
         ("table-summary", Message::TableSummary(vec![("hello".into(), 3), ("gone".into(), 9)])),
         ("table-entries", Message::TableEntries(vec![deployed(), undeployed])),
-        ("ask-artifact", Message::AskArtifact { digest, offset: 1 << 20 }),
-        ("artifact", artifact(1 << 20, (1 << 20) + 4, b"\0asm")),
-        ("artifact-not-held", artifact(0, 0, b"")),
+        ("ask-artifact", Message::AskArtifact { digest, engine: None, offset: 1 << 20 }),
+        ("ask-compiled", Message::AskArtifact { digest, engine, offset: 0 }),
+        ("artifact", artifact(None, 1 << 20, (1 << 20) + 4, b"\0asm")),
+        ("artifact-not-held", artifact(None, 0, 0, b"")),
+        ("artifact-compiled", artifact(engine, 0, 4, b"\x7fELF")),
+    ]
+}
+
+fn deployed_copy() -> ComponentCopy {
+    ComponentCopy { component: ComponentId(0xc0de), adopted: None }
+}
+
+fn adopted_copy() -> ComponentCopy {
+    ComponentCopy { component: ComponentId(u64::MAX), adopted: Some(grounds()) }
+}
+
+fn grounds() -> Grounds {
+    Grounds {
+        by: NodeId(0xa1),
+        holders: 1,
+        wait_us: 90_000,
+        demand_us: 2000,
+        inflow_milli: 3100,
+        capacity_milli: 1000,
+    }
+}
+
+fn adoption() -> Vec<(&'static str, Message)> {
+    let component = ComponentId(0xc0de);
+    let demand = ComponentDemand {
+        component,
+        inflow_milli: 980,
+        refused_milli: 2120,
+        demand_us: 2000,
+        load_ms: 740,
+    };
+    let least = ComponentDemand {
+        component: ComponentId(0),
+        inflow_milli: 0,
+        refused_milli: 0,
+        demand_us: 0,
+        load_ms: 0,
+    };
+    vec![
+        ("demands", Message::Demands { load: busy(), demands: vec![demand, least] }),
+        ("demands-none", Message::Demands { load: Load::default(), demands: Vec::new() }),
+        ("adopt", Message::Adopt { component, grounds: grounds() }),
+        ("adopt-least", Message::Adopt { component, grounds: Grounds::default() }),
+        ("give-up", Message::GiveUp { component }),
     ]
 }
 
@@ -134,6 +183,7 @@ fn processes() -> Vec<(&'static str, Process)> {
             function: "".into(),
             caller: None,
             state: State::Start { input: Bytes::new() },
+            warm: None,
         }],
         left: Vec::new(),
         active: 0,
@@ -247,6 +297,7 @@ fn hello() -> Hello {
         incarnation: 4,
         name: "node-1".into(),
         peer_port: 7401,
+        traits: Traits { zone: Some("north".into()), labels: vec!["gpu".into(), "ssd".into()] },
     }
 }
 
@@ -257,11 +308,14 @@ fn entry(component: &str, caller: Option<u16>, state: State) -> Entry {
         function: "greet".into(),
         caller,
         state,
+        warm: None,
     }
 }
 
 fn waiting(caller: Option<u16>) -> Entry {
-    entry("front", caller, State::Waiting { continuation: Bytes::from_static(&[0x01]) })
+    let state = State::Waiting { continuation: Bytes::from_static(&[0x01]) };
+    let warm = Some(Warm { node: NodeId(0xa2), replay_us: 250 });
+    Entry { warm, ..entry("front", caller, state) }
 }
 
 fn started() -> Process {
@@ -342,12 +396,18 @@ fn deployed() -> TableEntry {
         grants: grants.into(),
         spread,
     };
-    let link = ("greeter".into(), "greeter-in-german".into());
-    let nodes = Spread::Nodes(vec![NodeId(0xa1), NodeId(0xa2)]);
+    let link = Link { name: "greeter".into(), target: "greeter-in-german".into(), local: true };
+    let nodes = Spread {
+        added: vec![NodeId(0xa3)],
+        removed: vec![NodeId(0xa2)],
+        needs: Needs { zone: Some("north".into()), labels: vec!["gpu".into()] },
+        adopts: false,
+        ..Spread::nodes(vec![NodeId(0xa1), NodeId(0xa2)])
+    };
     let app = App {
         name: "hello".into(),
         components: vec![
-            component("front", vec![link], granted, Spread::All),
+            component("front", vec![link], granted, Spread::all()),
             component("greeter-in-german", Vec::new(), Grants::default(), nodes),
         ],
         routes: vec![Route {

@@ -167,6 +167,7 @@ impl World {
 
     fn measure(&mut self, node: usize, memory_permille: u16) {
         let measured = Measurement {
+            own_cpu_us: 0,
             capacity_milli: self.nodes[node].config.capacity_milli,
             cpu_permille: 0,
             memory_permille,

@@ -158,7 +158,12 @@ impl World {
         link.state = if up { State::Up } else { State::Down };
         let name = self.names[to].clone();
         let input = match up {
-            true => Input::LinkUp { peer: node_id(to), incarnation: peer, name },
+            true => Input::LinkUp {
+                peer: node_id(to),
+                incarnation: peer,
+                name,
+                traits: self.nodes[to].config.traits.clone(),
+            },
             false => Input::LinkDown(node_id(to)),
         };
         self.input(from, input);

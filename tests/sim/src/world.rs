@@ -213,6 +213,8 @@ fn config(options: &Options, n: usize, cores: u16) -> Config {
     config.hops_max = options.hops_max;
     config.steps_max = options.steps_max;
     config.retain_revision = options.retain_revision();
+    config.adopted_max = options.adopted_max;
+    config.unneeded_after = Duration::from_millis(options.unneeded_ms);
     config.memory_bytes_max = options.memory_bytes_max;
     config.memory_value_bytes_max = 1000;
     config.beacon_interval = Duration::from_millis(options.beacon_interval_ms);

@@ -15,6 +15,20 @@ const SPEED_WINDOW_US: f64 = 250_000.0;
 /// seconds. Shorter, the others would try it out too often: each trial is a slow process.
 const SPEED_FORGIVEN_S: f64 = 5.0;
 
+/// A step that takes longer on average, in microseconds, is never brief.
+const BRIEF_US_MAX: f64 = 100.0;
+/// How long no step was handed out before a brief one, in microseconds, and in lengths of it: what
+/// the sockets' thread runs itself is at most a fifth of its time, and a node under load uses its
+/// other threads.
+const BRIEF_GAP_US_MIN: f64 = 50.0;
+const BRIEF_GAP_STEPS: f64 = 4.0;
+
+/// Whether a step is so short, and comes so seldom, that to wake another thread for it takes longer
+/// than to run it. `gap_us` is the time since a step was handed out before.
+pub fn is_brief(demand_us: f64, gap_us: f64) -> bool {
+    demand_us <= BRIEF_US_MAX && gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us)
+}
+
 /// What runs or waits for a core on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Waiting {
@@ -88,6 +102,40 @@ impl Journey {
     }
 }
 
+/// How fast the measured overhead follows the last measurement: some five of them back.
+const OVERHEAD_SMOOTHING: f64 = 0.2;
+/// The share of what is given that is left to steps at least: else a node whose work is all
+/// overhead would seem to have no end of wait.
+const STEPS_SHARE_MIN: f64 = 0.2;
+
+/// What a node uses beside steps, in cores: requests, messages, encryption. A queue is worked off by
+/// what is left, and that is little where processes are short or most requests are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Overhead {
+    steps_us: f64,
+    cores: f64,
+}
+
+impl Overhead {
+    /// A step has used so much.
+    pub fn stepped(&mut self, used_us: f64) {
+        self.steps_us += used_us;
+    }
+
+    /// The node has used so much, steps included, in the microseconds since the last time.
+    pub fn measured(&mut self, own_us: u64, passed_us: f64) {
+        // A step counts when it ends, so it can be more than was used in this time.
+        let cores = (own_us as f64 - self.steps_us) / passed_us.max(1.0);
+        self.steps_us = 0.0;
+        self.cores += OVERHEAD_SMOOTHING * (cores - self.cores);
+    }
+
+    /// What steps have of `given` cores.
+    pub fn left_of(&self, given: f64) -> f64 {
+        (given - self.cores.max(0.0)).max(STEPS_SHARE_MIN * given)
+    }
+}
+
 /// The measured speed of a node: what its steps were expected to take over what they took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
@@ -138,6 +186,14 @@ mod tests {
         assert!((3000.0..3300.0).contains(&journey.process_us()), "{journey:?}");
     }
 
+    /// If this fails, long or many steps keep a node from its sockets, or short and rare ones wait
+    /// for a thread to wake.
+    #[test]
+    fn brief_steps_are_short_and_rare() {
+        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 400.0));
+        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 399.0) && !is_brief(101.0, 1e6));
+    }
+
     /// If this fails, a node with an idle core looks busy, or one that has none does not.
     #[test]
     fn the_wait_begins_with_the_last_core() {
@@ -157,6 +213,22 @@ mod tests {
         assert!(memory_wait_us(1000, 1000.0) > 100_000.0);
         assert_eq!(network_wait_us(800, 1000.0), 0.0);
         assert_eq!(network_wait_us(900, 1000.0), 1000.0);
+    }
+
+    /// If this fails, a node that is busy with requests promises its cores to steps.
+    #[test]
+    fn steps_have_what_the_node_leaves() {
+        let mut overhead = Overhead::default();
+        assert_eq!(overhead.left_of(0.2), 0.2);
+        for _ in 0..100 {
+            overhead.stepped(10_000.0);
+            overhead.stepped(20_000.0);
+            overhead.measured(50_000, 250_000.0);
+        }
+        assert!((overhead.left_of(0.2) - 0.12).abs() < 0.001, "{overhead:?}");
+        assert!((overhead.left_of(0.09) - 0.018).abs() < 0.001, "{overhead:?}");
+        (0..100).for_each(|_| overhead.measured(0, 250_000.0));
+        assert!(overhead.left_of(0.2) > 0.199, "{overhead:?}");
     }
 
     /// If this fails, a node that has become slow goes on to promise its old speed, or one that was

@@ -71,6 +71,13 @@ pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
     Estimate { time_us, idle: f64::from(idle.saturating_sub(uncovered)), capacity }
 }
 
+impl Estimate {
+    /// The same for a function that waits at another node, and so must first be started again.
+    pub fn with_replay(self, replay_us: u32, load: &Load) -> Self {
+        Self { time_us: self.time_us + f64::from(replay_us) / speed(load), ..self }
+    }
+}
+
 /// The least that any other node could offer, if the fastest had an idle core.
 pub fn least_us(fastest: f64, costs: &Costs) -> f64 {
     costs.hop_us + costs.move_us + costs.demand() / fastest.max(0.001)

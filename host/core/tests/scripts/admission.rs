@@ -259,62 +259,15 @@ fn a_node_that_is_kept_from_its_core_tells_a_longer_wait() {
             4 submit 2 a.f
               run h2 p2 a.f start ii
             4 submit 3 a.f
-              at 96.491: beacon wait 2410
             150 status
               p2.0 a running
               p3.0 a queued
-              at 186.72: beacon wait 2410
-              at 277.131: beacon wait 2410
-              at 384.041: beacon wait 2410
-              at 475.525: beacon wait 2410
-              at 566.846: beacon wait 2410
-              at 658.722: beacon wait 2410
-              at 756.728: beacon wait 2410
-              at 849.018: beacon wait 2410
-              at 947.08: beacon wait 2410
-              at 1039.691: beacon wait 2410
-              at 1135.157: beacon wait 2410
-              at 1232.717: beacon wait 2410
-              at 1335.671: beacon wait 2410
-              at 1426.553: beacon wait 2410
-              at 1524.306: beacon wait 2410
-              at 1631.529: beacon wait 2410
-              at 1725.604: beacon wait 2410
-              at 1818.875: beacon wait 2410
-              at 1912.505: beacon wait 2410
-              at 2008.443: beacon wait 2410
-              at 2099.579: beacon wait 2410
-              at 2193.217: beacon wait 2410
-              at 2286.538: beacon wait 2410
-              at 2385.102: beacon wait 2410
-              at 2485.526: beacon wait 2410
-              at 2578.266: beacon wait 2410
-              at 2683.68: beacon wait 2410
-              at 2783.506: beacon wait 2410
-              at 2886.302: beacon wait 2410
-              at 2991.361: beacon wait 2410
-              at 3089.552: beacon wait 2410
-              at 3194.999: beacon wait 2410
-              at 3290.691: beacon wait 2410
-              at 3398.798: beacon wait 2410
-              at 3493.589: beacon wait 2410
-              at 3595.426: beacon wait 2410
-              at 3695.344: beacon wait 2410
-              at 3800.457: beacon wait 2410
-              at 3904.412: beacon wait 2410
-              at 4002.842: beacon wait 2410
-              at 4096.042: beacon wait 2410
-              at 4205.081: beacon wait 2410
-              at 4311.464: beacon wait 2410
-              at 4416.702: beacon wait 2410
-              at 4525.302: beacon wait 2410
-              at 4627.993: beacon wait 2410
-              at 4734.402: beacon wait 2410
-              at 4826.64: beacon wait 2410
-              at 4930.501: beacon wait 2410
+              at 964.915: beacon wait 2410
+              at 1867.206: beacon wait 2410
+              at 2771.319: beacon wait 2410
+              at 3840.42: beacon wait 2410
+              at 4755.266: beacon wait 2410
             5000 measured memory 100
-              at 5025.26: beacon wait 1510
-              at 5126.528: beacon wait 1510
             5200 status
               p2.0 a running
               p3.0 a queued

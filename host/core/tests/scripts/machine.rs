@@ -10,7 +10,9 @@ use std::{fmt::Write, sync::Arc};
 
 use bytes::Bytes;
 use expect_test::Expect;
-use izna_core::{Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time};
+use izna_core::{
+    Assignment, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time,
+};
 use izna_proto::{App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd};
 
 use crate::{print, words::Words};
@@ -43,7 +45,9 @@ impl Machine {
     fn new() -> Self {
         let mut config = Config::new(NodeId(1), 1, 1);
         config.slots_max = 1;
+        config.admit_wait_max = Duration::from_secs(1);
         config.beacon_interval = Duration::from_secs(1_000_000);
+        config.adoption_interval = Duration::from_secs(1_000_000);
         config.silent_after = Duration::from_secs(1_000_000);
         config.probe_after = Duration::from_secs(1_000_000);
         Self { config, core: None, show: Vec::new(), sequence: 0, printed: String::new() }
@@ -143,13 +147,14 @@ impl Machine {
     fn join(&mut self, at: Time, words: &mut Words<'_>) {
         words.next();
         let peer = words.node();
-        let digests = words.components();
+        let copies = words.components();
+        let traits = words.traits();
         let (show, printed) = (std::mem::take(&mut self.show), self.printed.clone());
         let beacon = self.beacon(peer, words);
         self.handle(at, Input::Heard(beacon), "");
         let name = Arc::from(format!("node-{}", peer.0));
-        self.handle(at, Input::LinkUp { peer, incarnation: 1, name }, "");
-        self.handle(at, Input::Received { peer, message: Message::Inventory(digests) }, "");
+        self.handle(at, Input::LinkUp { peer, incarnation: 1, name, traits }, "");
+        self.handle(at, Input::Received { peer, message: Message::Inventory(copies) }, "");
         (self.show, self.printed) = (show, printed);
     }
 
@@ -167,7 +172,19 @@ impl Machine {
             "deploy" => Input::Deploy(words.app()),
             "undeploy" => Input::Undeploy(Arc::from(words.next())),
             "restore" => Input::Restore(words.table_entries()),
-            "ready" => Input::Ready(words.digest()),
+            "ready" => {
+                let cost = words.option("cost").map(Duration::from_millis);
+                Input::Ready { digest: words.digest(), cost }
+            }
+            word @ ("hold" | "unhold") => Input::Assign {
+                app: Arc::from("app"),
+                component: Arc::from(words.next()),
+                node: words.node(),
+                assignment: match word {
+                    "hold" => Assignment::Holds,
+                    _ => Assignment::DoesNotHold,
+                },
+            },
             "not-ready" => Input::NotReady(words.digest(), String::from("no")),
             "submit" => submit(words),
             "abandon" => Input::Abandon(SlotId(words.number())),
@@ -180,7 +197,7 @@ impl Machine {
             "up" => {
                 let peer = words.node();
                 let incarnation = words.option("incarnation").unwrap_or(1);
-                Input::LinkUp { peer, incarnation, name: Arc::from("") }
+                Input::LinkUp { peer, incarnation, name: Arc::from(""), traits: words.traits() }
             }
             "down" => Input::LinkDown(words.node()),
             "from" => {
@@ -188,6 +205,7 @@ impl Machine {
                 Input::Received { peer, message: words.message() }
             }
             "measured" => Input::Measured(Measurement {
+                own_cpu_us: 0,
                 capacity_milli: 1000,
                 cpu_permille: 0,
                 memory_permille: u16::try_from(words.option("memory").unwrap()).unwrap(),
@@ -241,7 +259,8 @@ fn step(word: &str, words: &mut Words<'_>) -> Input {
     };
     let used = Duration::from_micros(words.option("used").unwrap_or(1000));
     let took = Duration::from_micros(words.option("took").unwrap_or(0)).max(used);
-    Input::Stepped { held, end, used, took }
+    let warm = words.flag("warm");
+    Input::Stepped { held, end, used, took, warm }
 }
 
 fn set(config: &mut Config, setting: &str, value: u64) {
@@ -270,6 +289,9 @@ fn set(config: &mut Config, setting: &str, value: u64) {
         "acknowledge_timeout" => config.acknowledge_timeout = millis,
         "probe_after" => config.probe_after = millis,
         "lost_after" => config.lost_after = millis,
+        "adopted_max" => config.adopted_max = count,
+        "adoption_interval" => config.adoption_interval = millis,
+        "unneeded_after" => config.unneeded_after = millis,
         "retain_revision" => config.retain_revision = millis,
         other => panic!("no such setting: {other}"),
     }
