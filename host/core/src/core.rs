@@ -349,9 +349,7 @@ impl Core {
                 self.send(peer, Message::MemoryAnswer { request, answer });
             }
             Message::MemoryAnswer { request, answer } => {
-                if let Some(asked) =
-                    self.requests.answered(peer, request, self.config.memory_timeout)
-                {
+                if let Some(asked) = self.requests.answered(self.now, peer, request) {
                     self.disarm(asked.until, Timer::Memory(request));
                     self.put(Output::MemoryAnswer { request: asked.local, answer });
                 }

@@ -39,7 +39,7 @@ const WAIT_FACTOR: u32 = 10;
 pub struct Compiler {
     /// The program.
     pub program: PathBuf,
-    /// What makes it one that compiles; [`Allowance::arguments`] follow.
+    /// What makes it one that compiles; those of its [`Allowance`] follow.
     pub arguments: Vec<OsString>,
     /// What it may use.
     pub allowance: Allowance,
