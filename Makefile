@@ -1,6 +1,8 @@
 # The commands of the README. Each says what it does; `make` alone lists them.
 CARGO ?= cargo
 IZNA  := target/release/izna
+# Whatever is built, with the features that the whole workspace asks for: then nothing is built twice.
+BUILD := $(CARGO) build --release --workspace
 
 .PHONY: help demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
 
@@ -25,15 +27,14 @@ help:
 
 build:
 	@echo "building $(IZNA) (the first time takes some minutes: it holds a compiler)"
-	$(CARGO) build --release --package izna
+	$(BUILD) --bin izna
 
 guests-rust:
 	@guest-sdk/build.sh
 
-# The whole workspace, as the tests build it: then nothing is built twice.
 guests: guests-rust
 	@echo "building izna, which makes components of Go's modules"
-	@$(CARGO) build --quiet --release --workspace
+	@$(BUILD) --quiet --bin izna
 	@guest-sdk/languages.sh
 
 demo: build guests-rust
@@ -46,20 +47,20 @@ test: guests
 	@$(CARGO) xtask ci
 
 bench: build guests-rust
-	@# With izna selected too the engine has the same features, and is not built again.
-	@$(CARGO) bench --package izna --package izna-bench --bench micro --bench threads --bench migration
-	@$(CARGO) run --release --package izna-bench --bin bench-cluster
+	@$(CARGO) bench --workspace --bench micro --bench threads --bench migration
+	@$(BUILD) --bin bench-cluster
+	@target/release/bench-cluster
 
 bench-languages: build guests
-	@$(CARGO) bench --package izna --package izna-bench --bench languages
+	@$(CARGO) bench --workspace --bench languages
 
 bench-peers: build guests-rust
 	@benches/peers.sh
-	@$(CARGO) build --release --package izna-bench --bins
-	@$(CARGO) run --release --package izna-bench --bin bench-peers
+	@$(BUILD) --bin bench-peers --bin bench-hello
+	@target/release/bench-peers
 
 paper: build guests-rust
-	@$(CARGO) build --release --package izna --package izna-bench --bins
+	@$(BUILD) --bin bench-paper
 	@target/release/bench-paper $(addprefix --only=,$(ONLY)) $(if $(SHORT),--short) $(addprefix --out=,$(OUT))
 
 sim:
@@ -69,7 +70,7 @@ placement:
 	@$(CARGO) run --release --package izna-sim --bin placement -- grid $(if $(FULL),--full)
 
 adoption: build guests
-	@$(CARGO) build --release --package izna --package izna-bench --bins
+	@$(BUILD) --bin bench-adoption
 	@target/release/bench-adoption
 
 fuzz:
@@ -79,7 +80,7 @@ fuzz:
 			-- -max_total_time=60 || exit 1; \
 	done
 	@echo "fuzzing values for 60 s: random types, their values, and changed bytes"
-	@IZNA_FUZZ_SECONDS=60 $(CARGO) test --release --package izna --package izna-runtime --lib -- value::tests
+	@IZNA_FUZZ_SECONDS=60 $(CARGO) test --release --workspace --lib -- value::tests
 
 clean:
 	@components/tex/demo.sh stop 2>/dev/null || true
