@@ -17,7 +17,7 @@ use crate::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
         QUEUE_MOVES_MAX, Rule, least_us, speed,
     },
-    view::PeerState,
+    view::{Peer, PeerState},
 };
 
 /// A process that this many nodes did not take waits a while before it is offered again.
@@ -209,6 +209,14 @@ impl Core {
             || self.is_backlogged(load)
     }
 
+    /// Whether another node is taken to be as full.
+    fn is_peer_full(&self, peer: &Peer) -> bool {
+        let load = peer.belief.load();
+        u128::from(load.wait_us) > self.config.admit_wait_max.as_micros()
+            || peer.refuses_new(self.now)
+            || self.is_backlogged(load)
+    }
+
     /// Whether a process that begins at a node of this load would wait there for too long. Those
     /// that wait go before it with all their steps, not with the next one only; one for each core
     /// may wait however long they are.
@@ -242,18 +250,13 @@ impl Core {
         if held.tried.len() >= TRIED_MAX {
             return;
         }
-        let wait_max = self.config.admit_wait_max.as_micros();
         let company = &situation.company;
         for late in [false, true] {
             for peer in self.view.candidates(self.now, &situation.component, &self.config) {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
-                let wait_us = u128::from(peer.belief.load().wait_us);
                 let whole = company.iter().all(|other| peer.holds(other));
-                let full = situation.fresh
-                    && (wait_us > wait_max
-                        || peer.refuses_new(self.now)
-                        || self.is_backlogged(peer.belief.load()));
+                let full = situation.fresh && self.is_peer_full(peer);
                 let on_time = peer.belief.is_late(self.now, self.config.late_after) == late;
                 if on_time && whole && !been && !full {
                     let there = placement::there(&peer.belief, &situation.costs);
@@ -278,7 +281,7 @@ impl Core {
             let been = held.process.left.contains(&node) || held.tried.contains(&node);
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
-            let able = |peer: &crate::view::Peer| {
+            let able = |peer: &Peer| {
                 let there_us = least_us(speed(peer.belief.load()), &situation.costs);
                 let sooner = there_us + situation.replay_us(node) < own.time_us;
                 sooner
@@ -328,14 +331,22 @@ impl Core {
         }
         let Some(held) = self.held.get(&id) else { return };
         let Some(entry) = held.process.entry() else { return };
-        let anyone = situation.here || !self.view.holders(&situation.component).is_empty();
-        if situation.fresh && anyone {
+        let component = &situation.component;
+        let anyone = situation.here || !self.view.holders(component).is_empty();
+        // One that had it before, or is not ready yet, may take it soon.
+        let full = situation.here
+            || self
+                .view
+                .candidates(self.now, component, &self.config)
+                .any(|peer| self.is_peer_full(peer));
+        let since = held.homeless.unwrap_or(self.now);
+        let waited = self.now.since(since) >= self.config.homeless_after;
+        if situation.fresh && anyone && (full || waited) {
             self.adoptions.refused(self.now, situation.component, situation.costs.demand_us);
             let message = "no node that could run it takes it now";
             return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
         }
-        let since = held.homeless.unwrap_or(self.now);
-        if !anyone && self.now.since(since) >= self.config.homeless_after {
+        if !anyone && waited {
             let message = format!(
                 "no live node holds component {} of app {}",
                 entry.component, held.process.app

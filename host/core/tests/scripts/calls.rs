@@ -154,8 +154,8 @@ fn a_local_link_needs_its_target_here() {
             1 ready a
             2 submit 1 a.f
             500 join 2 a
-              at 502: reply p1 (busy: no node that could run it takes it now) by -
             900 join 3 a,b
+              at 902: -> 3 deliver #1 p1.0 a hops 1 steps 0 left 1
             1500 ready b
             1501 submit 2 a.f
               run h2 p2 a.f start ii
