@@ -35,6 +35,12 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The node answers at the deadline; this much later the gateway does it in its place.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
+/// How much of a body that is too long is read so that its sender comes to read the answer, for how
+/// long, and with what pauses.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+const DISCARD_MAX: Duration = Duration::from_secs(2);
+const DISCARD_PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// The public listener's handler.
 #[derive(Debug)]
 pub(crate) struct Public {
@@ -149,24 +155,47 @@ impl Drop for InWork<'_> {
 /// Read a body within its limits.
 pub(crate) async fn read_body(
     parts: &Parts,
-    body: Incoming,
+    mut body: Incoming,
     limits: &Limits,
 ) -> Result<(Bytes, HeaderMap), Refusal> {
     let max = limits.body_bytes_max;
+    // Who sends more before it reads would find the connection closed, not the answer.
+    let waits = parts.headers.contains_key(header::EXPECT);
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
+        if !waits {
+            discard(&mut body).await;
+        }
         return Err(Refusal::BodyTooLong { max });
     }
     let seconds = limits.body_timeout.as_secs();
-    let read = timeout(limits.body_timeout, Limited::new(body, max).collect()).await;
+    let read = timeout(limits.body_timeout, Limited::new(&mut body, max).collect()).await;
     match read.map_err(|_| Refusal::Slow { what: "the body", seconds })? {
         Ok(body) => {
             let trailers = body.trailers().cloned().unwrap_or_default();
             Ok((body.to_bytes(), trailers))
         }
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLong { max }),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(&mut body).await;
+            Err(Refusal::BodyTooLong { max })
+        }
         Err(_) => Err(Refusal::bad("a body that ends early")),
     }
+}
+
+/// Read on and forget, so much and so long at most.
+async fn discard(body: &mut Incoming) {
+    let read = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Ok(Some(Ok(frame))) = timeout(DISCARD_PAUSE_MAX, body.frame()).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Who is slower, or sends more, may miss the answer.
+    let _ = timeout(DISCARD_MAX, read).await;
 }
 
 fn no_route(path: &str, routes: &Routes) -> Refusal {
