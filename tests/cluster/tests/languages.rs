@@ -205,3 +205,28 @@ fn a_waiting_function_in_python_outlives_its_nodes() {
 fn a_waiting_function_in_go_outlives_its_nodes() {
     outlives_the_nodes_that_it_ran_on("go");
 }
+
+/// If this fails, components in some language that speak HTTP themselves cannot be routed to.
+#[test]
+fn each_language_serves_http() {
+    let names =
+        [("rust", "Rust"), ("c", "C"), ("js", "JavaScript"), ("python", "Python"), ("go", "Go")];
+    let mut app = "[app]\nname = \"hello\"\n".to_owned();
+    for (language, _) in names {
+        app += &format!(
+            "[component.{language}]\nsource = \"GUESTS/{language}-hello.wasm\"\nnodes = [\"b\"]\n\
+             [[route]]\npath = \"/{language}/...\"\ncomponent = \"{language}\"\n"
+        );
+    }
+    let cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
+    let app = cluster.app("hello", &app).unwrap();
+    cluster.deploy(&app, &["--wait", "300"]).unwrap();
+    for (language, name) in names {
+        let path = format!("/{language}/some/path?q=1");
+        let hello = cluster.node("a").unwrap().get(&path).unwrap();
+        assert_eq!(hello.status, 200, "{language}: {}", hello.text());
+        assert_eq!(hello.text(), format!("Hello from {name} at {path}\n"));
+        assert_eq!(hello.header("content-type"), Some("text/plain; charset=utf-8"), "{language}");
+        assert_eq!(hello.nodes(), ["b"], "{language}");
+    }
+}
