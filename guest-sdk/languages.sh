@@ -103,7 +103,8 @@ build() {
     [ -d "$here/$language" ] && made_of+=("$here/$language")
     [ -d "$here/$language-http" ] && made_of+=("$here/$language-http")
     case $language in c | go) made_of+=("$root/guest-sdk/bindings") ;; esac
-    fresh "services-$language" "${made_of[@]}" && ls "$out/$language-renderer.wasm" >/dev/null 2>&1 && return
+    fresh "services-$language" "${made_of[@]}" &&
+        (cd "$out" && ls $(printf "$language-%s.wasm " "${services[@]}")) >/dev/null 2>&1 && return
     "${language}_tools"
     mkdir -p "$work/$language" "$out"
     local service
