@@ -1,6 +1,7 @@
 //! The program `izna`: commands and configuration. What runs is in `izna-node`, what speaks HTTP in
 //! `izna-gateway`; here they are put together and spoken to.
 
+mod allocator;
 mod bridge;
 mod client;
 mod commands;
@@ -81,6 +82,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    allocator::set_limits();
     let izna = match Izna::try_parse() {
         Ok(izna) => izna,
         Err(error) => return usage::explain(&error),
