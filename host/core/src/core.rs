@@ -359,7 +359,7 @@ impl Core {
                 let load = self.load();
                 self.send(peer, Message::Alive { load });
             }
-            Message::Alive { load } => self.view.told_load(self.now, peer, load),
+            Message::Alive { load } => self.view.alive(self.now, peer, load),
             Message::Pull { load } => self.pull(peer, load),
             Message::Pulled { load, given } => self.pulled(peer, load, given),
             Message::Demands { load, demands } => self.told_demands(peer, load, demands),

@@ -282,7 +282,8 @@ impl Core {
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
             let able = |peer: &Peer| {
-                let there_us = least_us(speed(peer.belief.load()), &situation.costs);
+                let there_us = least_us(speed(peer.belief.load()), &situation.costs)
+                    + peer.belief.reaction_us();
                 let sooner = there_us + situation.replay_us(node) < own.time_us;
                 sooner
                     && situation.needed().all(|other| peer.holds(other))

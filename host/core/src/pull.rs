@@ -125,7 +125,7 @@ impl Core {
                 && self.takes(peer, &component)
                 && self.company(held).iter().all(|other| self.takes(peer, other))
                 && is_worth_giving(&with, capacity, &self.costs_of_giving(held, &digest))
-                && self.ends_sooner(&with, load, &self.costs_of_giving(held, &digest))
+                && self.ends_sooner(peer, &with, load, &self.costs_of_giving(held, &digest))
             {
                 gifts.push(*id);
                 if gifts.len() >= max {
@@ -140,10 +140,10 @@ impl Core {
 
     /// Whether a node that tells this load, with an idle core, ends the last of `ahead` sooner than
     /// this one: an idle core that others on its machine use is not worth much.
-    fn ends_sooner(&self, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
+    fn ends_sooner(&self, peer: NodeId, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
         let own = self.load();
         let here_us = ahead.work_us / self.capacity_for_steps() + costs.demand_us / speed(&own);
-        least_us(speed(load), costs) < here_us
+        least_us(speed(load), costs) + self.view.reaction_us(peer) < here_us
     }
 
     /// One that waits here as it stands has to start again where it goes.

@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     /// When it last refused a process because it was full.
     full: Option<Time>,
     probed: Option<Time>,
+    /// When it was last asked how soon it answers, if it has not.
+    timed: Option<Time>,
 }
 
 /// What a delivery carries: a process adds to its target's load, the end of one does not.
@@ -80,6 +82,10 @@ pub enum PeerState {
     /// Heard, but without a link.
     Unlinked,
 }
+
+/// A node whose reaction takes longer is asked for it again when nothing else goes there.
+const LATE_US: f64 = 10_000.0;
+const TIMED_EVERY: Duration = Duration::from_millis(200);
 
 /// Between two askings of one node for the same thing.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
@@ -138,7 +144,7 @@ impl View {
             peer.belief.restarted(now);
         }
         if restarted {
-            (peer.linked, peer.connecting) = (false, false);
+            (peer.linked, peer.connecting, peer.timed) = (false, false, None);
             unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
         }
         peer.sequence = beacon.sequence;
@@ -194,7 +200,7 @@ impl View {
     /// The own link to a node is down; gives the deliveries that it had not answered.
     pub(crate) fn link_down(&mut self, node: NodeId) -> Vec<u64> {
         let Some(peer) = self.peer_mut(node) else { return Vec::new() };
-        (peer.linked, peer.connecting) = (false, false);
+        (peer.linked, peer.connecting, peer.timed) = (false, false, None);
         peer.belief.forgiven();
         core::mem::take(&mut peer.outstanding).into_keys().collect()
     }
@@ -215,6 +221,21 @@ impl View {
         }
     }
 
+    /// A node answered a probe.
+    pub(crate) fn alive(&mut self, now: Time, node: NodeId, load: Load) {
+        self.told_load(now, node, load);
+        if let Some(peer) = self.peer_mut(node)
+            && let Some(asked) = peer.timed.take()
+        {
+            peer.belief.reacts(now, now.since(asked));
+        }
+    }
+
+    /// How long a node takes from a message to its answer.
+    pub(crate) fn reaction_us(&self, node: NodeId) -> f64 {
+        self.peer(node).map_or(0.0, |peer| peer.belief.reaction_us())
+    }
+
     pub(crate) fn connecting(&mut self, now: Time, node: NodeId, peers_max: usize) -> bool {
         let Some(peer) = self.add(now, node, peers_max) else { return false };
         let connect = !peer.linked && !peer.connecting;
@@ -233,9 +254,10 @@ impl View {
 
     pub(crate) fn answered(&mut self, now: Time, node: NodeId, delivery: u64) {
         if let Some(peer) = self.peer_mut(node)
-            && let Some((_, Parcel::Process)) = peer.outstanding.remove(&delivery)
+            && let Some((sent, Parcel::Process)) = peer.outstanding.remove(&delivery)
         {
             peer.belief.answered(now);
+            peer.belief.reacts(now, now.since(sent));
         }
     }
 
@@ -319,6 +341,10 @@ impl View {
         let mut checks = Vec::new();
         for peer in &mut self.peers {
             let silent = now.since(peer.heard);
+            if peer.is_to_be_timed(now) {
+                peer.timed = Some(now);
+                checks.push(Check::Probe(peer.node));
+            }
             if !peer.linked || (silent < config.probe_after && !peer.suspect) {
                 continue;
             }
@@ -374,7 +400,17 @@ impl Peer {
             suspect: false,
             full: None,
             probed: None,
+            timed: None,
         }
+    }
+
+    /// It answered late, and nothing has gone there since: only a question tells when it is better.
+    fn is_to_be_timed(&self, now: Time) -> bool {
+        self.linked
+            && !self.suspect
+            && self.timed.is_none()
+            && self.belief.reaction_us() > LATE_US
+            && now.since(self.belief.reacted()) > TIMED_EVERY
     }
 
     /// It was full a moment ago: asking it about every new process would cost both sides what they

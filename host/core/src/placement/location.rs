@@ -61,8 +61,8 @@ pub fn here(load: &Load, costs: &Costs) -> Estimate {
 pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
     let load = belief.load();
     let capacity = capacity(load);
-    let mut time_us =
-        costs.hop_us + costs.move_us + f64::from(load.wait_us) + costs.demand() / speed(load);
+    let way_us = (costs.hop_us + costs.move_us).max(belief.reaction_us());
+    let mut time_us = way_us + f64::from(load.wait_us) + costs.demand() / speed(load);
     let (uncovered, idle) = (belief.uncovered(), u32::from(load.idle));
     if uncovered > 0 && uncovered >= idle {
         let waiting = if idle == 0 { uncovered } else { uncovered - idle + 1 };
