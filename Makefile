@@ -1,31 +1,43 @@
 # The commands of the README. Each says what it does; `make` alone lists them.
 CARGO ?= cargo
 IZNA  := target/release/izna
+# Whatever is built, with the features that the whole workspace asks for: then nothing is built twice.
+BUILD := $(CARGO) build --release --workspace
 
-.PHONY: help demo demo-stop test guests build bench bench-peers paper fuzz sim placement clean
+.PHONY: help demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
 	@echo "make demo-stop    end the demo's nodes"
 	@echo "make test         everything that CI checks: format, lints, tidy, tests"
 	@echo "make bench        the benchmarks, about five minutes once it is built"
-	@echo "make bench-peers  echo beside plain hyper and wasmtime serve, rounds interleaved"
+	@echo "make bench-languages  what the same services cost in each language: the table of docs/languages.md"
+	@echo "make bench-peers  a wasi:http component beside wasmtime serve and plain hyper, rounds interleaved"
 	@echo "make paper        the paper's experiments and some beyond, about twelve minutes, into target/paper"
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
 	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"
-	@echo "make fuzz         each decoder's fuzz target for a minute (needs cargo-fuzz and a nightly)"
+	@echo "make adoption     how a component spreads over six nodes by itself: docs/placement/adoption.md"
+	@echo "make fuzz         each decoder's fuzz target, and values of components, for a minute each (needs"
+	@echo "                  cargo-fuzz and a nightly)"
 	@echo "make build        the izna binary, in $(IZNA)"
-	@echo "make guests       the WebAssembly components, in target/guests"
+	@echo "make guests       the WebAssembly components in all languages, in target/guests; installs the"
+	@echo "                  compilers of C, JavaScript, Python and Go (docs/languages.md)"
+	@echo "make guests-rust  those in Rust alone: all that the demo and the benchmarks need"
 
 build:
 	@echo "building $(IZNA) (the first time takes some minutes: it holds a compiler)"
-	$(CARGO) build --release --package izna
+	$(BUILD) --bin izna
 
-guests:
+guests-rust:
 	@guest-sdk/build.sh
 
-demo: build guests
+guests: guests-rust
+	@echo "building izna, which makes components of Go's modules"
+	@$(BUILD) --quiet --bin izna
+	@guest-sdk/languages.sh
+
+demo: build guests-rust
 	@components/tex/demo.sh start
 
 demo-stop:
@@ -34,18 +46,21 @@ demo-stop:
 test: guests
 	@$(CARGO) xtask ci
 
-bench: build guests
-	@# With izna selected too the engine has the same features, and is not built again.
-	@$(CARGO) bench --package izna --package izna-bench --bench micro --bench threads --bench migration
-	@$(CARGO) run --release --package izna-bench --bin bench-cluster
+bench: build guests-rust
+	@$(CARGO) bench --workspace --bench micro --bench threads --bench migration
+	@$(BUILD) --bin bench-cluster
+	@target/release/bench-cluster
 
-bench-peers: build guests
+bench-languages: build guests
+	@$(CARGO) bench --workspace --bench languages
+
+bench-peers: build guests-rust
 	@benches/peers.sh
-	@$(CARGO) build --release --package izna-bench --bins
-	@$(CARGO) run --release --package izna-bench --bin bench-peers
+	@$(BUILD) --bin bench-peers --bin bench-hello
+	@target/release/bench-peers
 
-paper: build guests
-	@$(CARGO) build --release --package izna --package izna-bench --bins
+paper: build guests-rust
+	@$(BUILD) --bin bench-paper
 	@target/release/bench-paper $(addprefix --only=,$(ONLY)) $(if $(SHORT),--short) $(addprefix --out=,$(OUT))
 
 sim:
@@ -54,12 +69,18 @@ sim:
 placement:
 	@$(CARGO) run --release --package izna-sim --bin placement -- grid $(if $(FULL),--full)
 
+adoption: build guests
+	@$(BUILD) --bin bench-adoption
+	@target/release/bench-adoption
+
 fuzz:
 	@cd tests/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \
 		echo "fuzzing $$target for 60 s"; mkdir -p corpus/$$target; \
 		cargo +nightly fuzz run --fuzz-dir . $$target corpus/$$target ../conformance/vectors \
 			-- -max_total_time=60 || exit 1; \
 	done
+	@echo "fuzzing values for 60 s: random types, their values, and changed bytes"
+	@IZNA_FUZZ_SECONDS=60 $(CARGO) test --release --workspace --lib -- value::tests
 
 clean:
 	@components/tex/demo.sh stop 2>/dev/null || true

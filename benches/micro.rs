@@ -20,7 +20,7 @@ use izna_bench::report::{self, Aim};
 use izna_bench::shipped;
 use izna_core::{Core, Input, Output, Submission, Time};
 use izna_proto::{
-    App, Beacon, ComponentSpec, Digest, Finish, Limits, Load, MemoryAnswer, MemoryOperation,
+    App, Beacon, ComponentSpec, Digest, Finish, Limits, Link, Load, MemoryAnswer, MemoryOperation,
     Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Trail, Wire, ZoneId,
 };
 use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Stepped, Stream};
@@ -117,7 +117,7 @@ fn typed_call(criterion: &mut Criterion) {
     let host: Arc<dyn Host> = Arc::new(Nothing);
     let mut node = Alone(Driven::of(1, typed_app(&album, &painter)));
     for component in [&album, &painter] {
-        node.0.handle(Input::Ready(component.digest()));
+        node.0.handle(Input::Ready { digest: component.digest(), cost: None });
     }
     let step = |step: izna_core::Step| {
         let component = if step.digest == album.digest() { &album } else { &painter };
@@ -261,12 +261,16 @@ fn app(digest: Digest, spread: Spread) -> App {
     let echo = ComponentSpec {
         name: "echo".into(),
         digest,
-        links: vec![("echo".into(), "echo".into())],
+        links: vec![link("echo", "echo")],
         limits: Limits::default(),
         grants: Arc::default(),
         spread,
     };
     App { name: "echo".into(), components: vec![echo], routes: Vec::new() }
+}
+
+fn link(name: &str, target: &str) -> Link {
+    Link { name: name.into(), target: target.into(), local: false }
 }
 
 fn typed_app(album: &Component, painter: &Component) -> App {
@@ -276,9 +280,9 @@ fn typed_app(album: &Component, painter: &Component) -> App {
         links,
         limits: Limits::default(),
         grants: Arc::default(),
-        spread: Spread::All,
+        spread: Spread::all(),
     };
-    let links = vec![("demo:paint/painter@0.2.0".into(), "painter".into())];
+    let links = vec![link("demo:paint/painter@0.2.0", "painter")];
     let components = vec![spec("album", album, links), spec("painter", painter, Vec::new())];
     App { name: "album".into(), components, routes: Vec::new() }
 }
@@ -288,8 +292,8 @@ struct Alone(Driven);
 
 impl Alone {
     fn new(digest: Digest) -> Self {
-        let mut driven = Driven::new(1, Spread::All, digest);
-        driven.handle(Input::Ready(digest));
+        let mut driven = Driven::new(1, Spread::all(), digest);
+        driven.handle(Input::Ready { digest, cost: None });
         Self(driven)
     }
 
@@ -328,7 +332,8 @@ impl Alone {
             let run = next.expect("a step or a reply");
             let held = run.held;
             let (end, used) = step(run);
-            outputs = self.0.handle(Input::Stepped { held, end, used, took: used });
+            let took = used;
+            outputs = self.0.handle(Input::Stepped { held, end, used, took, warm: false });
         }
     }
 }
@@ -344,7 +349,7 @@ struct Placing {
 impl Placing {
     fn new(digest: Digest, others: u64) -> Self {
         let others: Vec<NodeId> = (2..2 + others).map(NodeId).collect();
-        let driven = Driven::new(1, Spread::Nodes(others.clone()), digest);
+        let driven = Driven::new(1, Spread::nodes(others.clone()), digest);
         let mut placing = Self { driven, others, sequence: 0, beacon: Instant::now() };
         placing.beacons();
         for peer in placing.others.clone() {
@@ -352,9 +357,12 @@ impl Placing {
                 peer,
                 incarnation: 1,
                 name: "peer".into(),
+                traits: izna_proto::Traits::default(),
                 zone: ZoneId::default(),
             });
-            let message = Message::Inventory { epoch: 1, table: 0, holds: vec![digest] };
+            let component = izna_proto::ComponentId::of("echo", "echo", &digest);
+            let copies = vec![izna_proto::ComponentCopy { component, adopted: None }];
+            let message = Message::Inventory { epoch: 1, table: 0, copies };
             placing.driven.handle(Input::Received { peer, message });
         }
         placing

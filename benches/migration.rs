@@ -6,6 +6,9 @@
 //! accepted: like the ping-pong that is one message there and one back. Beside it stands what such
 //! a call takes altogether, less what it takes without leaving: two migrations, in which nobody
 //! waits for the acceptance, and the waking of a thread at either end.
+//!
+//! And what a call of a kilobyte between two ordinary components takes that are on two nodes: a
+//! process that makes one, less a process of the callee's step alone; the median of a round.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -51,7 +54,23 @@ nodes = ["b"]
 source = "here.wasm"
 links = { echo = "here" }
 nodes = ["a"]
+
+[component.album]
+source = "album.wasm"
+links = { painter = "painter" }
+nodes = ["a"]
+
+[component.painter]
+source = "painter.wasm"
+nodes = ["b"]
+
+[component.brush]
+source = "brush.wasm"
+nodes = ["a"]
 "#;
+/// Processes of a round that make one typed call each.
+const TYPED: u32 = 200;
+const TYPED_BYTES: usize = 1 << 10;
 
 fn main() {
     if env::var_os(SERVE).is_some() {
@@ -63,6 +82,9 @@ fn main() {
     for variant in ["near", "far", "here"] {
         cluster.variant(&app, "echo", variant).unwrap();
     }
+    for (guest, variant) in [("album", "album"), ("painter", "painter"), ("painter", "brush")] {
+        cluster.variant(&app, guest, variant).unwrap();
+    }
     cluster.deploy(&app, &[]).unwrap();
     let manage = cluster.node("a").unwrap().addresses().unwrap().manage;
     let mut raw = Ping::start();
@@ -72,7 +94,9 @@ fn main() {
         let there = hops(manage, "near");
         let after = migrations(&cluster);
         let migration = (after.0 - before.0) / (after.1 - before.1);
-        Round { migration, call: there - hops(manage, "here"), raw: raw.round_trip() }
+        let call = there - hops(manage, "here");
+        let typed = echo(manage, "album") - echo(manage, "brush");
+        Round { migration, call, typed, raw: raw.round_trip() }
     });
     let rounds: Vec<Round> = rounds.collect();
     // Of what a busy machine does to a round the best has least.
@@ -87,6 +111,12 @@ fn main() {
         "a call there and back: {call:.1} us more than one that stays, {:.1} times",
         call / raw
     );
+    let typed = best(|r| r.typed);
+    let mut typed_all: Vec<f64> = rounds.iter().map(|round| round.typed).collect();
+    typed_all.sort_by(f64::total_cmp);
+    let what = "a call of 1 KiB between ordinary components on two nodes";
+    println!("{}", report::aim(what, typed, "us", Aim::AtMost(120.0)));
+    println!("        median of {ROUNDS} rounds: {:.1} us", typed_all[ROUNDS / 2]);
     println!(
         "{}",
         report::aim("migration over raw TCP, best rounds", ratio, "times", Aim::AtMost(2.5))
@@ -96,6 +126,8 @@ fn main() {
         ("raw_us", json!(raw)),
         ("migration_us", json!(migration)),
         ("remote_call_us", json!(call)),
+        ("typed_call_us", json!(typed)),
+        ("typed_call_median_us", json!(typed_all[ROUNDS / 2])),
         ("ratio_best", json!(ratio)),
         ("ratio_median", json!(median)),
     ];
@@ -105,7 +137,29 @@ fn main() {
 struct Round {
     migration: f64,
     call: f64,
+    typed: f64,
     raw: f64,
+}
+
+/// What a process of one step takes that gives back a kilobyte, or of one that calls it, in
+/// microseconds.
+fn echo(manage: SocketAddr, component: &str) -> f64 {
+    let bytes = json!({ "$bytes": "A".repeat(TYPED_BYTES / 3 * 4) });
+    let call = json!({
+        "app": "hops",
+        "component": component,
+        "function": "echo",
+        "args": [bytes],
+    });
+    let body = call.to_string();
+    let process = |_| {
+        let response = http::post(manage, "/v1/call", "application/json", body.as_bytes());
+        let returned = response.unwrap().json().unwrap();
+        returned.get("elapsed_us").and_then(Value::as_f64).unwrap()
+    };
+    let mut took: Vec<f64> = (0..TYPED).map(process).collect();
+    took.sort_by(f64::total_cmp);
+    took[took.len() / 2]
 }
 
 /// The microseconds and the count of all migrations so far.

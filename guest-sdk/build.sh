@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the guests, or only those named, to target/guests/NAME.wasm: core modules that carry their component type.
+# Builds the guests in Rust, or only those named, to target/guests/NAME.wasm: core modules that carry their component type.
 #   guest-sdk/build.sh [NAME...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,7 +7,7 @@ root=$PWD
 
 folder_of() {
     local folder
-    for folder in components/"$1" tests/programs/"$1"; do
+    for folder in components/"$1" tests/programs/"$1" components/languages/"${1/-//}"; do
         [ -e "$folder/Cargo.toml" ] && echo "$folder" && return
     done
 }
@@ -17,11 +17,14 @@ if [ $# = 0 ]; then
     for manifest in components/*/Cargo.toml tests/programs/*/Cargo.toml; do
         names+=("$(basename "$(dirname "$manifest")")")
     done
+    for manifest in components/languages/rust/*/Cargo.toml; do
+        names+=("rust-$(basename "$(dirname "$manifest")")")
+    done
 fi
 selection=()
 for name in "${names[@]}"; do
     if [ -z "$(folder_of "$name")" ]; then
-        echo "build: no guest '$name' in components or tests/programs" >&2
+        echo "build: no guest '$name' in components, components/languages or tests/programs" >&2
         exit 1
     fi
     selection+=(--package "$name")

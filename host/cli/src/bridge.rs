@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use izna_gateway::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing, api};
 use izna_node::{
-    Description, Error, NetError, NewProcess, Node, Peer, PeerState, Snapshot, ZoneStatus,
+    Assignment, Description, Error, Holder, NetError, NewProcess, Node, Peer, PeerState, Reason,
+    Snapshot, ZoneStatus, grounds_told,
     identity::{self, node_id},
 };
 use izna_proto::{App, ComponentSpec, NodeId, Revision};
@@ -66,11 +67,12 @@ impl Cluster for Bridge {
             address: Some(snapshot.address.to_string()),
             load: snapshot.load.into(),
             components: snapshot.holds.len(),
-            zone: snapshot.zone.to_string(),
+            zone: snapshot.traits.zone_name().to_owned(),
+            labels: snapshot.traits.labels.iter().map(ToString::to_string).collect(),
             round_trip_us: None,
         };
         let zone_of = |zone: Option<izna_proto::ZoneId>| match zone {
-            None => snapshot.zone.to_string(),
+            None => snapshot.traits.zone_name().to_owned(),
             Some(id) => {
                 let known = snapshot.zones.iter().find(|zone| zone.zone == id);
                 known.map_or_else(|| id.to_string(), |zone| zone.name.clone())
@@ -85,6 +87,7 @@ impl Cluster for Bridge {
             load: status.load.into(),
             components: status.holds,
             zone: zone_of(status.zone),
+            labels: status.traits.labels.iter().map(ToString::to_string).collect(),
             round_trip_us: status.round_trip_us.map(micros),
         };
         [here].into_iter().chain(snapshot.peers.iter().map(peer)).collect()
@@ -94,7 +97,7 @@ impl Cluster for Bridge {
         let Some(snapshot) = self.0.status() else { return Vec::new() };
         let near = snapshot.peers.iter().filter(|peer| is_there(peer)).count();
         let here = api::Zone {
-            name: snapshot.zone.to_string(),
+            name: snapshot.traits.zone_name().to_owned(),
             id: "here".to_owned(),
             speaks: snapshot.speaks,
             silent_ms: 0,
@@ -120,13 +123,17 @@ impl Cluster for Bridge {
         let Some(snapshot) = self.0.status() else { return Vec::new() };
         let table = Arc::clone(&self.0.table().borrow());
         let apps: Vec<&App> = table.iter().filter_map(|entry| entry.app.as_ref()).collect();
-        let component = |app: &App, spec: &ComponentSpec| api::Component {
-            app: app.name.to_string(),
-            name: spec.name.to_string(),
-            digest: spec.digest.to_string(),
-            holders: holders(&self.0, &snapshot, &apps, spec),
-            wanted: wanted(&snapshot, spec),
-            trouble: None,
+        let component = |app: &App, spec: &ComponentSpec| {
+            let reasons = reasons(&self.0, &snapshot, app, spec);
+            api::Component {
+                app: app.name.to_string(),
+                name: spec.name.to_string(),
+                digest: spec.digest.to_string(),
+                holders: reasons.iter().map(|reason| reason.node.clone()).collect(),
+                reasons,
+                wanted: wanted(&snapshot, spec),
+                trouble: None,
+            }
         };
         let of = |app: &App| app.components.iter().map(|c| component(app, c)).collect::<Vec<_>>();
         apps.iter().flat_map(|app| of(app)).collect()
@@ -169,6 +176,21 @@ impl Cluster for Bridge {
         let node = self.0.clone();
         Box::pin(async move {
             node.deploy(app).await.map(|entry| entry.revision).map_err(|error| chain(&error))
+        })
+    }
+
+    fn assign(
+        &self,
+        app: Arc<str>,
+        component: Arc<str>,
+        node: NodeId,
+        holds: bool,
+    ) -> BoxFuture<Result<Revision, String>> {
+        let here = self.0.clone();
+        let assignment = if holds { Assignment::Holds } else { Assignment::DoesNotHold };
+        Box::pin(async move {
+            let assigned = here.assign(app, component, node, assignment).await;
+            assigned.map(|entry| entry.revision).map_err(|error| chain(&error))
         })
     }
 
@@ -217,8 +239,10 @@ fn name(node: &Node, id: NodeId) -> Arc<str> {
 
 /// How many of the nodes that are there should hold a component.
 fn wanted(snapshot: &Snapshot, spec: &ComponentSpec) -> usize {
-    let peers = snapshot.peers.iter().filter(|peer| is_there(peer)).map(|peer| peer.status.node);
-    peers.chain([snapshot.node]).filter(|node| spec.spread.includes(*node)).count()
+    let peers = snapshot.peers.iter().filter(|peer| is_there(peer)).map(|peer| &peer.status);
+    let peers = peers.map(|peer| (peer.node, &peer.traits));
+    let all = peers.chain([(snapshot.node, &snapshot.traits)]);
+    all.filter(|(node, traits)| spec.spread.includes(*node, traits)).count()
 }
 
 fn micros(figure: f64) -> u64 {
@@ -231,23 +255,21 @@ fn is_there(peer: &Peer) -> bool {
     peer.status.state == PeerState::Live && peer.status.zone.is_none()
 }
 
-/// The nodes that are ready to run a component. Of others a node tells only how many components
-/// they hold: one that holds as many as it should is taken to hold this one.
-fn holders(node: &Node, snapshot: &Snapshot, apps: &[&App], spec: &ComponentSpec) -> Vec<String> {
-    let should = |id: NodeId| {
-        let specs = apps.iter().flat_map(|app| &app.components);
-        let mut digests: Vec<_> =
-            specs.filter(|spec| spec.spread.includes(id)).map(|spec| spec.digest).collect();
-        digests.sort_unstable();
-        digests.dedup();
-        digests.len()
+/// The nodes that are ready to run a component, and why each holds it.
+fn reasons(node: &Node, snapshot: &Snapshot, app: &App, spec: &ComponentSpec) -> Vec<api::Reason> {
+    let id = spec.id(&app.name);
+    let held = snapshot.held_by.iter().find(|(component, _)| *component == id);
+    let holders = held.map(|(_, holders)| holders.as_slice()).unwrap_or_default();
+    let reason = |holder: &Holder| {
+        let (reason, why) = match &holder.reason {
+            Reason::Deployed => ("deployed", None),
+            Reason::ByHand => ("by hand", None),
+            Reason::Adopted(grounds) => ("adopted", Some(grounds_told(grounds))),
+            Reason::Kept => ("until others have it", None),
+        };
+        api::Reason { node: name(node, holder.node).to_string(), reason: reason.to_owned(), why }
     };
-    let here = snapshot.holds.contains(&spec.digest).then_some(snapshot.node);
-    let peers = snapshot.peers.iter().filter(|peer| is_there(peer)).map(|peer| &peer.status);
-    let there = peers
-        .filter(|peer| spec.spread.includes(peer.node) && peer.holds >= should(peer.node))
-        .map(|peer| peer.node);
-    here.into_iter().chain(there).map(|id| name(node, id).to_string()).collect()
+    holders.iter().map(reason).collect()
 }
 
 /// What a component is, in the API's form.
@@ -267,6 +289,7 @@ pub(crate) fn description(description: &Description) -> api::Description {
         kind: match description.kind {
             izna_runtime::Kind::Explicit => "explicit".to_owned(),
             izna_runtime::Kind::Direct => "direct".to_owned(),
+            izna_runtime::Kind::Http => "http".to_owned(),
             _ => "other".to_owned(),
         },
         bytes: description.bytes,
@@ -346,13 +369,20 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
 }
 
 /// What repairs placement once a process waits.
-fn repairs(c: &izna_node::Counters) -> [Metric; 6] {
+fn repairs(c: &izna_node::Counters) -> [Metric; 9] {
     [
         counter("izna_offered", "Queued processes that left for another node", c.offered),
         counter("izna_overloads", "Times that this node became overloaded", c.overloads),
         counter("izna_pulls", "Askings of other nodes for work", c.pulls),
         counter("izna_pulls_served", "Askings that got some", c.pulls_served),
         counter("izna_given", "Queued processes given to nodes that asked", c.given),
+        counter("izna_adopted", "Components taken in because holders were full", c.adopted),
+        counter("izna_given_up", "Of these, those given up again", c.given_up),
+        counter(
+            "izna_not_adopted",
+            "Components that were to be taken in, and were not",
+            c.not_adopted,
+        ),
         counter("izna_tokens_used", "Processes handed to nodes that had asked", c.tokens_used),
     ]
 }
@@ -411,9 +441,7 @@ pub(crate) fn identity(error: &identity::Error) -> Trouble {
 pub(crate) fn start(error: &Error) -> Trouble {
     let exit = match error {
         Error::Identity(error) => return identity(error),
-        Error::Net(NetError::NotMulticast { .. }) | Error::Seed { .. } | Error::Zone { .. } => {
-            Exit::Config
-        }
+        Error::Net(NetError::NotMulticast { .. }) | Error::Seed { .. } => Exit::Config,
         Error::Net(_) => Exit::Unavailable,
         Error::Store(izna_store::Error::InUse { .. }) => Exit::Unavailable,
         Error::Store(izna_store::Error::Newer { .. } | izna_store::Error::Foreign { .. }) => {

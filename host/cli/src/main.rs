@@ -1,10 +1,12 @@
 //! The program `izna`: commands and configuration. What runs is in `izna-node`, what speaks HTTP in
 //! `izna-gateway`; here they are put together and spoken to.
 
+mod allocator;
 mod bridge;
 mod client;
 mod commands;
 mod document;
+mod link;
 mod manifest;
 mod output;
 mod progress;
@@ -18,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{call, cluster, deploy, dev, inspect, list, new, node, shell};
+use commands::{
+    build, call, cluster, compile, component, deploy, dev, inspect, list, new, node, shell,
+};
 use settings::Global;
 use trouble::Trouble;
 
@@ -52,6 +56,11 @@ enum Command {
     Zones(list::Arguments),
     /// List the apps that are deployed
     Apps(list::Arguments),
+    /// List the components, who holds them, and why
+    Components(component::List),
+    /// Add and remove holders of a component by hand; make a component of a core module
+    #[command(subcommand)]
+    Component(component::Command),
     /// List the processes that a node holds or waits for
     Ps(list::Processes),
     /// Let a node take nothing new and hand over what it has
@@ -60,16 +69,22 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Make a new app in a new folder
     New(new::Arguments),
+    /// Build the components of an app as its manifest says
+    Build(build::Arguments),
     /// Run one node with the app of this folder, built and deployed again at every change
     Dev(dev::Arguments),
     /// Print the completions for a shell
     Completions(shell::Arguments),
+    /// Compile a component from the standard input: what a node starts to do so apart from itself
+    #[command(hide = true)]
+    Compile(compile::Arguments),
     /// Print the JSON schema of izna.toml
     #[command(hide = true)]
     Schema,
 }
 
 fn main() -> ExitCode {
+    allocator::set_limits();
     let izna = match Izna::try_parse() {
         Ok(izna) => izna,
         Err(error) => return usage::explain(&error),
@@ -94,12 +109,16 @@ fn run(Izna { global, command }: Izna) -> Result<(), Trouble> {
         Command::Nodes(arguments) => list::nodes(&context, &arguments),
         Command::Zones(arguments) => list::zones(&context, &arguments),
         Command::Apps(arguments) => list::apps(&context, &arguments),
+        Command::Components(arguments) => component::list(&context, &arguments),
+        Command::Component(command) => component::run(&context, &command),
         Command::Ps(arguments) => list::processes(&context, &arguments),
         Command::Drain(arguments) => list::drain(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::New(arguments) => new::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Completions(arguments) => shell::run(&arguments),
+        Command::Compile(arguments) => compile::run(&arguments),
         Command::Schema => output::text(&manifest::schema()),
     }
 }

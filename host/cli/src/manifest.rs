@@ -7,13 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use izna_gateway::deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES};
+use izna_gateway::{
+    deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES},
+    spread::check_word,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
     document::Document,
+    link::Link,
     quantity::Size,
     trouble::{Exit, Trouble, nearest},
 };
@@ -46,12 +50,16 @@ pub(crate) struct Component {
     pub(crate) at: String,
     /// What builds it, for the shell.
     pub(crate) build: Option<String>,
-    pub(crate) links: BTreeMap<String, String>,
+    pub(crate) links: BTreeMap<String, Link>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) config: BTreeMap<String, String>,
+    pub(crate) allowed_outbound_hosts: Vec<String>,
     pub(crate) memory: Size,
     pub(crate) cpu_ms: u32,
     pub(crate) nodes: Option<Vec<String>>,
+    pub(crate) zone: Option<String>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) adopt: bool,
 }
 
 /// A route of a manifest.
@@ -96,14 +104,14 @@ struct ComponentText {
     /// The file with its WebAssembly, relative to the manifest.
     #[schemars(with = "String")]
     source: Spanned<String>,
-    /// The command that builds the file; `izna dev` and `izna deploy --build` run it.
+    /// The command that builds the file; `izna build`, `izna dev` and `izna deploy` run it.
     build: Option<String>,
     /// Whom it may call: the name that it uses, and the component of the app that it means. Of a
     /// direct component the name is an interface that it imports, and needed only where several
     /// components export that.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    links: BTreeMap<String, Spanned<String>>,
+    #[schemars(with = "BTreeMap<String, Link>")]
+    links: BTreeMap<String, Spanned<Link>>,
     /// Its environment variables.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -112,12 +120,27 @@ struct ComponentText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     config: BTreeMap<String, Spanned<String>>,
+    /// The hosts that it may send requests to, each as `[http://|https://]HOST[:PORT|:*]`: the host
+    /// is a name, `*.` and a name, `*`, an address, or a network. Addresses that are not public
+    /// must be named as such.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    allowed_outbound_hosts: Vec<Spanned<String>>,
     /// What one step of it may use.
     #[serde(default)]
     limits: LimitsText,
-    /// The nodes that hold it; all when absent.
+    /// The nodes that hold it; all when absent. While these are full, idle ones take it in too.
     #[schemars(with = "Option<Vec<String>>")]
     nodes: Option<Spanned<Vec<String>>>,
+    /// The zone that its holders must be in.
+    #[schemars(with = "Option<String>")]
+    zone: Option<Spanned<String>>,
+    /// Labels that its holders must have, such as `gpu`; nodes have them by `--label`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    labels: Vec<Spanned<String>>,
+    /// Whether idle nodes take it in while all its holders are full; true when absent.
+    adopt: Option<bool>,
 }
 
 /// What one step may use.
@@ -136,16 +159,18 @@ struct LimitsText {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RouteText {
-    /// The path; `{name}` takes one segment, `{*name}` the rest.
+    /// The path; `{name}` takes one segment, `{*name}` the rest; `/...` at its end takes what is
+    /// before it and all under that.
     #[schemars(with = "String")]
     path: Spanned<String>,
     /// The component.
     #[schemars(with = "String")]
     component: Spanned<String>,
     /// Its function, called with the HTTP request; that of a direct component, as
-    /// `interface.function`, with what the request has under the names of its parameters.
-    #[schemars(with = "String")]
-    function: Spanned<String>,
+    /// `interface.function`, with what the request has under the names of its parameters. Left out
+    /// for a component that takes requests by `wasi:http`.
+    #[schemars(with = "Option<String>")]
+    function: Option<Spanned<String>>,
     /// How long a request may take in milliseconds, 1 to 3600000; 10000 when absent.
     #[schemars(with = "Option<u32>")]
     deadline_ms: Option<Spanned<u32>>,
@@ -228,11 +253,17 @@ impl Checker<'_> {
         let text = text.into_inner();
         for (link, target) in &text.links {
             self.typed_name("a link", link, &target.span())?;
-            self.known(&format!("component `{name}` links to"), target)?;
+            let (to, span) = (&target.as_ref().component, target.span());
+            self.known(&format!("component `{name}` links to"), to, &span)?;
         }
         if let Some(nodes) = text.nodes.as_ref().filter(|nodes| nodes.as_ref().is_empty()) {
             let what = format!("component `{name}` is on no node");
             return Err(self.wrong(what, &nodes.span()).fix("leave `nodes` out for all nodes"));
+        }
+        let words = text.labels.iter().map(|label| ("a label", label));
+        for (what, word) in words.chain(text.zone.iter().map(|zone| ("a zone", zone))) {
+            check_word(what, word.as_ref())
+                .map_err(|error| self.wrong(error.to_string(), &word.span()))?;
         }
         let limits = izna_proto::Limits::default();
         let memory = self.memory(text.limits.memory.as_ref())?;
@@ -244,10 +275,14 @@ impl Checker<'_> {
             build: text.build,
             env: self.settings("env", text.env)?,
             config: self.settings("config", text.config)?,
+            allowed_outbound_hosts: self.hosts(text.allowed_outbound_hosts)?,
             links: text.links.into_iter().map(|(own, to)| (own, to.into_inner())).collect(),
             memory: memory.unwrap_or(Size(limits.memory_bytes_max)),
             cpu_ms: cpu_ms.unwrap_or(limits.cpu_ms_max),
             nodes: text.nodes.map(Spanned::into_inner),
+            zone: text.zone.map(Spanned::into_inner),
+            labels: text.labels.into_iter().map(Spanned::into_inner).collect(),
+            adopt: text.adopt.unwrap_or(true),
         })
     }
 
@@ -261,6 +296,17 @@ impl Checker<'_> {
                 .map_err(|why| self.wrong(format!("{sort} {why}"), &value.span()))?;
         }
         Ok(settings.into_iter().map(|(key, value)| (key, value.into_inner())).collect())
+    }
+
+    fn hosts(&self, hosts: Vec<Spanned<String>>) -> Result<Vec<String>, Trouble> {
+        let check = |host: Spanned<String>| {
+            izna_node::check_host(host.as_ref()).map_err(|why| {
+                let what = format!("allowed_outbound_hosts `{}`: {why}", host.as_ref());
+                self.wrong(what, &host.span())
+            })?;
+            Ok(host.into_inner())
+        };
+        hosts.into_iter().map(check).collect()
     }
 
     fn memory(&self, memory: Option<&Spanned<Size>>) -> Result<Option<Size>, Trouble> {
@@ -290,13 +336,13 @@ impl Checker<'_> {
     }
 
     /// Check that `name` is a component of the app.
-    fn known(&self, who: &str, name: &Spanned<String>) -> Result<(), Trouble> {
-        if self.names.contains(name.as_ref()) {
+    fn known(&self, who: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
+        if self.names.contains(name) {
             return Ok(());
         }
-        let what = format!("{who} `{}`, which is no component here", name.as_ref());
-        let trouble = self.wrong(what, &name.span());
-        Err(match nearest(name.as_ref(), self.names.iter().map(String::as_str)) {
+        let what = format!("{who} `{name}`, which is no component here");
+        let trouble = self.wrong(what, span);
+        Err(match nearest(name, self.names.iter().map(String::as_str)) {
             Some(meant) => trouble.fix(format!("did you mean `{meant}`?")),
             None => {
                 let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
@@ -316,13 +362,16 @@ impl Checker<'_> {
                 let lines = self.document.lines(&first, &span);
                 return Err(Trouble::new(Exit::Data, what).at(lines));
             }
-            self.known(&format!("route `{path}` leads to"), &text.component)?;
-            self.typed_name("a function", text.function.as_ref(), &text.function.span())?;
+            let (to, at) = (text.component.as_ref(), text.component.span());
+            self.known(&format!("route `{path}` leads to"), to, &at)?;
+            if let Some(function) = &text.function {
+                self.typed_name("a function", function.as_ref(), &function.span())?;
+            }
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
                 path: path.clone(),
                 component: text.component.as_ref().clone(),
-                function: text.function.as_ref().clone(),
+                function: text.function.as_ref().map(|f| f.as_ref().clone()).unwrap_or_default(),
                 deadline_ms: deadline.unwrap_or(DEADLINE_MS_DEFAULT),
                 idempotent: text.idempotent,
             });
@@ -390,8 +439,17 @@ function = "render"
             ),
             ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
             ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
+            ("limits = ", "zone = \"a b\"\nlimits = ", "`a b` is no name of a zone"),
+            ("limits = ", "labels = [\"\"]\nlimits = ", "`` is no name of a label"),
             ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
             ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
+            (
+                "\"renderer\" }",
+                "{ component = \"rendrer\", local = true } }",
+                "links to `rendrer`, which is no component here",
+            ),
+            ("\"renderer\" }", "{ lokal = true } }", "unknown key `lokal`"),
+            ("\"renderer\" }", "7 }", "expected the name of a component, or { component = "),
             ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
             ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
             ("\"tex\"", "\"a b\"", "`a b` is no name of an app"),

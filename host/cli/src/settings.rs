@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use izna_gateway::Limits;
+use izna_node::Tune;
 use serde::Deserialize;
 
 use crate::{
@@ -81,8 +82,43 @@ pub(crate) struct NodeFile {
     pub(crate) zone: Option<String>,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) cores: Option<u16>,
+    pub(crate) warm_max: Option<u16>,
+    pub(crate) labels: Option<Vec<String>>,
+    pub(crate) adoption: AdoptionFile,
+    pub(crate) share_compiled: bool,
+    pub(crate) compile_memory_max: Option<Size>,
+    pub(crate) compile_seconds_max: Option<u32>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<Format>,
+}
+
+/// How components spread by themselves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AdoptionFile {
+    pub(crate) components: Option<usize>,
+    pub(crate) unneeded_ms: Option<u64>,
+}
+
+impl AdoptionFile {
+    /// Put these settings in place of core's defaults.
+    pub(crate) fn resolve(&self) -> Result<Tune, Trouble> {
+        let (components, unneeded_ms) = (self.components, self.unneeded_ms);
+        let within = |name: &str, value: Option<u64>, max: u64| match value {
+            Some(value) => check_setting(&format!("node.adoption.{name}"), value, (0, max)),
+            None => Ok(()),
+        };
+        within("components", components.map(|count| count as u64), 100_000)?;
+        within("unneeded_ms", unneeded_ms, 86_400_000)?;
+        Ok(Box::new(move |core| {
+            if let Some(components) = components {
+                core.adopted_max = components;
+            }
+            if let Some(unneeded_ms) = unneeded_ms {
+                core.unneeded_after = Duration::from_millis(unneeded_ms);
+            }
+        }))
+    }
 }
 
 /// What the gateway takes from clients.
@@ -160,10 +196,18 @@ impl LimitsFile {
     }
 }
 
-fn check<T: PartialOrd + Display>(name: &str, value: T, (min, max): (T, T)) -> Result<(), Trouble> {
+fn check<T: PartialOrd + Display>(name: &str, value: T, range: (T, T)) -> Result<(), Trouble> {
+    check_setting(&format!("limits.{name}"), value, range)
+}
+
+fn check_setting<T: PartialOrd + Display>(
+    name: &str,
+    value: T,
+    (min, max): (T, T),
+) -> Result<(), Trouble> {
     if (&min..=&max).contains(&&value) {
         return Ok(());
     }
-    let what = format!("limits.{name} {value} is not within {min} to {max}");
+    let what = format!("{name} {value} is not within {min} to {max}");
     Err(Trouble::new(Exit::Config, what))
 }

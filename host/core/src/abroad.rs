@@ -6,8 +6,8 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use izna_proto::{
-    Beacon, Bulletin, DOORS_MAX, Digest, Door, LINES_MAX, Message, NodeId, PATHS_MAX, SummaryLine,
-    ZoneId, ZonePath,
+    Beacon, Bulletin, ComponentId, DOORS_MAX, Digest, Door, LINES_MAX, Message, NodeId, PATHS_MAX,
+    SummaryLine, ZoneId, ZonePath,
 };
 use rand::RngExt;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -17,7 +17,7 @@ use crate::{
     core::Timer,
     peer::{Peer, PeerState},
     place::Situation,
-    placement::{self, Candidates, Estimate, Summary, ZONES_MAX},
+    placement::{self, Candidates, DEMAND_US_FIRST, Estimate, Summary, ZONES_MAX},
     zones,
 };
 
@@ -128,7 +128,7 @@ impl Core {
         self.told += 1;
         Bulletin {
             zone: self.config.zone,
-            name: String::from(&*self.config.zone_name),
+            name: String::from(self.config.traits.zone_name()),
             speaker: self.config.node,
             incarnation: self.config.incarnation,
             sequence: self.told,
@@ -140,14 +140,14 @@ impl Core {
     }
 
     /// What this zone tells another one, with the doors that are for that one.
-    fn bulletins(&mut self, zone: ZoneId, lines: &[(Digest, Summary)]) -> Vec<Bulletin> {
+    fn bulletins(&mut self, zone: ZoneId, lines: &[(ComponentId, Summary)]) -> Vec<Bulletin> {
         let doors = self.doors(zone);
-        let line = |(digest, summary): &(Digest, Summary)| {
+        let line = |(component, summary): &(ComponentId, Summary)| {
             let mut held = 0u8;
             for (nth, door) in doors.iter().enumerate().take(DOORS_MAX) {
-                held |= u8::from(self.is_held_by(door.node, digest)) << nth;
+                held |= u8::from(self.is_held_by(door.node, component)) << nth;
             }
-            zones::line(digest.key(), held, summary, 0)
+            zones::line(component.key(), held, summary, 0)
         };
         let lines: Vec<SummaryLine> = lines.iter().map(line).collect();
         let mut parts: Vec<Vec<SummaryLine>> = lines.chunks(LINES_MAX).map(<[_]>::to_vec).collect();
@@ -158,11 +158,11 @@ impl Core {
         parts.map(|lines| self.bulletin(doors.clone(), lines, Vec::new())).collect()
     }
 
-    fn is_held_by(&self, node: NodeId, digest: &Digest) -> bool {
+    fn is_held_by(&self, node: NodeId, component: &ComponentId) -> bool {
         if node == self.config.node {
-            return self.is_ready(digest);
+            return self.is_ready(component);
         }
-        self.view.peer(node).is_some_and(|peer| peer.holds(digest))
+        self.view.peer(node).is_some_and(|peer| peer.holds(component))
     }
 
     /// The nodes by which another zone enters this one: always the same for as long as they live,
@@ -186,24 +186,24 @@ impl Core {
     }
 
     /// The room in this zone for each component that is held in it.
-    fn summaries(&self) -> Vec<(Digest, Summary)> {
-        let mut holders: BTreeMap<Digest, Vec<(Estimate, f64)>> = BTreeMap::new();
+    fn summaries(&self) -> Vec<(ComponentId, Summary)> {
+        let mut holders: BTreeMap<ComponentId, Vec<(Estimate, f64)>> = BTreeMap::new();
         let own = self.load();
         if !self.draining {
-            for digest in self.holds() {
-                holders.entry(*digest).or_default().push(placement::occupancy(&own));
+            for component in self.holds() {
+                holders.entry(*component).or_default().push(placement::occupancy(&own));
             }
         }
         for peer in self.view.peers() {
             if peer.state(self.now, &self.config) == PeerState::Live {
-                for digest in &peer.holds {
+                for component in peer.holds.keys() {
                     let told = placement::occupancy(peer.belief.load());
-                    holders.entry(*digest).or_default().push(told);
+                    holders.entry(*component).or_default().push(told);
                 }
             }
         }
         let now = self.now;
-        holders.into_iter().map(|(digest, mut of)| (digest, Summary::of(now, &mut of))).collect()
+        holders.into_iter().map(|(id, mut of)| (id, Summary::of(now, &mut of))).collect()
     }
 
     /// A beacon of a node of another zone, which has a node of this one among its seeds: its zone
@@ -275,7 +275,7 @@ impl Core {
         }
         let wait_us_max = self.config.admit_wait_max.as_secs_f64() * 1e6;
         let zone_hop_us = self.config.zone_hop_cost.as_secs_f64() * 1e6;
-        let digest = &situation.digest;
+        let component = situation.component;
         let count = self.zones.len();
         let skip = if count > ZONES_MAX { self.random.random_range(0..count) } else { 0 };
         let unit = self.random.random::<f64>();
@@ -285,7 +285,7 @@ impl Core {
         let (mut unlinked, mut least_us) = (Vec::new(), f64::INFINITY);
         let zones = self.zones.iter().cycle().skip(skip).take(count.min(ZONES_MAX));
         for (_, zone) in zones {
-            let Some(line) = zone.line(digest.key()) else { continue };
+            let Some(line) = zone.line(component.key()) else { continue };
             if placement::is_stale(&line.summary, self.now, self.config.summary_interval)
                 || (situation.fresh && line.summary.wait_us > wait_us_max)
             {
@@ -293,7 +293,7 @@ impl Core {
             }
             let hop_us = zone.hop_us().unwrap_or(zone_hop_us);
             let carry_us = zone.rate().map_or(0.0, |rate| bytes as f64 / rate);
-            let belief = zone.belief(digest.key());
+            let belief = zone.belief(component.key());
             let there = belief.there(&line.summary, members, hop_us + carry_us, &situation.costs);
             let open = |door: &&Door| {
                 let state = |peer: &Peer| peer.state(self.now, &self.config) == PeerState::Live;
@@ -319,27 +319,32 @@ impl Core {
             }
         }
         let best_us = candidates.best_us().unwrap_or(f64::INFINITY);
-        let own_us = situation.own().map_or(f64::INFINITY, |own| own.time_us);
+        let own_us = situation.own(self.config.node).map_or(f64::INFINITY, |own| own.time_us);
         if least_us < best_us.min(own_us) { unlinked } else { Vec::new() }
     }
 
     /// A process was sent to another zone.
-    pub(crate) fn sent_abroad(&mut self, target: NodeId, digest: &Digest) {
+    pub(crate) fn sent_abroad(&mut self, target: NodeId, component: ComponentId) {
         if let Some(zone) = self.zone_of(target) {
             self.counters.crossings += 1;
             if let Some(zone) = self.zones.zone_mut(zone) {
-                zone.belief_mut(digest.key()).sent();
+                zone.belief_mut(component.key()).sent();
             }
         }
     }
 
     /// Another zone has taken a process, or has not.
-    pub(crate) fn answered_abroad(&mut self, peer: NodeId, digest: &Digest, level: Option<u32>) {
+    pub(crate) fn answered_abroad(
+        &mut self,
+        peer: NodeId,
+        component: ComponentId,
+        level: Option<u32>,
+    ) {
         let (zone, now) = (self.zone_of(peer), self.now);
         let Some(zone) = zone.and_then(|zone| self.zones.zone_mut(zone)) else { return };
         match level {
-            Some(level_us) => zone.belief_mut(digest.key()).answered(now, f64::from(level_us)),
-            None => zone.belief_mut(digest.key()).failed(),
+            Some(level_us) => zone.belief_mut(component.key()).answered(now, f64::from(level_us)),
+            None => zone.belief_mut(component.key()).failed(),
         }
     }
 
@@ -349,14 +354,13 @@ impl Core {
     }
 
     /// The level that goes with the acknowledgement of a process that came from another zone.
-    pub(crate) fn level_us(&self, digest: &Digest) -> u32 {
-        let costs = self.costs(digest);
-        let near = self.view.candidates(self.now, digest, &self.config);
+    pub(crate) fn level_us(&self, component: &ComponentId) -> u32 {
+        let near = self.view.candidates(self.now, component, &self.config);
         let near = near.map(|peer| placement::occupancy(peer.belief.load()).0.time_us);
-        let own = self.is_ready(digest).then(|| f64::from(self.load().wait_us));
+        let own = self.is_ready(component).then(|| f64::from(self.load().wait_us));
         let least = near.chain(own).fold(f64::INFINITY, f64::min);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-        let level_us = if least.is_finite() { least as u32 } else { costs.demand_us as u32 };
+        let level_us = if least.is_finite() { least as u32 } else { DEMAND_US_FIRST as u32 };
         level_us
     }
 
@@ -366,16 +370,34 @@ impl Core {
         if self.zone_of(peer).is_none() || !self.table.knows(&digest) {
             return;
         }
-        let mut holders = self.view.holders(&digest);
-        let others = self.view.present(self.now, &self.config);
-        let others: Vec<NodeId> = others.filter(|near| !holders.contains(near)).collect();
-        holders.extend(others);
+        let holders = self.near_with_code(digest);
         self.put(Output::Keep { digest, holders });
     }
 
+    /// Code that nobody in this zone runs: get a link to a door that runs it, or else to any, since
+    /// a door gets what its zone has.
+    pub(crate) fn connect_for(&mut self, digest: Digest) {
+        let components =
+            self.table.components().filter(|(_, component)| component.digest == digest);
+        let ids: Vec<ComponentId> =
+            components.map(|(app, component)| component.id(&app.name)).collect();
+        if ids.iter().any(|id| !self.view.holders(id).is_empty()) {
+            return;
+        }
+        let (mut holders, mut others) = (Vec::new(), Vec::new());
+        for (_, zone) in self.zones.iter() {
+            others.extend(zone.doors.iter().copied());
+            for line in ids.iter().filter_map(|id| zone.line(id.key())) {
+                holders.extend(line.holders.iter().copied());
+            }
+        }
+        let doors: Vec<Door> = if holders.is_empty() { others } else { holders };
+        self.connect_one_of(&doors);
+    }
+
     /// Whether some node of this zone can be given a process for a component.
-    pub(crate) fn is_held_near(&self, digest: &Digest) -> bool {
-        self.view.candidates(self.now, digest, &self.config).next().is_some()
+    pub(crate) fn is_held_near(&self, component: &ComponentId) -> bool {
+        self.view.candidates(self.now, component, &self.config).next().is_some()
     }
 
     /// Tell a node where the gateway of a process is, if that is of another zone than the node and

@@ -1,8 +1,6 @@
 //! What a core is told once: who it is, its limits, its intervals.
 
-use alloc::sync::Arc;
-
-use izna_proto::{NodeId, ZoneId};
+use izna_proto::{NodeId, Traits, ZoneId};
 
 use crate::Duration;
 
@@ -15,14 +13,14 @@ pub struct Config {
     pub incarnation: u64,
     /// Its zone.
     pub zone: ZoneId,
-    /// The zone's name, up to `ZONE_NAME_BYTES_MAX` of the protocol.
-    pub zone_name: Arc<str>,
     /// The TCP port of its peer links, told in beacons.
     pub peer_port: u16,
     /// Steps that run at the same time: the usable cores, rounded up.
     pub cores: u16,
     /// Usable cores times speed, in thousandths.
     pub capacity_milli: u32,
+    /// What components may ask of this node.
+    pub traits: Traits,
     /// Where randomness comes from: equal seeds and inputs give equal outputs.
     pub seed: u64,
 
@@ -59,6 +57,8 @@ pub struct Config {
     pub zones_max: usize,
     /// Apps in the table, undeployed ones included.
     pub apps_max: usize,
+    /// Components that this node takes in by itself.
+    pub adopted_max: usize,
     /// Bytes of cluster memory kept here.
     pub memory_bytes_max: usize,
     /// The bytes of one value of cluster memory.
@@ -97,6 +97,10 @@ pub struct Config {
     pub memory_timeout: Duration,
     /// How long code of an old revision is kept for the processes that began with it.
     pub retain_revision: Duration,
+    /// Between two looks at which components are to be adopted or given up.
+    pub adoption_interval: Duration,
+    /// How long the other holders must suffice before a component that was adopted is given up.
+    pub unneeded_after: Duration,
     /// One way to a node of the own zone, for as long as it was not measured...
     pub hop_cost: Duration,
     /// ...and to another zone.
@@ -117,10 +121,10 @@ impl Config {
             node,
             incarnation,
             zone: ZoneId::default(),
-            zone_name: Arc::from(""),
             peer_port: 0,
             cores,
             capacity_milli: u32::from(cores) * 1000,
+            traits: Traits::default(),
             seed: node.0 ^ incarnation,
             slots_max: usize::from(cores),
             sliced_max: usize::from(cores) * 16,
@@ -137,6 +141,7 @@ impl Config {
             peers_max: 1024,
             zones_max: 256,
             apps_max: 1024,
+            adopted_max: 64,
             memory_bytes_max: 64 << 20,
             memory_value_bytes_max: 1 << 20,
             memory_requests_max: 4096,
@@ -155,6 +160,8 @@ impl Config {
             homeless_after: millis(3000),
             memory_timeout: millis(250),
             retain_revision: millis(300_000),
+            adoption_interval: millis(250),
+            unneeded_after: millis(60_000),
             hop_cost: Duration::from_micros(100),
             zone_hop_cost: millis(1),
             move_cost: Duration::from_micros(30),

@@ -8,12 +8,14 @@ use alloc::{
     vec::Vec,
 };
 
-use izna_proto::{Digest, Load, Message, NodeId, Outcome, Process, SlotId};
+use izna_proto::{ComponentId, Digest, Load, Message, NodeId, Outcome, Process, SlotId};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
-    Config, Counters, HeldId, Input, Measurement, Note, Output, Time,
+    Config, Counters, Duration, HeldId, Input, Measurement, Note, Output, Time,
+    adopt::Adoptions,
     gateway::{Budget, Slot},
+    holding::OwnCopy,
     memory::{Part, Requests},
     migrate::{Leaving, Recent, micros},
     placement::{
@@ -42,8 +44,10 @@ pub struct Core {
     /// Bulletins of this node so far, and when it last answered a zone that was not known.
     pub(crate) told: u64,
     pub(crate) answered: Option<Time>,
-    /// What this node holds or is getting.
+    /// The components that this node holds or is getting, and their code.
+    pub(crate) copies: BTreeMap<ComponentId, OwnCopy>,
     pub(crate) components: BTreeMap<Digest, Component>,
+    pub(crate) adoptions: Adoptions,
 
     pub(crate) held: BTreeMap<HeldId, Held>,
     pub(crate) next_held: u64,
@@ -52,6 +56,8 @@ pub struct Core {
     /// Steps that run within a slot, and steps that run without.
     pub(crate) running: usize,
     pub(crate) sliced: usize,
+    /// When a step was handed out last.
+    pub(crate) handed_out: Time,
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
@@ -110,6 +116,8 @@ pub(crate) struct Held {
     pub(crate) homeless: Option<Time>,
     /// A delivery of it was not answered: another node may have it too, and may have run it.
     pub(crate) copied: bool,
+    /// Its next step runs here and nowhere else: it is between the two sides of a local link.
+    pub(crate) stays: bool,
 }
 
 /// Where a held process is.
@@ -130,12 +138,15 @@ pub(crate) enum Place {
     Finishing(Outcome),
 }
 
-/// A component that this node holds or is getting.
+/// The code of components that this node holds or is getting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Component {
     pub(crate) state: ComponentState,
-    /// The processor time of one step here, smoothed, in microseconds.
+    /// The processor time of one step here, smoothed, in microseconds, and whether one has run.
     pub(crate) demand_us: f64,
+    pub(crate) ran: bool,
+    /// What getting it has cost, where it was compiled here.
+    pub(crate) cost: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,21 +181,27 @@ pub(crate) enum Timer {
     Pull,
     /// An asking for work without an answer.
     Asked(u64),
+    /// Measure components, and decide which are to be adopted or given up.
+    Adoption,
 }
 
 /// The work that comes in: how much, smoothed over some beacons.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inflow {
     since: Time,
     work_us: f64,
     /// Processor seconds at speed one per second.
-    rate: f64,
+    pub(crate) rate: f64,
 }
 
 /// How fast the inflow follows the latest beacon interval.
 const INFLOW_SMOOTHING: f64 = 0.3;
 
 impl Inflow {
+    pub(crate) fn new(since: Time) -> Self {
+        Self { since, work_us: 0.0, rate: 0.0 }
+    }
+
     pub(crate) fn add(&mut self, work_us: f64) {
         self.work_us += work_us;
     }
@@ -222,6 +239,7 @@ impl Core {
                 (now, Timer::Beacon),
                 (now, Timer::Holding),
                 (now + config.summary_interval, Timer::Speak),
+                (now + config.adoption_interval, Timer::Adoption),
             ]),
             began: now,
             table: Table::default(),
@@ -229,19 +247,22 @@ impl Core {
             zones: Zones::default(),
             told: 0,
             answered: None,
+            copies: BTreeMap::new(),
             components: BTreeMap::new(),
+            adoptions: Adoptions::default(),
             held: BTreeMap::new(),
             next_held: 0,
             queue: BTreeSet::new(),
             running: 0,
             sliced: 0,
+            handed_out: now,
             work_us: 0.0,
             deliveries: BTreeMap::new(),
             next_delivery: first_number(config.incarnation),
             recent: Recent::new(config.recent_max),
             pulls: Pulls::default(),
             candidates: Candidates::default(),
-            inflow: Inflow { since: now, ..Inflow::default() },
+            inflow: Inflow::new(now),
             journey: Journey::default(),
             overload: Overload::default(),
             fastest: 1.0,
@@ -269,13 +290,16 @@ impl Core {
         match input {
             Input::Submit(submission) => self.submit(submission),
             Input::Abandon(slot) => self.abandon(slot),
-            Input::Stepped { held, end, used, took } => self.stepped(held, end, used, took),
+            Input::Stepped { held, end, used, took, warm } => {
+                self.keep_warm(held, used, warm);
+                self.stepped(held, end, used, took);
+            }
             Input::Sliced(held) => self.step_sliced(held),
             Input::Heard(beacon) => self.heard(&beacon),
             Input::Told { bulletin, from_abroad } => self.told_bulletin(bulletin, from_abroad),
             Input::Called { peer, zone, incarnation } => self.called(peer, zone, incarnation),
-            Input::LinkUp { peer, incarnation, name, zone } => {
-                self.link_up(peer, incarnation, name, zone);
+            Input::LinkUp { peer, incarnation, name, traits, zone } => {
+                self.link_up(peer, incarnation, (name, traits), zone);
             }
             Input::LinkDown(peer) => self.link_down(peer),
             Input::Received { peer, message } => self.received(peer, message),
@@ -283,7 +307,10 @@ impl Core {
             Input::Deploy(app) => self.deploy(app.name.clone(), Some(app)),
             Input::Undeploy(name) => self.deploy(name, None),
             Input::Restore(entries) => self.restore(entries),
-            Input::Ready(digest) => self.ready(digest),
+            Input::Assign { app, component, node, assignment } => {
+                self.assign(&app, &component, node, assignment);
+            }
+            Input::Ready { digest, cost } => self.ready(digest, cost),
             Input::NotReady(digest, why) => self.not_ready(digest, why),
             Input::Lacked { peer, digest } => self.lacked(peer, digest),
             Input::Memory { request, app, key, operation } => {
@@ -334,8 +361,8 @@ impl Core {
             }
             Message::Holding(held) => self.holding(&held),
             Message::AskInventory => self.send_inventory(peer),
-            Message::Inventory { epoch, table, holds } => {
-                self.view.told_inventory(peer, holds);
+            Message::Inventory { epoch, table, copies } => {
+                self.view.told_inventory(peer, copies);
                 self.view.told_epoch(self.now, peer, epoch, table);
             }
             Message::TableSummary(summary) => self.table_summary(peer, &summary),
@@ -345,9 +372,7 @@ impl Core {
                 self.send(peer, Message::MemoryAnswer { request, answer });
             }
             Message::MemoryAnswer { request, answer } => {
-                if let Some(asked) =
-                    self.requests.answered(peer, request, self.config.memory_timeout)
-                {
+                if let Some(asked) = self.requests.answered(self.now, peer, request) {
                     self.disarm(asked.until, Timer::Memory(request));
                     self.put(Output::MemoryAnswer { request: asked.local, answer });
                 }
@@ -358,13 +383,15 @@ impl Core {
                 self.send(peer, Message::Alive { load });
             }
             Message::Alive { load } => {
-                if let Some(asked) = self.view.alive(self.now, peer) {
+                if let Some(asked) = self.view.alive(self.now, peer, load) {
                     self.measured_zone(peer, asked, 0);
                 }
-                self.view.told_load(self.now, peer, load);
             }
             Message::Pull { load } => self.pull(peer, load),
             Message::Pulled { load, given } => self.pulled(peer, load, given),
+            Message::Demands { load, demands } => self.told_demands(peer, load, demands),
+            Message::Adopt { component, grounds } => self.adopt(component, grounds),
+            Message::GiveUp { component } => self.give_up(component),
             // The shell's own: it should not have come here.
             Message::Hello(_)
             | Message::AskArtifact { .. }
@@ -392,6 +419,7 @@ impl Core {
                 Timer::Component(digest) => self.ask_again(digest),
                 Timer::Pull => self.ask_for_work(),
                 Timer::Asked(asking) => self.not_pulled(asking),
+                Timer::Adoption => self.look_after_components(),
             }
         }
     }
@@ -423,13 +451,17 @@ impl Core {
         (self.measured, self.measured_at) = (measured, self.now);
     }
 
-    /// What the cores of this node are worth to steps now, in cores: what the machine or a quota
-    /// gives but for what the node itself needs of it, and no more than steps get of what others
-    /// leave.
-    pub(crate) fn capacity(&self) -> f64 {
+    /// What the cores of this node are worth now, in cores: what the machine or a quota gives, and
+    /// no more than steps get of what others leave.
+    fn capacity(&self) -> f64 {
         let given = f64::from(self.measured.capacity_milli) / 1000.0;
         let got = f64::from(self.config.cores.max(1)) * self.speed.value();
-        self.overhead.left_of(given).min(got).max(0.001)
+        given.min(got).max(0.001)
+    }
+
+    /// What of it works off the queue: not what the node itself needs for requests and messages.
+    pub(crate) fn capacity_for_steps(&self) -> f64 {
+        self.overhead.left_of(self.capacity())
     }
 
     /// This node's load now.
@@ -439,7 +471,7 @@ impl Core {
         let waiting = self.waiting();
         let mean_us = if waiting.queued == 0 { DEMAND_US_FIRST } else { waiting.mean_us() };
         let (memory, network) = (self.measured.memory_permille, self.measured.network_permille);
-        let wait_us = waiting.wait_us(cores, capacity)
+        let wait_us = waiting.wait_us(cores, self.capacity_for_steps())
             + memory_wait_us(memory, mean_us)
             + network_wait_us(network, mean_us);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]

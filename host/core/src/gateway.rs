@@ -126,6 +126,7 @@ impl Core {
             function: submission.function.clone(),
             caller: None,
             state: State::Start { input: submission.input.clone() },
+            warm: None,
         };
         let process = Process {
             id: submission.id,

@@ -4,8 +4,8 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Bulletin, Digest, Grants, Limits, MemoryAnswer, MemoryOperation, Message, NodeId,
-    Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, ZoneId,
+    App, Beacon, Bulletin, Digest, Grants, Grounds, Limits, MemoryAnswer, MemoryOperation, Message,
+    NodeId, Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
 use crate::{Duration, HeldId};
@@ -28,6 +28,8 @@ pub enum Input {
         /// How long it was on a core or kept from it by others there, waiting for the host not
         /// included.
         took: Duration,
+        /// It has suspended, and its function is kept here as it stands.
+        warm: bool,
     },
     /// A running step has been on a core for long or waits for the host: its slot is free. At most
     /// once a step.
@@ -58,7 +60,9 @@ pub enum Input {
         incarnation: u64,
         /// Its name, for messages.
         name: Arc<str>,
-        /// Its zone.
+        /// What components may ask of it.
+        traits: Traits,
+        /// Its zone: the traits have the name of that.
         zone: ZoneId,
     },
     /// The own link to a node is down, or could not be made.
@@ -79,8 +83,25 @@ pub enum Input {
     Undeploy(Arc<str>),
     /// Lines of the app table as they were on disk, at the start.
     Restore(Vec<TableEntry>),
+    /// Someone adds a node to the holders of a component here, or removes one: a new revision of
+    /// its app. Nothing happens when there is no such app or component.
+    Assign {
+        /// The app.
+        app: Arc<str>,
+        /// The component, by its name in the app.
+        component: Arc<str>,
+        /// Which node.
+        node: NodeId,
+        /// What is to become of it.
+        assignment: Assignment,
+    },
     /// A component is compiled and ready to run.
-    Ready(Digest),
+    Ready {
+        /// Which.
+        digest: Digest,
+        /// The processor time of compiling it; none when it was compiled before.
+        cost: Option<Duration>,
+    },
     /// A component could not be had: why. It is tried again later.
     NotReady(Digest, String),
     /// A node asked for the artifact of a component that is not here.
@@ -103,6 +124,15 @@ pub enum Input {
     },
     /// Take nothing new, hand over what is here, then say [`Output::Drained`].
     Drain,
+}
+
+/// What is to become of a node that somebody names for a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// It holds the component from now on.
+    Holds,
+    /// It does not.
+    DoesNotHold,
 }
 
 /// A client's request.
@@ -244,6 +274,11 @@ pub struct Step {
     pub limits: Limits,
     /// What it is given beside that.
     pub grants: Arc<Grants>,
+    /// Whether it may call others.
+    pub has_links: bool,
+    /// Nothing else runs here, and it is expected to end sooner than another thread would wake: the
+    /// thread that hands it out may run it itself.
+    pub brief: bool,
 }
 
 /// The end of a process, for its client.
@@ -283,4 +318,37 @@ pub enum Note {
     TableFull(Arc<str>),
     /// A component cannot be had.
     NotReady(Digest, String),
+    /// This node has decided that others take a component in.
+    Spreads {
+        /// The component.
+        component: Arc<str>,
+        /// Its app.
+        app: Arc<str>,
+        /// Who is to take it in.
+        targets: Vec<NodeId>,
+        /// Why.
+        grounds: Grounds,
+    },
+    /// This node takes a component in, or has it ready now, or gives it up.
+    Adoption {
+        /// The component.
+        component: Arc<str>,
+        /// Its app.
+        app: Arc<str>,
+        /// What becomes of it.
+        stage: AdoptionStage,
+    },
+}
+
+/// What becomes of a component that a node took in by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdoptionStage {
+    /// It is got.
+    Begun(Grounds),
+    /// It can run.
+    Ready,
+    /// It is not held any more: the other holders suffice, or memory is short.
+    GivenUp,
+    /// It could not be had.
+    Failed,
 }

@@ -15,13 +15,16 @@
 extern crate alloc;
 
 mod abroad;
+mod adopt;
 mod config;
 mod core;
 mod gateway;
+mod holding;
 mod io;
 mod life;
 mod memory;
 mod migrate;
+pub mod outbound;
 mod peer;
 mod peers;
 mod place;
@@ -39,11 +42,15 @@ mod zones;
 
 pub use self::core::Core;
 pub use config::Config;
-pub use io::{Audience, Input, Measurement, Note, Output, Reply, Step, Submission};
+pub use io::{
+    AdoptionStage, Assignment, Audience, Input, Measurement, Note, Output, Reply, Step, Submission,
+};
 pub use peer::PeerState;
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
-pub use status::{Counters, Fill, PeerStatus, ProcessState, ProcessStatus, ZoneStatus};
+pub use status::{
+    Counters, Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus,
+};
 pub use time::{Duration, Time};
 
 /// A process that this node holds, by its place here.

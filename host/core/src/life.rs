@@ -4,8 +4,8 @@
 use alloc::{format, string::String, vec::Vec};
 
 use izna_proto::{
-    App, Call, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome, Process, Run,
-    State, StepEnd,
+    App, Call, ComponentId, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome,
+    Process, Run, State, StepEnd,
 };
 
 /// What a process is after a step.
@@ -13,6 +13,8 @@ use izna_proto::{
 pub(crate) enum Next {
     /// Its active entry can run.
     Ready,
+    /// The same, and it stays on this node: a local link led there, or back.
+    Here,
     /// Its first entry has ended.
     Ended(Outcome),
 }
@@ -21,8 +23,8 @@ pub(crate) enum Next {
 /// if it is still known: without it no more calls can be made.
 pub(crate) fn advance(process: &mut Process, end: StepEnd, app: Option<&App>) -> Next {
     match (end, app) {
-        (StepEnd::Done(result), _) => finish(process, Ok(result)),
-        (StepEnd::Failed(failure), _) => finish(process, Err(failure)),
+        (StepEnd::Done(result), app) => finish(process, Ok(result), app),
+        (StepEnd::Failed(failure), app) => finish(process, Err(failure), app),
         (_, None) => Next::Ended(Err(unknown_revision(process))),
         (StepEnd::Suspend { call, continuation }, Some(app)) => {
             let caller = process.active;
@@ -31,28 +33,29 @@ pub(crate) fn advance(process: &mut Process, end: StepEnd, app: Option<&App>) ->
                 return corrupt();
             };
             match callee {
-                Ok(callee) => {
+                Ok((callee, next)) => {
                     entry.state = State::Waiting { continuation };
                     process.active = u16::try_from(process.entries.len()).unwrap_or(u16::MAX);
                     process.entries.push(callee);
+                    next
                 }
                 // The caller learns that its call failed; it may know what to do.
                 Err(failure) => {
                     entry.state = State::Resume { continuation, outcome: Err(failure) };
+                    Next::Ready
                 }
             }
-            Next::Ready
         }
         (StepEnd::Forward(call), Some(app)) => {
             let caller = process.entry().and_then(|entry| entry.caller);
             match resolve(process, app, call, caller) {
-                Ok(callee) => {
+                Ok((callee, next)) => {
                     let active = usize::from(process.active);
                     let Some(entry) = process.entries.get_mut(active) else { return corrupt() };
                     *entry = callee;
-                    Next::Ready
+                    next
                 }
-                Err(failure) => finish(process, Err(failure)),
+                Err(failure) => finish(process, Err(failure), Some(app)),
             }
         }
     }
@@ -75,12 +78,13 @@ pub(crate) fn payload_over(bytes: usize, bytes_max: usize) -> Failure {
 }
 
 /// The active entry has ended: give the outcome to its caller and drop it.
-pub(crate) fn finish(process: &mut Process, outcome: Outcome) -> Next {
+pub(crate) fn finish(process: &mut Process, outcome: Outcome, app: Option<&App>) -> Next {
     let active = usize::from(process.active);
     if active >= process.entries.len() {
         return corrupt();
     }
-    let Some(caller) = process.entries.swap_remove(active).caller else {
+    let ended = process.entries.swap_remove(active);
+    let Some(caller) = ended.caller else {
         return Next::Ended(outcome);
     };
     process.entries.truncate(active);
@@ -90,10 +94,47 @@ pub(crate) fn finish(process: &mut Process, outcome: Outcome) -> Next {
         State::Waiting { continuation } => {
             let continuation = core::mem::take(continuation);
             entry.state = State::Resume { continuation, outcome };
-            Next::Ready
+            let local = app.is_some_and(|app| is_local(app, &entry.component, &ended.component));
+            if local { Next::Here } else { Next::Ready }
         }
         _ => corrupt(),
     }
+}
+
+/// Whether calls of `target` by `caller` stay on their node.
+fn is_local(app: &App, caller: &str, target: &str) -> bool {
+    let links = app.component(caller).map(|spec| spec.links.as_slice()).unwrap_or_default();
+    links.iter().any(|link| link.local && *link.target == *target)
+}
+
+/// The components that a node must hold beside that of the active entry, because local links lead
+/// from it and from those in turn, or led to it. Empty for an app without such links.
+pub(crate) fn company(process: &Process, app: &App) -> Vec<ComponentId> {
+    let specs = &app.components;
+    if !specs.iter().any(|spec| spec.links.iter().any(|link| link.local)) {
+        return Vec::new();
+    }
+    let Some(active) = process.entry() else { return Vec::new() };
+    let mut names = Vec::from([&*active.component]);
+    let mut entry = active;
+    while let Some(caller) = entry.caller.and_then(|at| process.entries.get(usize::from(at)))
+        && is_local(app, &caller.component, &entry.component)
+    {
+        names.push(&caller.component);
+        entry = caller;
+    }
+    let mut at = 0;
+    while let Some(spec) = names.get(at).map(|name| app.component(name)) {
+        let links = spec.map(|spec| spec.links.as_slice()).unwrap_or_default();
+        for link in links.iter().filter(|link| link.local) {
+            if !names.contains(&&*link.target) {
+                names.push(&link.target);
+            }
+        }
+        at += 1;
+    }
+    let others = names.iter().skip(1).filter(|name| **name != &*active.component);
+    others.filter_map(|name| app.component(name)).map(|spec| spec.id(&app.name)).collect()
 }
 
 /// What the active entry's next step is given. The payloads stay in the process too: they are
@@ -121,26 +162,29 @@ fn resolve(
     app: &App,
     call: Call,
     caller: Option<u16>,
-) -> Result<Entry, Failure> {
+) -> Result<(Entry, Next), Failure> {
     if process.entries.len() >= ENTRIES_MAX {
         let message = format!("a chain of calls deeper than {ENTRIES_MAX}");
         return Err(Failure::new(FailureKind::Limit, message));
     }
     let active = process.entry().map(|entry| &*entry.component).unwrap_or_default();
     let spec = app.component(active).ok_or_else(|| unknown_component(app, active))?;
-    let target = spec.link(&call.component).ok_or_else(|| unlinked(spec, &call))?;
-    let target = app.component(target).ok_or_else(|| unknown_component(app, target))?;
-    Ok(Entry {
+    let link = spec.link(&call.component).ok_or_else(|| unlinked(spec, &call))?;
+    let target = app.component(&link.target);
+    let target = target.ok_or_else(|| unknown_component(app, &link.target))?;
+    let entry = Entry {
         component: target.name.clone(),
         digest: target.digest,
         function: call.function,
         caller,
         state: State::Start { input: call.input },
-    })
+        warm: None,
+    };
+    Ok((entry, if link.local { Next::Here } else { Next::Ready }))
 }
 
 fn unlinked(spec: &ComponentSpec, call: &Call) -> Failure {
-    let names: Vec<&str> = spec.links.iter().map(|(name, _)| &**name).collect();
+    let names: Vec<&str> = spec.links.iter().map(|link| &*link.name).collect();
     let has = if names.is_empty() { String::from("none") } else { names.join(", ") };
     let message = format!(
         "component {} has no link named {:?} to call {}; its links: {has}",
@@ -167,7 +211,7 @@ mod tests {
     use alloc::{sync::Arc, vec};
 
     use bytes::Bytes;
-    use izna_proto::{Digest, Home, Limits, NodeId, ProcessId, SlotId, Spread, Trail};
+    use izna_proto::{Digest, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail};
 
     use super::*;
 
@@ -175,11 +219,15 @@ mod tests {
         ComponentSpec {
             name: Arc::from(name),
             digest: Digest([u8::try_from(name.len()).unwrap(); 32]),
-            links: links.iter().map(|link| (Arc::from(*link), Arc::from(*link))).collect(),
+            links: links.iter().map(|name| link(name, false)).collect(),
             limits: Limits::default(),
             grants: Arc::default(),
-            spread: Spread::All,
+            spread: Spread::all(),
         }
+    }
+
+    fn link(name: &str, local: bool) -> Link {
+        Link { name: Arc::from(name), target: Arc::from(name), local }
     }
 
     fn app() -> App {
@@ -194,6 +242,7 @@ mod tests {
             function: Arc::from("f"),
             caller: None,
             state: State::Start { input: Bytes::from_static(b"in") },
+            warm: None,
         };
         Process {
             id: ProcessId(1),
@@ -261,6 +310,34 @@ mod tests {
             advance(&mut process, done, Some(&app)),
             Next::Ended(Ok(Bytes::from_static(b"y")))
         );
+    }
+
+    /// If this fails, a local link leads off its node, or back from another, or a node is taken for
+    /// one that can run both sides though it holds one.
+    #[test]
+    fn local_links_stay() {
+        let (mut app, mut process) = (app(), process());
+        app.components[0].links = vec![link("bb", true)];
+        app.components[1].links = vec![link("ccc", true), link("a", false)];
+        app.components.push(component("ccc", &["a"]));
+        let name = app.name.clone();
+        let id = |n: &u8| {
+            ComponentId::of(&name, ["", "a", "bb", "ccc"][usize::from(*n)], &Digest([*n; 32]))
+        };
+        let ids = |lengths: &[u8]| lengths.iter().map(id).collect::<Vec<_>>();
+        assert_eq!(company(&process, &app), ids(&[2, 3]));
+        assert_eq!(advance(&mut process, suspend("bb"), Some(&app)), Next::Here);
+        assert_eq!(company(&process, &app), ids(&[1, 3]));
+        assert_eq!(advance(&mut process, suspend("ccc"), Some(&app)), Next::Here);
+        assert_eq!(company(&process, &app), ids(&[2, 1]));
+        assert_eq!(advance(&mut process, suspend("a"), Some(&app)), Next::Ready);
+        // It was called by a link that is not local: those before it may be elsewhere.
+        assert_eq!(company(&process, &app), ids(&[2, 3]));
+        let done = || StepEnd::Done(Bytes::new());
+        assert_eq!(advance(&mut process, done(), Some(&app)), Next::Ready);
+        assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);
+        assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);
+        assert_eq!(show(&process), "*a:resume(b\"\")");
     }
 
     /// If this fails, a tail call keeps its caller's entry, and a chain of them grows without end.

@@ -15,8 +15,11 @@ const KEY_BYTES_MAX: usize = 1024;
 /// What keeping a value costs beside its bytes.
 const OVERHEAD_BYTES: usize = 128;
 
-/// The patience with a keeper falls to this part of its most, and grows by as much.
-const PATIENCE_STEPS: u32 = 16;
+/// A keeper that was late is waited for this part of the time that others are.
+const TRIAL_PART: u32 = 16;
+/// How long a keeper that was late is not asked; doubled each time it is late again.
+const REST_MIN: Duration = Duration::from_millis(250);
+const REST_MAX: Duration = Duration::from_secs(8);
 
 /// The node among `nodes` that keeps `key`. When one node comes or goes, only its own keys move.
 pub(crate) fn keeper(key: &[u8], nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
@@ -96,7 +99,7 @@ fn cost(key: &Bytes, value: &Bytes) -> usize {
 pub(crate) struct Requests {
     waiting: BTreeMap<u64, Asked>,
     next: u64,
-    patience: BTreeMap<NodeId, Duration>,
+    resting: BTreeMap<NodeId, Rest>,
 }
 
 /// A request of a local step, and when its wait ends.
@@ -105,50 +108,80 @@ pub(crate) struct Asked {
     pub(crate) local: u64,
     keeper: NodeId,
     pub(crate) until: Time,
+    /// Whether it tries a keeper that rests.
+    tries: bool,
+}
+
+/// A keeper that was late: after `until` one request tries it again.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Time,
+    length: Duration,
 }
 
 impl Requests {
     /// Requests whose numbers come after `first`.
     pub(crate) fn new(first: u64) -> Self {
-        Self { waiting: BTreeMap::new(), next: first, patience: BTreeMap::new() }
+        Self { waiting: BTreeMap::new(), next: first, resting: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Note a request of a local step to `keeper`; gives the number for the wire.
-    pub(crate) fn ask(&mut self, local: u64, keeper: NodeId, until: Time) -> u64 {
+    /// Note a request of a local step to `keeper`, and how long it waits, at most `max`. Gives the
+    /// number for the wire and the end of the wait; none if the keeper is not to be asked.
+    ///
+    /// What a cache has is not worth a long wait, and a keeper that is slow now is slow for all keys
+    /// that it keeps. So one that was late rests. Then one request tries it, for a short time:
+    /// enough good answers end that, and a late one makes the next rest longer.
+    pub(crate) fn ask(
+        &mut self,
+        now: Time,
+        local: u64,
+        keeper: NodeId,
+        max: Duration,
+    ) -> Option<(u64, Time)> {
+        let rest = self.resting.get_mut(&keeper);
+        let tries = rest.is_some();
+        if let Some(rest) = rest {
+            if now < rest.until {
+                return None;
+            }
+            rest.until = now + rest.length;
+        }
+        let until = now + if tries { max / TRIAL_PART } else { max };
         self.next += 1;
-        self.waiting.insert(self.next, Asked { local, keeper, until });
-        self.next
-    }
-
-    /// How long to wait for an answer of `keeper`, at most `max`: less after each that did not come
-    /// in time, a little more after each that did. What a cache has is not worth a long wait, and a
-    /// keeper that is slow now is slow for all keys that it keeps.
-    pub(crate) fn patience(&self, keeper: NodeId, max: Duration) -> Duration {
-        self.patience.get(&keeper).map_or(max, |patience| (*patience).min(max))
+        self.waiting.insert(self.next, Asked { local, keeper, until, tries });
+        Some((self.next, until))
     }
 
     /// The local request that `peer` answers, once.
-    pub(crate) fn answered(&mut self, peer: NodeId, request: u64, max: Duration) -> Option<Asked> {
-        self.waiting.get(&request).filter(|asked| asked.keeper == peer)?;
-        if let Some(patience) = self.patience.get_mut(&peer) {
-            *patience += max / PATIENCE_STEPS;
-            if *patience >= max {
-                self.patience.remove(&peer);
+    pub(crate) fn answered(&mut self, now: Time, peer: NodeId, request: u64) -> Option<Asked> {
+        let asked = *self.waiting.get(&request).filter(|asked| asked.keeper == peer)?;
+        self.waiting.remove(&request);
+        if let Some(rest) = self.resting.get_mut(&peer).filter(|_| asked.tries) {
+            *rest = Rest { until: now, length: rest.length / 2 };
+            if rest.length < REST_MIN {
+                self.resting.remove(&peer);
             }
         }
-        self.waiting.remove(&request)
+        Some(asked)
     }
 
     /// The local request that waited too long, if it still waits.
-    pub(crate) fn late(&mut self, request: u64, max: Duration) -> Option<u64> {
-        let asked = self.waiting.remove(&request)?;
-        let patience = self.patience.entry(asked.keeper).or_insert(max);
-        *patience = (*patience / 2).max(max / PATIENCE_STEPS);
-        Some(asked.local)
+    pub(crate) fn late(&mut self, now: Time, request: u64) -> Option<u64> {
+        let Asked { local, keeper, tries, .. } = self.waiting.remove(&request)?;
+        let length = match self.resting.get(&keeper) {
+            None => Some(REST_MIN),
+            Some(rest) if tries => Some((rest.length * 2).min(REST_MAX)),
+            // It was asked before the rest began.
+            Some(_) => None,
+        };
+        if let Some(length) = length {
+            self.resting.insert(keeper, Rest { until: now + length, length });
+        }
+        Some(local)
     }
 
     /// The local requests that a node will not answer any more.
@@ -159,7 +192,7 @@ impl Requests {
             .filter(|(_, asked)| asked.keeper == peer)
             .map(|(request, _)| *request)
             .collect();
-        self.patience.remove(&peer);
+        self.resting.remove(&peer);
         let asked = lost.into_iter().filter_map(|request| self.waiting.remove(&request));
         asked.map(|asked| asked.local).collect()
     }
@@ -179,24 +212,42 @@ mod tests {
         part.apply(key, MemoryOperation::Get).unwrap().is_some()
     }
 
-    /// If this fails, a slow keeper costs each step that asks it the longest wait, or is not waited
-    /// for any more when it is fast again.
+    /// If this fails, a slow keeper costs each step that asks it a long wait, or is not asked any
+    /// more when it is fast again.
     #[test]
-    fn patience_with_a_slow_keeper_ends() {
+    fn a_slow_keeper_rests() {
         let (keeper, max) = (NodeId(7), Duration::from_millis(160));
         let mut requests = Requests::new(0);
-        assert_eq!(requests.patience(keeper, max), max);
-        for local in 0..9 {
-            let wire = requests.ask(local, keeper, Time::from_micros(0));
-            assert_eq!(requests.late(wire, max), Some(local));
+        let mut now = Time::from_micros(0);
+        let first = requests.ask(now, 1, keeper, max).unwrap();
+        let second = requests.ask(now, 2, keeper, max).unwrap();
+        assert_eq!(first.1, now + max);
+        now = now + max;
+        assert_eq!(requests.late(now, first.0), Some(1));
+        assert_eq!(requests.late(now, second.0), Some(2));
+        let mut length = REST_MIN;
+        for _ in 0..9 {
+            assert_eq!(requests.ask(now, 3, keeper, max), None);
+            assert_eq!(
+                requests.ask(now, 3, NodeId(8), max).map(|(_, until)| until),
+                Some(now + max)
+            );
+            now = now + length;
+            let (wire, until) = requests.ask(now, 4, keeper, max).unwrap();
+            assert_eq!(until, now + max / TRIAL_PART);
+            assert_eq!(requests.ask(now, 5, keeper, max), None, "one tries it");
+            now = until;
+            assert_eq!(requests.late(now, wire), Some(4));
+            length = (length * 2).min(REST_MAX);
         }
-        assert_eq!(requests.patience(keeper, max), Duration::from_millis(10));
-        assert_eq!(requests.patience(NodeId(8), max), max);
-        for local in 0..16 {
-            let wire = requests.ask(local, keeper, Time::from_micros(0));
-            assert!(requests.answered(keeper, wire, max).is_some());
+        now = now + length;
+        while length >= REST_MIN {
+            let (wire, until) = requests.ask(now, 6, keeper, max).unwrap();
+            assert_eq!(until, now + max / TRIAL_PART);
+            assert!(requests.answered(now, keeper, wire).is_some());
+            length /= 2;
         }
-        assert_eq!(requests.patience(keeper, max), max);
+        assert_eq!(requests.ask(now, 7, keeper, max).map(|(_, until)| until), Some(now + max));
     }
 
     /// If this fails, cluster memory grows over its limit, or drops the wrong values.

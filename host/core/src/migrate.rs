@@ -7,13 +7,14 @@ use alloc::{
 };
 
 use izna_proto::{
-    Delivery, DeliveryId, Digest, Finish, LEFT_MAX, Load, Message, NodeId, Process, ProcessId,
+    ComponentId, Delivery, DeliveryId, Finish, LEFT_MAX, Load, Message, NodeId, Process, ProcessId,
     Refusal,
 };
 
 use crate::{
     Core, Duration, HeldId, Output, Time,
-    core::{ComponentState, Place, Timer},
+    core::{Place, Timer},
+    holding::component_of,
     peer::{Parcel, Peer},
 };
 
@@ -65,10 +66,6 @@ impl Recent {
 }
 
 impl Core {
-    pub(crate) fn is_ready(&self, digest: &Digest) -> bool {
-        self.components.get(digest).is_some_and(|c| c.state == ComponentState::Ready)
-    }
-
     pub(crate) fn retry(&mut self, id: HeldId) {
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Homeless) => self.place(id),
@@ -97,11 +94,11 @@ impl Core {
 
     pub(crate) fn deliver(&mut self, id: HeldId, target: NodeId) {
         let Some(held) = self.held.get(&id) else { return };
-        let digest = held.process.entry().map(|entry| entry.digest);
+        let component = held.process.entry().map(|entry| component_of(&held.process, entry));
         let (home, bytes) = (held.process.home, held.process.payload_bytes());
         self.introduce(target, home.node);
-        if let Some(digest) = digest {
-            self.sent_abroad(target, &digest);
+        if let Some(component) = component {
+            self.sent_abroad(target, component);
         }
         let delivery = self.next_delivery(id, target, (true, bytes));
         let (now, node) = (self.now, self.config.node);
@@ -163,9 +160,9 @@ impl Core {
         self.view.told_load(self.now, peer, load);
         let Some((id, sent)) = self.take_delivery(peer, delivery) else { return };
         if let Some(level_us) = level_us
-            && let Some(digest) = self.digest_of(id)
+            && let Some(component) = self.active_component(id)
         {
-            self.answered_abroad(peer, &digest, Some(level_us));
+            self.answered_abroad(peer, component, Some(level_us));
         }
         match self.held.get(&id).map(|held| &held.place) {
             Some(Place::Leaving) => {
@@ -190,15 +187,15 @@ impl Core {
         self.view.told_load(self.now, peer, load);
         let Some((id, _)) = self.take_delivery(peer, delivery) else { return };
         self.counters.refused_there += 1;
-        if let Some(digest) = self.digest_of(id) {
-            self.answered_abroad(peer, &digest, None);
+        if let Some(component) = self.active_component(id) {
+            self.answered_abroad(peer, component, None);
         }
         if let Some(held) = self.held.get(&id) {
             let entry = self.table.entry(&held.process.app);
             match (refusal, held.process.entry(), entry) {
                 (Refusal::Component, Some(entry), _) => {
-                    let digest = entry.digest;
-                    self.view.does_not_hold(peer, &digest);
+                    let component = component_of(&held.process, entry);
+                    self.view.does_not_hold(peer, &component);
                 }
                 (Refusal::Full, ..) => self.view.told_full(self.now, peer),
                 (Refusal::Revision, _, Some(line)) => {
@@ -237,8 +234,8 @@ impl Core {
     /// The target may have taken it, and may not.
     fn unclear_delivery(&mut self, id: HeldId, peer: NodeId) {
         self.counters.unclear += 1;
-        if let Some(digest) = self.digest_of(id) {
-            self.answered_abroad(peer, &digest, None);
+        if let Some(component) = self.active_component(id) {
+            self.answered_abroad(peer, component, None);
         }
         if let Some(held) = self.held.get_mut(&id) {
             held.copied = true;
@@ -272,8 +269,9 @@ impl Core {
         }
     }
 
-    fn digest_of(&self, id: HeldId) -> Option<Digest> {
-        Some(self.held.get(&id)?.process.entry()?.digest)
+    fn active_component(&self, id: HeldId) -> Option<ComponentId> {
+        let process = &self.held.get(&id)?.process;
+        Some(component_of(process, process.entry()?))
     }
 
     /// Draw again for a process that `peer` did not, or may not have, taken.
@@ -326,8 +324,8 @@ impl Core {
             held.queue_moves = delivery.queue_moves;
         }
         // Placed before the answer goes out, so that the load in it counts the newcomer.
-        let digest = self.digest_of(id).filter(|_| from_abroad);
-        let level_us = digest.map(|digest| self.level_us(&digest));
+        let component = self.active_component(id).filter(|_| from_abroad);
+        let level_us = component.map(|component| self.level_us(&component));
         if from_abroad {
             self.place_entry(id);
         } else {
@@ -340,7 +338,7 @@ impl Core {
     }
 
     fn refusal(&self, process: &Process, from_abroad: bool) -> Option<Refusal> {
-        let digest = process.entry().map(|entry| entry.digest);
+        let component = process.entry().map(|entry| component_of(process, entry));
         // Of a process that has run nothing, refusing loses nothing: there is room kept for the
         // others.
         let fresh = process.steps == 0 && process.attempt == 0;
@@ -356,9 +354,9 @@ impl Core {
             Some(Refusal::Hops)
         } else if self.table.app(&process.app, process.revision).is_none() {
             Some(Refusal::Revision)
-        } else if !digest.is_some_and(|digest| {
+        } else if !component.is_some_and(|component| {
             // A door of the zone passes on what it does not hold itself.
-            self.is_ready(&digest) || (from_abroad && self.is_held_near(&digest))
+            self.is_ready(&component) || (from_abroad && self.is_held_near(&component))
         }) {
             Some(Refusal::Component)
         } else if (self.held.len() >= held_max || waits) && !unbounded {

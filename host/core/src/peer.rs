@@ -5,7 +5,7 @@ use alloc::{
     sync::Arc,
 };
 
-use izna_proto::{Digest, Load, NodeId, ZoneId};
+use izna_proto::{ComponentId, Grounds, Load, NodeId, Traits, ZoneId};
 
 use crate::{
     Config, Duration, Time,
@@ -21,11 +21,17 @@ const LATE_MAX: Duration = Duration::from_millis(5);
 /// about as long.
 const FULL_FOR: Duration = Duration::from_millis(50);
 
+/// A node whose reaction takes longer is asked for it again when nothing else goes there.
+const LATE_US: f64 = 10_000.0;
+const TIMED_EVERY: Duration = Duration::from_millis(200);
+
 /// One other node.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) name: Arc<str>,
+    /// What components may ask of it.
+    pub(crate) traits: Traits,
     pub(crate) incarnation: u64,
     pub(crate) sequence: u64,
     /// Its load as last told, and what was sent to it since.
@@ -37,7 +43,7 @@ pub(crate) struct Peer {
     pub(crate) connecting: bool,
     /// What it holds, the sum of its app table, and the epoch that its beacons had when both were
     /// learned, with when that was.
-    pub(crate) holds: BTreeSet<Digest>,
+    pub(crate) holds: BTreeMap<ComponentId, Option<Grounds>>,
     pub(crate) table: u64,
     pub(crate) epoch: Option<(u16, Time)>,
     pub(crate) asked_inventory: Option<(u64, Time)>,
@@ -54,9 +60,9 @@ pub(crate) struct Peer {
     pub(crate) zone: Option<ZoneId>,
     /// It has said something since the link is up, so its own link to here is up too.
     pub(crate) answers: bool,
-    /// The way to it, and since when an answer to a probe is awaited.
+    /// The way to it, and when it was last asked how soon it answers, if it has not.
     pub(crate) path: Path,
-    pub(crate) asked_path: Option<Time>,
+    pub(crate) timed: Option<Time>,
     /// Nodes of other zones whose address it was told.
     pub(crate) introduced: BTreeSet<NodeId>,
 }
@@ -88,13 +94,14 @@ impl Peer {
         Self {
             node,
             name: Arc::from(""),
+            traits: Traits::default(),
             incarnation: 0,
             sequence: 0,
             belief: Belief::new(Load::default(), now),
             heard: now,
             linked: false,
             connecting: false,
-            holds: BTreeSet::new(),
+            holds: BTreeMap::new(),
             table: 0,
             epoch: None,
             asked_inventory: None,
@@ -106,9 +113,17 @@ impl Peer {
             zone: None,
             answers: false,
             path: Path::default(),
-            asked_path: None,
+            timed: None,
             introduced: BTreeSet::new(),
         }
+    }
+
+    /// Its way was not measured for a while, or it answered late and nothing has gone there since:
+    /// only a question tells.
+    pub(crate) fn is_to_be_timed(&self, now: Time) -> bool {
+        let late =
+            self.belief.reaction_us() > LATE_US && now.since(self.belief.reacted()) > TIMED_EVERY;
+        self.timed.is_none() && (late || self.path.is_stale(now))
     }
 
     /// It was full a moment ago: asking it about every new process would cost both sides what they
@@ -162,7 +177,12 @@ impl Peer {
         self.holds.len()
     }
 
-    pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        self.holds.contains(digest)
+    pub(crate) fn holds(&self, component: &ComponentId) -> bool {
+        self.holds.contains_key(component)
+    }
+
+    /// Why it holds a component that it took in by itself.
+    pub(crate) fn adopted(&self, component: &ComponentId) -> Option<Grounds> {
+        *self.holds.get(component)?
     }
 }

@@ -2,25 +2,21 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    string::String,
     sync::Arc,
     vec::Vec,
 };
 
 use izna_proto::{
-    App, Beacon, Digest, Door, Held as HeldProcess, Message, NodeId, Revision, TableEntry, ZoneId,
+    App, Beacon, Held as HeldProcess, Message, NodeId, Revision, TableEntry, Traits, ZoneId,
 };
 use rand::RngExt;
 
 use crate::{
-    Core, Duration, Note, Output,
-    core::{Component, ComponentState, Timer},
-    placement::{self, DEMAND_US_FIRST},
-    view::{self, Check, inventory_sum},
+    Core, Note, Output,
+    core::Timer,
+    placement,
+    view::{self, Check},
 };
-
-/// Between two askings for a component that could not be had.
-const COMPONENT_RETRY: Duration = Duration::from_millis(500);
 
 impl Core {
     /// Send a beacon, and do what is done at its pace.
@@ -54,8 +50,8 @@ impl Core {
     }
 
     /// What changes when its components or its app table do.
-    fn epoch(&self) -> u16 {
-        view::epoch(inventory_sum(self.holds()), self.table.sum())
+    pub(crate) fn epoch(&self) -> u16 {
+        view::epoch(self.inventory_sum(), self.table.sum())
     }
 
     /// How this node stands among the others, and how far they are.
@@ -113,14 +109,21 @@ impl Core {
         }
     }
 
-    pub(crate) fn link_up(&mut self, peer: NodeId, incarnation: u64, name: Arc<str>, zone: ZoneId) {
+    pub(crate) fn link_up(
+        &mut self,
+        peer: NodeId,
+        incarnation: u64,
+        (name, traits): (Arc<str>, Traits),
+        zone: ZoneId,
+    ) {
         let abroad = (zone != self.config.zone).then_some(zone);
-        let (now, peers_max) = (self.now, self.config.peers_max);
-        if !self.view.link_up(now, peer, incarnation, (name, abroad), peers_max) {
+        let known = (name, traits, abroad);
+        if !self.view.link_up(self.now, peer, incarnation, known, self.config.peers_max) {
             return;
         }
         self.note(Note::Joined(peer));
         if abroad.is_none() {
+            // Whether the tables differ, the next beacon tells.
             self.send(peer, Message::AskInventory);
         }
         // Tells how far it is, and that this side can be answered.
@@ -143,19 +146,6 @@ impl Core {
         for request in self.requests.lost(peer) {
             self.recall_failed(request);
         }
-    }
-
-    /// The components that are ready here.
-    pub fn holds(&self) -> impl Iterator<Item = &Digest> {
-        let ready =
-            |(_, component): &(&Digest, &Component)| component.state == ComponentState::Ready;
-        self.components.iter().filter(ready).map(|(digest, _)| digest)
-    }
-
-    pub(crate) fn send_inventory(&mut self, peer: NodeId) {
-        let (epoch, table) = (self.epoch(), self.table.sum());
-        let holds = self.holds().copied().collect();
-        self.send(peer, Message::Inventory { epoch, table, holds });
     }
 
     /// Tell each gateway which of its processes are here, and look for lost ones of the own.
@@ -241,73 +231,5 @@ impl Core {
             let summary = self.table.summary();
             self.send(peer, Message::TableSummary(summary));
         }
-    }
-
-    /// Get the components that the table wants here, and give up those that nothing needs.
-    fn reconcile(&mut self) {
-        let wanted = self.table.wanted(self.config.node);
-        for digest in &wanted {
-            if !self.components.contains_key(digest) {
-                let state = ComponentState::Asked;
-                let component = Component { state, demand_us: DEMAND_US_FIRST };
-                self.components.insert(*digest, component);
-                self.ask_for(*digest);
-            }
-        }
-        let old = self.table.superseded();
-        let needed = |digest: &Digest| wanted.contains(digest) || old.contains(digest);
-        let unneeded = self.components.keys().filter(|digest| !needed(digest));
-        let unneeded: Vec<Digest> = unneeded.copied().collect();
-        for digest in unneeded {
-            self.components.remove(&digest);
-            self.put(Output::Release(digest));
-        }
-    }
-
-    pub(crate) fn ready(&mut self, digest: Digest) {
-        if let Some(component) = self.components.get_mut(&digest) {
-            component.state = ComponentState::Ready;
-        }
-    }
-
-    pub(crate) fn not_ready(&mut self, digest: Digest, why: String) {
-        if let Some(component) = self.components.get_mut(&digest) {
-            component.state = ComponentState::Failed;
-            self.arm(self.now + COMPONENT_RETRY, Timer::Component(digest));
-            self.note(Note::NotReady(digest, why));
-        }
-    }
-
-    pub(crate) fn ask_again(&mut self, digest: Digest) {
-        let failed = |component: &&mut Component| component.state == ComponentState::Failed;
-        if let Some(component) = self.components.get_mut(&digest).filter(failed) {
-            component.state = ComponentState::Asked;
-            self.ask_for(digest);
-        }
-    }
-
-    /// The nodes that run it have it for sure; where it was deployed it is too, though it may not
-    /// run there.
-    fn ask_for(&mut self, digest: Digest) {
-        let mut holders = self.view.holders(&digest);
-        let others = self.view.present(self.now, &self.config);
-        let others: Vec<NodeId> = others.filter(|peer| !holders.contains(peer)).collect();
-        let is_nowhere_near = holders.is_empty();
-        holders.extend(others);
-        // Another zone may have it.
-        let abroad = self.view.peers().iter().filter(|peer| peer.linked && peer.zone.is_some());
-        holders.extend(abroad.map(|peer| peer.node));
-        if is_nowhere_near {
-            // By a door that holds it, or else by any: a door gets what its zone has.
-            let (mut holders, mut others) = (Vec::new(), Vec::new());
-            for (_, zone) in self.zones.iter() {
-                others.extend(zone.doors.iter().copied());
-                let line = zone.line(digest.key());
-                holders.extend(line.iter().flat_map(|line| line.holders.iter().copied()));
-            }
-            let doors: Vec<Door> = if holders.is_empty() { others } else { holders };
-            self.connect_one_of(&doors);
-        }
-        self.put(Output::Hold { digest, holders });
     }
 }

@@ -1,15 +1,19 @@
 //! Placing: what `placement` decides, done. A process is placed after each step, when it arrives,
 //! and again while it waits.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
-use izna_proto::{Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process};
+use izna_proto::{
+    ComponentId, Digest, Failure, FailureKind, LEFT_MAX, Load, NodeId, Process, State, Warm,
+};
 use rand::RngExt;
 
 use crate::{
-    Core, HeldId,
+    Core, HeldId, Time,
     core::{Held, Place, Timer},
-    peer::PeerState,
+    holding::component_of,
+    life,
+    peer::{Peer, PeerState},
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
         QUEUE_MOVES_MAX, Rule, least_us, speed,
@@ -40,10 +44,14 @@ enum Occasion {
 
 /// What is known when a process is placed.
 pub(crate) struct Situation {
-    pub(crate) digest: Digest,
+    pub(crate) component: ComponentId,
+    /// What must be held with it.
+    company: Vec<ComponentId>,
     pub(crate) costs: Costs,
     load: Load,
     occasion: Occasion,
+    /// Where its function waits as it stands.
+    warm: Option<Warm>,
     /// Its component is here.
     here: bool,
     /// Nothing of it has run.
@@ -73,8 +81,12 @@ impl Core {
         if self.now >= held.deadline {
             return self.expire(id);
         }
+        if held.stays && self.place_here(id) {
+            return;
+        }
+        let Some(held) = self.held.get(&id) else { return };
         let Some(situation) = self.situation(held, occasion) else { return };
-        let own = situation.own();
+        let own = situation.own(self.config.node);
         if own.is_some_and(|own| self.is_unbeatable(&own, &situation)) {
             return self.stay(id, Explanation::plain(Rule::Idle, own));
         }
@@ -87,6 +99,45 @@ impl Core {
         let mut candidates = core::mem::take(&mut self.candidates);
         self.decide(id, &situation, &mut candidates);
         self.candidates = candidates;
+    }
+
+    /// A process between the two sides of a local link: it stays, whatever the load. False when it
+    /// may go elsewhere after all: its callee has ended, and its own component is here no more.
+    fn place_here(&mut self, id: HeldId) -> bool {
+        let Some(held) = self.held.get(&id) else { return true };
+        let Some(entry) = held.process.entry() else { return true };
+        let (digest, component) = (entry.digest, component_of(&held.process, entry));
+        if self.is_ready(&component) {
+            let own = placement::here(&self.load(), &self.costs(&digest));
+            self.stay(id, Explanation::plain(Rule::Local, Some(own)));
+            return true;
+        }
+        let since = held.homeless.unwrap_or(self.now);
+        let comes = self.copies.contains_key(&component)
+            && self.now.since(since) < self.config.homeless_after;
+        match (&entry.state, comes) {
+            (State::Start { .. }, true) => self.wait_for_place(id, since),
+            (State::Start { .. }, false) => {
+                let component = &entry.component;
+                let message = format!(
+                    "component {component} of app {} is not on this node, where its caller is \
+                     and to which the link between them is local",
+                    held.process.app
+                );
+                self.end_call(id, Failure::new(FailureKind::Unavailable, message));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The active entry fails without having run.
+    fn end_call(&mut self, id: HeldId, failure: Failure) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let process = &mut held.process;
+        let app = self.table.app(&process.app, process.revision);
+        let next = life::finish(process, Err(failure), app);
+        self.go_on(id, next);
     }
 
     /// Whether no other node can be markedly better, whatever its load: a core here is idle, and
@@ -111,7 +162,7 @@ impl Core {
             self.connect_one_of(&unlinked);
         }
         let Some(held) = self.held.get(&id) else { return };
-        let (own, costs) = (situation.own(), &situation.costs);
+        let (own, costs) = (situation.own(self.config.node), &situation.costs);
         if let (Some(own), Some(best)) = (&own, candidates.best_us()) {
             let is_repair = matches!(situation.occasion, Occasion::Arrival | Occasion::Queue);
             let settled = held.process.left.len() >= MOVES_MAX
@@ -147,11 +198,22 @@ impl Core {
     }
 
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
-        let digest = held.process.entry()?.digest;
-        let (load, fresh) = (self.load(), self.is_fresh(held));
+        let entry = held.process.entry()?;
+        let component = component_of(&held.process, entry);
+        let (load, fresh) = (self.load(), self.is_fresh(held) && occasion != Occasion::Queue);
+        // What waits here was admitted: it is not turned away because the node is full by now.
         let sent_away = self.draining || (fresh && self.is_full(&load));
-        let (here, costs) = (self.is_ready(&digest), self.costs(&digest));
-        Some(Situation { digest, costs, load, occasion, here, fresh, sent_away })
+        let company = self.company(held);
+        let here = self.is_ready(&component) && company.iter().all(|other| self.is_ready(other));
+        let costs = self.costs(&entry.digest);
+        let warm = entry.warm.filter(|_| matches!(entry.state, State::Resume { .. }));
+        Some(Situation { component, company, costs, load, occasion, warm, here, fresh, sent_away })
+    }
+
+    /// What a node must hold for it beside the component of its active entry.
+    pub(crate) fn company(&self, held: &Held) -> Vec<ComponentId> {
+        let app = self.table.app(&held.process.app, held.process.revision);
+        app.map(|app| life::company(&held.process, app)).unwrap_or_default()
     }
 
     /// Whether a process of which nothing has run is not taken any more.
@@ -162,6 +224,14 @@ impl Core {
             || self.is_backlogged(load)
     }
 
+    /// Whether another node is taken to be as full.
+    fn is_peer_full(&self, peer: &Peer) -> bool {
+        let load = peer.belief.load();
+        u128::from(load.wait_us) > self.config.admit_wait_max.as_micros()
+            || peer.refuses_new(self.now)
+            || self.is_backlogged(load)
+    }
+
     /// Whether a process that begins at a node of this load would wait there for too long. Those
     /// that wait go before it with all their steps, not with the next one only; one for each core
     /// may wait however long they are.
@@ -169,7 +239,8 @@ impl Core {
         let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
         let cores = (capacity / speed(load)).max(1.0);
         let ahead = f64::from(load.queued) + 1.0 - cores;
-        let backlog_us = ahead * self.journey.process_us() / capacity;
+        // All nodes are taken to need as much for themselves as this one.
+        let backlog_us = ahead * self.journey.process_us() / self.overhead.left_of(capacity);
         ahead > cores && backlog_us > self.config.admit_wait_max.as_micros() as f64
     }
 
@@ -194,23 +265,21 @@ impl Core {
         if held.tried.len() >= TRIED_MAX {
             return;
         }
-        let wait_max = self.config.admit_wait_max.as_micros();
-        let bytes = held.process.payload_bytes();
+        let (company, bytes) = (&situation.company, held.process.payload_bytes());
         for late in [false, true] {
-            for peer in self.view.candidates(self.now, &situation.digest, &self.config) {
+            for peer in self.view.candidates(self.now, &situation.component, &self.config) {
                 let node = peer.node;
                 let been = held.process.left.contains(&node) || held.tried.contains(&node);
-                let wait_us = u128::from(peer.belief.load().wait_us);
-                let full = situation.fresh
-                    && (wait_us > wait_max
-                        || peer.refuses_new(self.now)
-                        || self.is_backlogged(peer.belief.load()));
-                if peer.is_late(self.now, &self.config) == late && !been && !full {
+                let whole = company.iter().all(|other| peer.holds(other));
+                let full = situation.fresh && self.is_peer_full(peer);
+                let on_time = peer.is_late(self.now, &self.config) == late;
+                if on_time && whole && !been && !full {
                     let hop_us = peer.path.hop_us().unwrap_or(situation.costs.hop_us);
                     let costs = Costs { hop_us, ..situation.costs };
                     let mut there = placement::there(&peer.belief, &costs);
                     there.time_us += peer.path.carry_us(bytes);
-                    candidates.push(node, there);
+                    let load = peer.belief.load();
+                    candidates.push(node, situation.with_replay(there, node, load));
                 }
             }
             if !candidates.is_empty() {
@@ -230,10 +299,13 @@ impl Core {
             let been = held.process.left.contains(&node) || held.tried.contains(&node);
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
-            let able = |peer: &crate::peer::Peer| {
-                let there_us = least_us(speed(peer.belief.load()), &situation.costs);
-                let sooner = there_us < own.time_us;
-                sooner && peer.holds(&situation.digest) && takes(peer.state(now, config))
+            let able = |peer: &Peer| {
+                let there_us = least_us(speed(peer.belief.load()), &situation.costs)
+                    + peer.belief.reaction_us();
+                let sooner = there_us + situation.replay_us(node) < own.time_us;
+                sooner
+                    && situation.needed().all(|other| peer.holds(other))
+                    && takes(peer.state(now, config))
             };
             !been && peer.is_some_and(able)
         };
@@ -279,19 +351,33 @@ impl Core {
         let Some(held) = self.held.get(&id) else { return };
         let Some(entry) = held.process.entry() else { return };
         // Other zones do not count: it waits until there is a link to one that holds it.
-        let anyone = situation.here || !self.view.holders(&entry.digest).is_empty();
-        if situation.fresh && anyone {
+        let component = &situation.component;
+        let anyone = situation.here || !self.view.holders(component).is_empty();
+        // One that had it before, or is not ready yet, may take it soon.
+        let full = situation.here
+            || self
+                .view
+                .candidates(self.now, component, &self.config)
+                .any(|peer| self.is_peer_full(peer));
+        let since = held.homeless.unwrap_or(self.now);
+        let waited = self.now.since(since) >= self.config.homeless_after;
+        if situation.fresh && anyone && (full || waited) {
+            self.adoptions.refused(self.now, situation.component, situation.costs.demand_us);
             let message = "no node that could run it takes it now";
             return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
         }
-        let since = held.homeless.unwrap_or(self.now);
-        if !anyone && self.now.since(since) >= self.config.homeless_after {
+        if !anyone && waited {
             let message = format!(
                 "no live node holds component {} of app {}",
                 entry.component, held.process.app
             );
             return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
         }
+        self.wait_for_place(id, since);
+    }
+
+    /// Try again a little later.
+    fn wait_for_place(&mut self, id: HeldId, since: Time) {
         let at = self.now + self.config.retry_interval;
         if let Some(held) = self.held.get_mut(&id) {
             held.place = Place::Homeless;
@@ -309,7 +395,8 @@ impl Core {
     pub(crate) fn offer_queued(&mut self) {
         let count = self.queue.len().div_ceil(2).min(OFFERED_MAX);
         let newest = self.queue.iter().rev().take(count).map(|(_, id)| *id);
-        let newest: alloc::vec::Vec<HeldId> = newest.collect();
+        let stays = |id: &HeldId| self.held.get(id).is_some_and(|held| held.stays);
+        let newest: Vec<HeldId> = newest.filter(|id| !stays(id)).collect();
         for id in newest {
             self.dequeue(id);
             self.place_on(id, Occasion::Queue);
@@ -323,9 +410,30 @@ impl Core {
 }
 
 impl Situation {
+    /// All that a node must hold to take it.
+    fn needed(&self) -> impl Iterator<Item = &ComponentId> {
+        core::iter::once(&self.component).chain(&self.company)
+    }
+
     /// What the process meets here, if it can stay.
-    pub(crate) fn own(&self) -> Option<Estimate> {
-        (self.here && !self.sent_away).then(|| placement::here(&self.load, &self.costs))
+    pub(crate) fn own(&self, node: NodeId) -> Option<Estimate> {
+        let stays = self.here && !self.sent_away;
+        let here = || placement::here(&self.load, &self.costs);
+        stays.then(|| self.with_replay(here(), node, &self.load))
+    }
+
+    /// What it takes at a node to start a function again that waits elsewhere, at speed one.
+    fn replay_us(&self, node: NodeId) -> f64 {
+        let warm = self.warm.filter(|warm| warm.node != node);
+        warm.map_or(0.0, |warm| f64::from(warm.replay_us))
+    }
+
+    /// What is expected at a node, with what it costs to start a function again that waits elsewhere.
+    fn with_replay(&self, estimate: Estimate, node: NodeId, load: &Load) -> Estimate {
+        match self.warm.filter(|warm| warm.node != node) {
+            Some(warm) => estimate.with_replay(warm.replay_us, load),
+            None => estimate,
+        }
     }
 
     fn leaves(&self, own: &Estimate, best_us: f64) -> bool {

@@ -3,12 +3,13 @@
 
 use alloc::vec::Vec;
 
-use izna_proto::{Digest, Load, Message, NodeId};
+use izna_proto::{ComponentId, Digest, Load, Message, NodeId};
 use rand::RngExt;
 
 use crate::{
     Core, HeldId, Time,
-    core::Timer,
+    core::{Held, Timer},
+    holding::component_of,
     peer::{Peer, PeerState},
     placement::{
         Costs, MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us,
@@ -79,7 +80,7 @@ impl Core {
     }
 
     fn shares(&self, peer: &Peer) -> bool {
-        self.holds().any(|digest| peer.holds(digest))
+        self.holds().any(|component| peer.holds(component))
     }
 
     /// A node with an idle core asks.
@@ -107,21 +108,24 @@ impl Core {
     /// Selection: the processes that would run next, but not so soon that moving does not pay.
     fn gifts(&self, peer: NodeId, load: &Load) -> Vec<HeldId> {
         let max = gift_max(usize::from(load.idle), self.queue.len());
-        let capacity = self.capacity();
+        let capacity = self.capacity_for_steps();
         let (mut ahead, mut gifts) = (Waiting::default(), Vec::new());
         for (_, id) in self.queue.iter().take(LOOKED_AT_MAX) {
             let Some(held) = self.held.get(id) else { continue };
-            let Some(digest) = held.process.entry().map(|entry| entry.digest) else { continue };
+            let Some(entry) = held.process.entry() else { continue };
+            let (digest, component) = (entry.digest, component_of(&held.process, entry));
             let with =
                 Waiting { queued: ahead.queued + 1, work_us: ahead.work_us + held.demand_us };
-            let free = held.queue_moves < QUEUE_MOVES_MAX
+            let free = !held.stays
+                && held.queue_moves < QUEUE_MOVES_MAX
                 && held.process.left.len() < MOVES_MAX
                 && held.process.hops < self.hops_max(&held.process)
                 && !held.process.left.contains(&peer);
             if free
-                && self.takes(peer, &digest)
-                && is_worth_giving(&with, capacity, &self.costs(&digest))
-                && self.ends_sooner(&with, load, &self.costs(&digest))
+                && self.takes(peer, &component)
+                && self.company(held).iter().all(|other| self.takes(peer, other))
+                && is_worth_giving(&with, capacity, &self.costs_of_giving(held, &digest))
+                && self.ends_sooner(peer, &with, load, &self.costs_of_giving(held, &digest))
             {
                 gifts.push(*id);
                 if gifts.len() >= max {
@@ -136,14 +140,23 @@ impl Core {
 
     /// Whether a node that tells this load, with an idle core, ends the last of `ahead` sooner than
     /// this one: an idle core that others on its machine use is not worth much.
-    fn ends_sooner(&self, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
+    fn ends_sooner(&self, peer: NodeId, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
         let own = self.load();
-        let here_us = ahead.work_us / self.capacity() + costs.demand_us / speed(&own);
-        least_us(speed(load), costs) < here_us
+        let here_us = ahead.work_us / self.capacity_for_steps() + costs.demand_us / speed(&own);
+        least_us(speed(load), costs) + self.view.reaction_us(peer) < here_us
     }
 
-    fn takes(&self, peer: NodeId, digest: &Digest) -> bool {
-        self.view.peer(peer).is_some_and(|peer| peer.holds(digest))
+    /// One that waits here as it stands has to start again where it goes.
+    fn costs_of_giving(&self, held: &Held, digest: &Digest) -> Costs {
+        let costs = self.costs(digest);
+        let entry = held.process.entry();
+        let warm = entry.and_then(|entry| entry.warm).filter(|warm| warm.node == self.config.node);
+        let replay_us = warm.map_or(0.0, |warm| f64::from(warm.replay_us));
+        Costs { move_us: costs.move_us + replay_us, ..costs }
+    }
+
+    fn takes(&self, peer: NodeId, component: &ComponentId) -> bool {
+        self.view.peer(peer).is_some_and(|peer| peer.holds(component))
     }
 
     /// A node that was asked has answered: so many processes are on their way.

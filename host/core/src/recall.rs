@@ -29,16 +29,17 @@ impl Core {
         if self.requests.len() >= self.config.memory_requests_max {
             return self.recall_failed(request);
         }
+        let max = self.config.memory_timeout;
+        let Some((wire, until)) = self.requests.ask(self.now, request, keeper, max) else {
+            return self.recall_failed(request);
+        };
         self.counters.memory_requests += 1;
-        let patience = self.requests.patience(keeper, self.config.memory_timeout);
-        let until = self.now + patience;
-        let wire = self.requests.ask(request, keeper, until);
         self.send(keeper, Message::Memory { request: wire, key, operation });
         self.arm(until, Timer::Memory(wire));
     }
 
     pub(crate) fn recall_late(&mut self, wire: u64) {
-        if let Some(request) = self.requests.late(wire, self.config.memory_timeout) {
+        if let Some(request) = self.requests.late(self.now, wire) {
             self.recall_failed(request);
         }
     }

@@ -1,8 +1,10 @@
 //! What an operator may look at. Nothing here changes anything.
 
-use alloc::{string::String, sync::Arc};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
-use izna_proto::{Load, NodeId, ProcessId, TableEntry, Trail, ZoneId};
+use izna_proto::{
+    ComponentSpec, Grounds, Load, NodeId, ProcessId, TableEntry, Trail, Traits, ZoneId,
+};
 
 use crate::{
     Core, Duration, HeldId,
@@ -83,6 +85,12 @@ pub struct Counters {
     pub entries: u64,
     /// Requests to cluster memory that another node answers.
     pub memory_requests: u64,
+    /// Components taken in because their holders were full.
+    pub adopted: u64,
+    /// Of these, those given up again.
+    pub given_up: u64,
+    /// Components that were to be taken in and were not: held already, not allowed, no room.
+    pub not_adopted: u64,
     /// What became of the time of the processes that ended at this gateway and were not refused, all
     /// together, in microseconds: in run queues...
     pub queued_us: u64,
@@ -104,6 +112,28 @@ impl Counters {
     }
 }
 
+/// A node that is ready to run a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The node.
+    pub node: NodeId,
+    /// Why it holds the component.
+    pub reason: Reason,
+}
+
+/// Why a node holds a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// By its deploy.
+    Deployed,
+    /// Somebody added it.
+    ByHand,
+    /// It took it in by itself, because of these figures.
+    Adopted(Grounds),
+    /// It does not need to any more, and will give it up once others have it.
+    Kept,
+}
+
 /// Another node as this one sees it.
 #[derive(Debug, Clone)]
 pub struct PeerStatus {
@@ -123,6 +153,8 @@ pub struct PeerStatus {
     pub round_trip_us: Option<f64>,
     /// How many components it holds.
     pub holds: usize,
+    /// What components may ask of it.
+    pub traits: Traits,
     /// Since when nothing came from it.
     pub silent: Duration,
     /// Deliveries to it without an answer.
@@ -258,6 +290,7 @@ impl Core {
             zone: peer.zone,
             round_trip_us: peer.path.round_trip_us(),
             holds: peer.holds_count(),
+            traits: peer.traits.clone(),
             silent: self.now.since(peer.heard),
             outstanding: peer.outstanding.len(),
         })
@@ -278,7 +311,7 @@ impl Core {
 
     /// The name of this node's zone.
     pub fn zone(&self) -> &str {
-        &self.config.zone_name
+        self.config.traits.zone_name()
     }
 
     /// Whether this node speaks for its zone.
@@ -352,6 +385,35 @@ impl Core {
     /// The processes held here with their attempts: which they are, and no more.
     pub fn copies(&self) -> impl Iterator<Item = (ProcessId, u32)> {
         self.held.values().map(|held| (held.process.id, held.process.attempt))
+    }
+
+    /// The live nodes that are ready to run a component of an app, in the order of their ids, and
+    /// why each holds it.
+    pub fn holders(&self, app: &str, component: &ComponentSpec) -> Vec<Holder> {
+        let (id, spread) = (component.id(app), &component.spread);
+        let reason = |node: NodeId, traits: &Traits, adopted: Option<Grounds>| match adopted {
+            Some(grounds) => Reason::Adopted(grounds),
+            None if !spread.includes(node, traits) => Reason::Kept,
+            None if spread.added.contains(&node) => Reason::ByHand,
+            None => Reason::Deployed,
+        };
+        let peers = self.view.holders_of(&id);
+        let there = peers.filter(|peer| peer.state(self.now, &self.config) == PeerState::Live);
+        let there = there.map(|peer| Holder {
+            node: peer.node,
+            reason: reason(peer.node, &peer.traits, peer.adopted(&id)),
+        });
+        let own = self.copies.get(&id).filter(|_| self.is_ready(&id));
+        let (node, traits) = (self.config.node, &self.config.traits);
+        let here = own.map(|copy| Holder { node, reason: reason(node, traits, copy.adopted) });
+        let mut holders: Vec<Holder> = there.chain(here).collect();
+        holders.sort_by_key(|holder| holder.node);
+        holders
+    }
+
+    /// What components may ask of this node.
+    pub fn traits(&self) -> &Traits {
+        &self.config.traits
     }
 
     /// The newest line of each app.

@@ -3,14 +3,15 @@
 
 use alloc::{format, vec::Vec};
 
-use izna_proto::{Failure, FailureKind, Outcome, Process, StepEnd, TRAIL_MAX};
+use izna_proto::{Failure, FailureKind, Outcome, Process, StepEnd, TRAIL_MAX, Warm};
 
 use crate::{
     Core, Duration, HeldId, Output, Step, Time,
     core::{Held, Place, Timer},
+    holding::component_of,
     life::{self, Next, unknown_revision},
     migrate::micros,
-    placement::{DEMAND_US_FIRST, Explanation},
+    placement::{DEMAND_US_FIRST, Explanation, is_brief},
 };
 
 /// How fast the demand of a component follows its latest steps.
@@ -34,6 +35,7 @@ impl Core {
             tried,
             homeless: None,
             copied: false,
+            stays: false,
         };
         self.held.insert(id, held);
         self.arm(deadline, Timer::Expire(id));
@@ -54,9 +56,13 @@ impl Core {
     /// Put a process into the run queue.
     pub(crate) fn enqueue(&mut self, id: HeldId) {
         let Some(held) = self.held.get_mut(&id) else { return };
-        let digest = held.process.entry().map(|entry| entry.digest);
-        let component = digest.and_then(|digest| self.components.get(&digest));
+        let entry = held.process.entry();
+        let component = entry.and_then(|entry| self.components.get(&entry.digest));
         held.demand_us = component.map_or(DEMAND_US_FIRST, |component| component.demand_us);
+        let id_of = |entry| component_of(&held.process, entry);
+        if let Some(copy) = entry.map(id_of).and_then(|id| self.copies.get_mut(&id)) {
+            copy.inflow.add(held.demand_us);
+        }
         held.place = Place::Queued;
         held.since = self.now;
         held.homeless = None;
@@ -106,8 +112,9 @@ impl Core {
     }
 
     fn is_ready_for(&self, id: HeldId) -> bool {
-        let entry = self.held.get(&id).and_then(|held| held.process.entry());
-        entry.is_some_and(|entry| self.is_ready(&entry.digest))
+        let held = self.held.get(&id);
+        let entry = held.and_then(|held| Some(component_of(&held.process, held.process.entry()?)));
+        entry.is_some_and(|entry| self.is_ready(&entry))
     }
 
     fn step(&mut self, id: HeldId) -> Result<Step, Failure> {
@@ -118,6 +125,9 @@ impl Core {
         let app = self.table.app(&process.app, process.revision);
         let app = app.ok_or_else(|| unknown_revision(process))?;
         let spec = app.component(&entry.component);
+        let gap_us = self.now.since(self.handed_out).as_secs_f64() * 1e6;
+        let alone = self.running + self.sliced == 0 && self.queue.len() == 1;
+        self.handed_out = self.now;
         let step = Step {
             held: id,
             process: process.id,
@@ -128,6 +138,8 @@ impl Core {
             run: life::run(entry).ok_or_else(gone)?,
             limits: spec.map(|spec| spec.limits).unwrap_or_default(),
             grants: spec.map(|spec| spec.grants.clone()).unwrap_or_default(),
+            has_links: spec.is_some_and(|spec| !spec.links.is_empty()),
+            brief: alone && is_brief(held.demand_us, gap_us),
         };
         held.process.trail.queued_us += micros(self.now.since(held.since));
         held.since = self.now;
@@ -145,6 +157,21 @@ impl Core {
             self.running -= 1;
             self.sliced += 1;
         }
+    }
+
+    /// A step has ended, and its function is kept here, or is not: a hint for whoever places it when
+    /// its call has ended. What it would take elsewhere is all that it has computed so far.
+    pub(crate) fn keep_warm(&mut self, id: HeldId, used: Duration, warm: bool) {
+        let node = self.config.node;
+        let process = self.held.get_mut(&id).map(|held| &mut held.process);
+        let Some(process) = process else { return };
+        let active = usize::from(process.active);
+        let Some(entry) = process.entries.get_mut(active) else { return };
+        let used_us = u32::try_from(used.as_micros()).unwrap_or(u32::MAX);
+        // One that was kept elsewhere has just computed all of it again.
+        let before = entry.warm.filter(|warm| warm.node == node).map_or(0, |warm| warm.replay_us);
+        let replay_us = before.saturating_add(used_us);
+        entry.warm = warm.then_some(Warm { node, replay_us });
     }
 
     /// A step has ended.
@@ -183,19 +210,31 @@ impl Core {
             && let Some(component) = self.components.get_mut(&entry.digest)
         {
             component.demand_us += DEMAND_SMOOTHING * (used_us - component.demand_us);
+            component.ran = true;
         }
         if self.now >= held.deadline {
             return self.expire(id);
         }
         let app = self.table.app(&process.app, process.revision);
-        match life::advance(process, end, app) {
-            Next::Ended(outcome) => self.end(id, outcome),
-            Next::Ready => match self.over_limit(id) {
-                Some(failure) => self.end(id, Err(failure)),
-                None => self.place(id),
-            },
-        }
+        let next = life::advance(process, end, app);
+        self.go_on(id, next);
         self.ask_for_work();
+    }
+
+    /// What follows when the active entry has ended its step.
+    pub(crate) fn go_on(&mut self, id: HeldId, next: Next) {
+        let stays = match next {
+            Next::Ended(outcome) => return self.end(id, outcome),
+            Next::Ready => false,
+            Next::Here => true,
+        };
+        if let Some(failure) = self.over_limit(id) {
+            return self.end(id, Err(failure));
+        }
+        if let Some(held) = self.held.get_mut(&id) {
+            held.stays = stays;
+        }
+        self.place(id);
     }
 
     fn over_limit(&self, id: HeldId) -> Option<Failure> {

@@ -9,7 +9,7 @@ use alloc::{
 use core::cmp::Ordering;
 
 use bytes::Bytes;
-use izna_proto::{App, Digest, NodeId, Revision, TableEntry, Wire};
+use izna_proto::{App, ComponentId, ComponentSpec, Digest, Revision, TableEntry, Wire};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Duration, Time};
@@ -110,12 +110,15 @@ impl Table {
         }
     }
 
-    /// The components that `node` holds by the newest revisions.
-    pub(crate) fn wanted(&self, node: NodeId) -> BTreeSet<Digest> {
+    /// The components of the newest revisions, each with the app it is of.
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&App, &ComponentSpec)> {
         let apps = self.entries().filter_map(|entry| entry.app.as_ref());
-        let components = apps.flat_map(|app| &app.components);
-        let here = components.filter(|component| component.spread.includes(node));
-        here.map(|component| component.digest).collect()
+        apps.flat_map(|app| app.components.iter().map(move |component| (app, component)))
+    }
+
+    /// The component of that id, if a newest revision has it.
+    pub(crate) fn component(&self, id: ComponentId) -> Option<(&App, &ComponentSpec)> {
+        self.components().find(|(app, component)| component.id(&app.name) == id)
     }
 
     /// Whether an app has this component in its newest revision.
@@ -125,10 +128,9 @@ impl Table {
     }
 
     /// The components of older revisions, that processes may still need.
-    pub(crate) fn superseded(&self) -> BTreeSet<Digest> {
+    pub(crate) fn superseded(&self) -> BTreeSet<ComponentId> {
         let old = self.apps.values().flat_map(|line| &line.old);
-        let components = old.flat_map(|(_, _, app)| &app.components);
-        components.map(|component| component.digest).collect()
+        old.flat_map(|(_, _, app)| app.components.iter().map(|c| c.id(&app.name))).collect()
     }
 }
 

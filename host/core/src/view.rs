@@ -1,13 +1,9 @@
 //! The view: what this node believes of the others. It hears beacons, loads that ride on messages,
 //! links going up and down; from these it tells who may be given a process, and whom to probe.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use izna_proto::{Beacon, Digest, Load, NodeId, ZoneId};
+use izna_proto::{Beacon, ComponentCopy, ComponentId, Grounds, Load, NodeId, Traits, ZoneId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
@@ -45,7 +41,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct View {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, usize>,
-    holders: BTreeMap<Digest, Vec<usize>>,
+    holders: BTreeMap<ComponentId, Vec<usize>>,
 }
 
 impl View {
@@ -95,7 +91,7 @@ impl View {
             peer.belief.restarted(now);
         }
         if restarted {
-            (peer.linked, peer.connecting) = (false, false);
+            (peer.linked, peer.connecting, peer.timed) = (false, false, None);
             unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
         }
         peer.sequence = beacon.sequence;
@@ -133,7 +129,7 @@ impl View {
         now: Time,
         node: NodeId,
         incarnation: u64,
-        (name, zone): (Arc<str>, Option<ZoneId>),
+        (name, traits, zone): (Arc<str>, Traits, Option<ZoneId>),
         peers_max: usize,
     ) -> bool {
         let Some(peer) = self.add(now, node, peers_max) else { return false };
@@ -142,7 +138,7 @@ impl View {
             (peer.incarnation, peer.sequence) = (incarnation, 0);
             peer.belief.restarted(now);
         }
-        peer.name = name;
+        (peer.name, peer.traits) = (name, traits);
         peer.linked = incarnation == peer.incarnation;
         peer.connecting = false;
         peer.heard = now;
@@ -150,7 +146,7 @@ impl View {
         peer.epoch = None;
         (peer.asked_inventory, peer.asked_table) = (None, None);
         // The greeting of the new link is followed by a probe.
-        (peer.answers, peer.asked_path) = (false, Some(now));
+        (peer.answers, peer.timed) = (false, Some(now));
         peer.introduced.clear();
         true
     }
@@ -158,7 +154,7 @@ impl View {
     /// The own link to a node is down; gives the deliveries that it had not answered.
     pub(crate) fn link_down(&mut self, node: NodeId) -> Vec<u64> {
         let Some(peer) = self.peer_mut(node) else { return Vec::new() };
-        (peer.linked, peer.connecting) = (false, false);
+        (peer.linked, peer.connecting, peer.timed) = (false, false, None);
         peer.belief.forgiven();
         core::mem::take(&mut peer.outstanding).into_keys().collect()
     }
@@ -203,19 +199,27 @@ impl View {
         }
     }
 
-    /// A probe was answered; gives since when that was awaited.
-    pub(crate) fn alive(&mut self, now: Time, node: NodeId) -> Option<Time> {
-        let peer = self.peer_mut(node)?;
-        let asked = peer.asked_path.take()?;
-        peer.path.answered(now, now.since(asked), 0);
-        Some(asked)
-    }
-
     /// A load that came with a message.
     pub(crate) fn told_load(&mut self, now: Time, node: NodeId, load: Load) {
         if let Some(peer) = self.peer_mut(node) {
             peer.belief.told(now, load);
         }
+    }
+
+    /// A node answered a probe; gives since when that was awaited, if it was to tell how far it is.
+    pub(crate) fn alive(&mut self, now: Time, node: NodeId, load: Load) -> Option<Time> {
+        let peer = self.peer_mut(node)?;
+        peer.belief.told(now, load);
+        let asked = peer.timed.take()?;
+        let took = now.since(asked);
+        peer.belief.reacts(now, took);
+        peer.path.answered(now, took, 0);
+        Some(asked)
+    }
+
+    /// How long a node takes from a message to its answer.
+    pub(crate) fn reaction_us(&self, node: NodeId) -> f64 {
+        self.peer(node).map_or(0.0, |peer| peer.belief.reaction_us())
     }
 
     pub(crate) fn connecting(&mut self, now: Time, node: NodeId, peers_max: usize) -> bool {
@@ -240,6 +244,7 @@ impl View {
         let parcel = peer.outstanding.remove(&delivery)?;
         if parcel.is_process {
             peer.belief.answered(now);
+            peer.belief.reacts(now, now.since(parcel.sent));
         }
         Some(parcel)
     }
@@ -267,12 +272,16 @@ impl View {
     }
 
     /// Replace what a node holds.
-    pub(crate) fn told_inventory(&mut self, node: NodeId, digests: Vec<Digest>) {
+    pub(crate) fn told_inventory(&mut self, node: NodeId, copies: Vec<ComponentCopy>) {
         let Some(&index) = self.index.get(&node) else { return };
-        let near = |peer: &&mut Peer| peer.zone.is_none();
-        let Some(peer) = self.peers.get_mut(index).filter(near) else { return };
-        let new: BTreeSet<Digest> = digests.into_iter().collect();
-        for gone in peer.holds.difference(&new) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        // What nodes of other zones hold, their bulletins tell.
+        if peer.zone.is_some() {
+            return;
+        }
+        let new: BTreeMap<ComponentId, Option<Grounds>> =
+            copies.into_iter().map(|copy| (copy.component, copy.adopted)).collect();
+        for gone in peer.holds.keys().filter(|held| !new.contains_key(held)) {
             if let Some(holders) = self.holders.get_mut(gone) {
                 holders.retain(|holder| *holder != index);
                 if holders.is_empty() {
@@ -280,7 +289,7 @@ impl View {
                 }
             }
         }
-        for added in new.difference(&peer.holds) {
+        for added in new.keys().filter(|held| !peer.holds.contains_key(held)) {
             self.holders.entry(*added).or_default().push(index);
         }
         peer.holds = new;
@@ -295,34 +304,38 @@ impl View {
     }
 
     /// A node said that it does not hold a component after all.
-    pub(crate) fn does_not_hold(&mut self, node: NodeId, digest: &Digest) {
+    pub(crate) fn does_not_hold(&mut self, node: NodeId, component: &ComponentId) {
         let Some(peer) = self.peer_mut(node) else { return };
-        let mut holds: Vec<Digest> = peer.holds.iter().copied().collect();
-        holds.retain(|held| held != digest);
-        self.told_inventory(node, holds);
+        let copies = peer.holds.iter().filter(|(held, _)| *held != component);
+        let copies =
+            copies.map(|(id, adopted)| ComponentCopy { component: *id, adopted: *adopted });
+        let copies = copies.collect();
+        self.told_inventory(node, copies);
         if let Some(peer) = self.peer_mut(node) {
             // Its next beacon has another epoch than this, so it is asked again.
             peer.epoch = None;
         }
     }
 
+    /// The nodes that hold a component, however they stand.
+    pub(crate) fn holders_of(&self, component: &ComponentId) -> impl Iterator<Item = &Peer> {
+        let holders = self.holders.get(component).map(Vec::as_slice).unwrap_or_default();
+        holders.iter().filter_map(|index| self.peers.get(*index))
+    }
+
     /// The nodes that hold a component and may be given a process.
     pub(crate) fn candidates<'a>(
         &'a self,
         now: Time,
-        digest: &Digest,
+        component: &ComponentId,
         config: &'a Config,
     ) -> impl Iterator<Item = &'a Peer> {
-        let holders = self.holders.get(digest).map(Vec::as_slice).unwrap_or_default();
-        let peers = holders.iter().filter_map(|index| self.peers.get(*index));
-        peers.filter(move |peer| peer.state(now, config) == PeerState::Live)
+        self.holders_of(component).filter(move |peer| peer.state(now, config) == PeerState::Live)
     }
 
     /// The linked nodes that hold a component, whatever their load: where its artifact can be had.
-    pub(crate) fn holders(&self, digest: &Digest) -> Vec<NodeId> {
-        let holders = self.holders.get(digest).map(Vec::as_slice).unwrap_or_default();
-        let peers = holders.iter().filter_map(|index| self.peers.get(*index));
-        peers.filter(|peer| peer.linked).map(|peer| peer.node).collect()
+    pub(crate) fn holders(&self, component: &ComponentId) -> Vec<NodeId> {
+        self.holders_of(component).filter(|peer| peer.linked).map(|peer| peer.node).collect()
     }
 
     /// The nodes that are there as far as is known: cluster memory is spread over these.
@@ -341,8 +354,8 @@ impl View {
                 continue;
             }
             if silent < config.probe_after && !peer.suspect {
-                if peer.path.is_stale(now) && peer.asked_path.is_none() {
-                    peer.asked_path = Some(now);
+                if peer.is_to_be_timed(now) {
+                    peer.timed = Some(now);
                     checks.push(Check::Probe(peer.node));
                 }
                 continue;
@@ -350,7 +363,6 @@ impl View {
             match peer.probed {
                 None => {
                     peer.probed = Some(now);
-                    peer.asked_path = peer.asked_path.or(Some(now));
                     checks.push(Check::Probe(peer.node));
                 }
                 Some(at) if now.since(at) >= config.dead_after => {
@@ -372,8 +384,8 @@ impl View {
         self.holders.clear();
         for (index, peer) in self.peers.iter().enumerate() {
             self.index.insert(peer.node, index);
-            for digest in &peer.holds {
-                self.holders.entry(*digest).or_default().push(index);
+            for component in peer.holds.keys() {
+                self.holders.entry(*component).or_default().push(index);
             }
         }
     }
@@ -385,9 +397,9 @@ pub(crate) fn epoch(inventory: u64, table: u64) -> u16 {
     u16::from_be_bytes([high, low])
 }
 
-/// A sum over components, for beacons: equal sets have equal sums.
-pub(crate) fn inventory_sum<'a>(digests: impl Iterator<Item = &'a Digest>) -> u64 {
-    digests.fold(1, |sum, digest| sum ^ digest.short())
+/// A sum over components and whether each was adopted, for beacons: equal sets have equal sums.
+pub(crate) fn inventory_sum<'a>(copies: impl Iterator<Item = (&'a ComponentId, bool)>) -> u64 {
+    copies.fold(1, |sum, (component, adopted)| sum ^ component.0.rotate_left(u32::from(adopted)))
 }
 
 #[cfg(test)]
@@ -395,6 +407,8 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+
+    const COPY: ComponentCopy = ComponentCopy { component: ComponentId(3), adopted: None };
 
     fn config() -> Config {
         Config::new(NodeId(1), 1, 2)
@@ -413,13 +427,14 @@ mod tests {
     fn linked() -> View {
         let mut view = View::default();
         view.heard(at(0), &beacon(1, 1), 0, &config()).unwrap();
-        assert!(view.link_up(at(0), NodeId(7), 1, (Arc::from("seven"), None), 10));
-        view.told_inventory(NodeId(7), vec![Digest([3; 32])]);
+        let known = (Arc::from("seven"), Traits::default(), None);
+        assert!(view.link_up(at(0), NodeId(7), 1, known, 10));
+        view.told_inventory(NodeId(7), vec![COPY]);
         view
     }
 
     fn live(view: &View, now: Time) -> usize {
-        view.candidates(now, &Digest([3; 32]), &config()).count()
+        view.candidates(now, &COPY.component, &config()).count()
     }
 
     /// If this fails, a captured beacon can be sent again to bring a dead node back or to undo its
@@ -461,7 +476,7 @@ mod tests {
     #[test]
     fn dead_only_after_a_probe() {
         let (mut view, config) = (linked(), config());
-        view.alive(at(0), NodeId(7));
+        view.alive(at(0), NodeId(7), Load::default());
         assert_eq!(view.check(at(900), &config), vec![]);
         assert_eq!(view.check(at(1100), &config), vec![Check::Probe(NodeId(7))]);
         assert_eq!(view.check(at(1200), &config), vec![]);
@@ -485,10 +500,11 @@ mod tests {
         let (mut view, config) = (linked(), config());
         let other = Beacon { node: NodeId(8), ..beacon(1, 1) };
         view.heard(at(0), &other, 0, &config);
-        view.link_up(at(3_700_000), NodeId(8), 1, (Arc::from("eight"), None), 10);
-        view.told_inventory(NodeId(8), vec![Digest([3; 32])]);
+        let known = (Arc::from("eight"), Traits::default(), None);
+        view.link_up(at(3_700_000), NodeId(8), 1, known, 10);
+        view.told_inventory(NodeId(8), vec![COPY]);
         view.link_down(NodeId(7));
         view.check(at(3_700_000), &config);
-        assert_eq!(view.holders(&Digest([3; 32])), vec![NodeId(8)]);
+        assert_eq!(view.holders(&COPY.component), vec![NodeId(8)]);
     }
 }

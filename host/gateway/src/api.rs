@@ -9,6 +9,7 @@
 //! | `PUT /v1/apps/{name}` | `App` | `Deployed` |
 //! | `DELETE /v1/apps/{name}` | | `Deployed` |
 //! | `GET /v1/components` | | `[Component]` |
+//! | `POST /v1/components/{app}/{component}` | `Assign` | `Deployed` |
 //! | `GET /v1/processes?limit=` | | `[Process]` |
 //! | `POST /v1/artifacts` | the bytes of a component | `Artifact` |
 //! | `POST /v1/call` | `Call` | `Returned` |
@@ -59,6 +60,9 @@ pub struct Node {
     pub components: usize,
     /// The name of its zone.
     pub zone: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// There and back, as measured, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_us: Option<u64>,
@@ -144,9 +148,9 @@ pub struct AppComponent {
     pub name: String,
     /// Its code, as `sha256:...`; an artifact that the node already took.
     pub digest: String,
-    /// Whom it may call: the name it uses, and the component's name in the app.
+    /// Whom it may call, under which names.
     #[serde(default)]
-    pub links: BTreeMap<String, String>,
+    pub links: BTreeMap<String, AppLink>,
     /// Linear memory of one step, in bytes.
     pub memory_bytes_max: u64,
     /// CPU time of one step, in milliseconds.
@@ -157,20 +161,84 @@ pub struct AppComponent {
     /// What it finds in `wasi:config`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
+    /// The hosts that it may send requests to: `[http://|https://]HOST[:PORT|:*]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_outbound_hosts: Vec<String>,
     /// The names of the nodes that hold it; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<String>>,
+    /// Nodes that somebody added to these; a deploy begins without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// Nodes that somebody removed; a deploy begins without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// The zone that its holders are in; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Labels that its holders have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Whether idle nodes take it in when its holders are full.
+    #[serde(default = "yes")]
+    pub adopt: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Whom a component may call under a name. In JSON the component's name alone, or an object if
+/// there is more to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AppLinkText", into = "AppLinkText")]
+pub struct AppLink {
+    /// The component's name in the app.
+    pub component: String,
+    /// Whether it runs on the node of its caller.
+    pub local: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum AppLinkText {
+    Component(String),
+    Link {
+        component: String,
+        #[serde(default)]
+        local: bool,
+    },
+}
+
+impl From<AppLinkText> for AppLink {
+    fn from(text: AppLinkText) -> Self {
+        match text {
+            AppLinkText::Component(component) => Self { component, local: false },
+            AppLinkText::Link { component, local } => Self { component, local },
+        }
+    }
+}
+
+impl From<AppLink> for AppLinkText {
+    fn from(AppLink { component, local }: AppLink) -> Self {
+        match local {
+            false => Self::Component(component),
+            true => Self::Link { component, local },
+        }
+    }
 }
 
 /// A path that leads to a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppRoute {
-    /// The path; `{name}` takes one segment, `{*name}` the rest.
+    /// The path; `{name}` takes one segment, `{*name}` the rest; `/...` at its end takes what is
+    /// before it and all under that.
     pub path: String,
     /// The component.
     pub component: String,
-    /// The function.
+    /// The function; empty for a component that takes requests by `wasi:http`.
+    #[serde(default)]
     pub function: String,
     /// How long a request may take, in milliseconds.
     pub deadline_ms: u32,
@@ -203,11 +271,36 @@ pub struct Component {
     pub digest: String,
     /// The names of the nodes that are ready to run it.
     pub holders: Vec<String>,
+    /// For each of them, why it holds it.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
     /// How many nodes that are alive should hold it.
     pub wanted: usize,
     /// Why the asked node cannot hold it, where it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+/// Why a node holds a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The node.
+    pub node: String,
+    /// `deployed`, `by hand`, `adopted`, or `until others have it`.
+    pub reason: String,
+    /// Of an adopted one, the figures of the decision, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// A node that is to hold a component, or not to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assign {
+    /// The name of the node.
+    pub node: String,
+    /// Whether it is to hold the component.
+    pub holds: bool,
 }
 
 /// A process that the asked node holds or waits for.
@@ -246,7 +339,7 @@ pub struct Artifact {
 /// What a component is and needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// How it is called: `explicit` or `direct`.
+    /// How it is called: `explicit`, `direct` or `http`.
     pub kind: String,
     /// Its size, in bytes.
     pub bytes: usize,

@@ -41,6 +41,14 @@ pub trait Cluster: Send + Sync + 'static {
     /// Deploy a new revision of an app that is sound in itself. The error, such as that an artifact
     /// was not given to this node, is one sentence.
     fn deploy(&self, app: App) -> BoxFuture<Result<Revision, String>>;
+    /// Add a node to the holders of a component of an app, or remove it.
+    fn assign(
+        &self,
+        app: Arc<str>,
+        component: Arc<str>,
+        node: NodeId,
+        holds: bool,
+    ) -> BoxFuture<Result<Revision, String>>;
     /// Undeploy an app that the table has. The error is one sentence.
     fn undeploy(&self, name: Arc<str>) -> BoxFuture<Result<Revision, String>>;
     /// Take nothing new and finish or hand over what is here; whether nothing was left in time.

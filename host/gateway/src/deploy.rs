@@ -7,17 +7,18 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Route, Spread};
+use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, Route};
 use matchit::{InsertError, Router};
 
-use crate::{Cluster, api};
+use crate::{Cluster, api, routes, spread};
 
-const PARTS_MAX: usize = 256;
+pub(crate) const PARTS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 const TYPED_NAME_BYTES_MAX: usize = 256;
 /// The most settings of one sort that a component has, and the longest name of one, in bytes.
 const SETTINGS_MAX: usize = 256;
 const SETTING_NAME_BYTES_MAX: usize = 256;
+const HOST_BYTES_MAX: usize = 512;
 /// All that is granted to all components of an app, in bytes: it is on every node, in memory.
 pub const GRANTS_BYTES_MAX: usize = 64 << 10;
 /// The least and the most linear memory of a step, in bytes.
@@ -49,7 +50,7 @@ impl Error {
     }
 }
 
-fn wrong(text: impl Into<String>) -> Error {
+pub(crate) fn wrong(text: impl Into<String>) -> Error {
     Error::Wrong(text.into())
 }
 
@@ -75,7 +76,7 @@ pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
         }
     }
     let routes = check_routes(&app, &names, cluster)?;
-    let components = app.components.iter().map(|c| check_component(c, &names, cluster));
+    let components = app.components.iter().map(|c| check_component(c, &app, cluster));
     let components: Vec<ComponentSpec> = components.collect::<Result<_, _>>()?;
     let granted: usize = components.iter().map(|component| component.grants.bytes()).sum();
     if granted > GRANTS_BYTES_MAX {
@@ -111,15 +112,19 @@ pub fn check_typed_name(what: &str, name: &str) -> Result<(), Error> {
 
 fn check_component(
     component: &api::AppComponent,
-    names: &HashSet<&str>,
+    app: &api::App,
     cluster: &dyn Cluster,
 ) -> Result<ComponentSpec, Error> {
     let name = &component.name;
-    for (link, target) in &component.links {
+    for (link, to) in &component.links {
         check_typed_name("a link", link)?;
-        if !names.contains(target.as_str()) {
-            let text = format!("component `{name}` links to `{target}`, which is not in the app");
-            return Err(wrong(text));
+        let target = app.components.iter().find(|other| other.name == to.component);
+        let target = target.ok_or_else(|| {
+            let target = &to.component;
+            wrong(format!("component `{name}` links to `{target}`, which is not in the app"))
+        })?;
+        if to.local {
+            check_local(component, target)?;
         }
     }
     let (bytes, cpu) = (component.memory_bytes_max, component.cpu_ms_max);
@@ -129,14 +134,18 @@ fn check_component(
     let digest = digest.ok_or_else(|| {
         wrong(format!("component `{name}`: `{}` is no SHA-256", component.digest.escape_debug()))
     })?;
-    let links = component.links.iter();
+    let links = component.links.iter().map(|(own, to)| Link {
+        name: Arc::from(own.as_str()),
+        target: Arc::from(to.component.as_str()),
+        local: to.local,
+    });
     Ok(ComponentSpec {
         name: Arc::from(name.as_str()),
         digest,
-        links: links.map(|(own, to)| (Arc::from(own.as_str()), Arc::from(to.as_str()))).collect(),
+        links: links.collect(),
         limits: Limits { memory_bytes_max: bytes, cpu_ms_max: cpu },
         grants: Arc::new(check_grants(component)?),
-        spread: check_spread(component, cluster)?,
+        spread: spread::check(component, cluster)?,
     })
 }
 
@@ -155,7 +164,13 @@ fn check_grants(component: &api::AppComponent) -> Result<Grants, Error> {
         }
     }
     let pairs = |settings: &BTreeMap<String, String>| settings.clone().into_iter().collect();
-    Ok(Grants { env: pairs(&component.env), config: pairs(&component.config), hosts: Vec::new() })
+    let hosts = component.allowed_outbound_hosts.clone();
+    if hosts.len() > SETTINGS_MAX || hosts.iter().any(|host| host.len() > HOST_BYTES_MAX) {
+        let text =
+            format!("component `{name}`: over {SETTINGS_MAX} allowed_outbound_hosts, or one");
+        return Err(wrong(format!("{text} over {HOST_BYTES_MAX} bytes")));
+    }
+    Ok(Grants { env: pairs(&component.env), config: pairs(&component.config), hosts })
 }
 
 /// Check a setting for itself; the error goes on after the sort's name.
@@ -177,26 +192,28 @@ pub fn check_setting(sort: &str, key: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A call that stays on its node needs both components there, wherever the caller is.
+fn check_local(caller: &api::AppComponent, callee: &api::AppComponent) -> Result<(), Error> {
+    let Some(there) = &callee.nodes else { return Ok(()) };
+    let lacking = match &caller.nodes {
+        None => "some nodes".to_owned(),
+        Some(nodes) => match nodes.iter().find(|node| !there.contains(node)) {
+            Some(node) => format!("node `{node}`"),
+            None => return Ok(()),
+        },
+    };
+    let (caller, callee) = (&caller.name, &callee.name);
+    Err(wrong(format!(
+        "component `{caller}` has a local link to `{callee}`, which is not on {lacking} that hold \
+         `{caller}`; give `{callee}` all the nodes of `{caller}`, or make the link not local"
+    )))
+}
+
 fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Result<(), Error> {
     if (min..=max).contains(&value) {
         return Ok(());
     }
     Err(wrong(format!("component `{name}`: {what} {value} is not within {min} to {max}")))
-}
-
-/// Nodes may be down or not begun yet, but where none of them is known it is a mistake.
-fn check_spread(component: &api::AppComponent, cluster: &dyn Cluster) -> Result<Spread, Error> {
-    let Some(nodes) = &component.nodes else { return Ok(Spread::All) };
-    let known: Vec<String> = cluster.nodes().into_iter().map(|node| node.name).collect();
-    // The nodes of other zones are not all known.
-    let is_one_zone = cluster.zones().len() <= 1;
-    if is_one_zone && !nodes.iter().any(|node| known.contains(node)) {
-        let (name, nodes, known) = (&component.name, nodes.join(", "), known.join(", "));
-        return Err(Error::Conflict(format!(
-            "component `{name}`: none of its nodes ({nodes}) is known here; known are {known}"
-        )));
-    }
-    Ok(Spread::Nodes(nodes.iter().take(PARTS_MAX).map(|name| cluster.node_id(name)).collect()))
 }
 
 fn check_routes(
@@ -209,7 +226,9 @@ fn check_routes(
     let others = table.iter().filter_map(|entry| entry.app.as_ref());
     for other in others.filter(|other| *other.name != *app.name) {
         for route in &other.routes {
-            let _ = router.insert(&route.path, Arc::clone(&other.name));
+            for path in routes::patterns(&route.path) {
+                let _ = router.insert(path, Arc::clone(&other.name));
+            }
         }
     }
     let own: Arc<str> = Arc::from(app.name.as_str());
@@ -217,7 +236,11 @@ fn check_routes(
         .iter()
         .map(|route| {
             check_route(route, names)?;
-            claim(&mut router, &route.path, &own)?;
+            // What a prefix itself stands for may be another route's.
+            let mut patterns = routes::patterns(&route.path);
+            let is_prefix = patterns.len() > 1;
+            patterns.retain(|path| !is_prefix || !app.routes.iter().any(|r| r.path == *path));
+            patterns.iter().try_for_each(|path| claim(&mut router, path, &own))?;
             Ok(Route {
                 path: route.path.clone(),
                 component: Arc::from(route.component.as_str()),
@@ -231,7 +254,9 @@ fn check_routes(
 
 fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error> {
     let path = &route.path;
-    check_typed_name("a function", &route.function)?;
+    if !route.function.is_empty() {
+        check_typed_name("a function", &route.function)?;
+    }
     if !names.contains(route.component.as_str()) {
         let component = route.component.escape_debug();
         let text = format!("route `{path}` leads to `{component}`, which is not in the app");
@@ -259,7 +284,9 @@ pub fn check_path(path: &str) -> Result<(), Error> {
         let text = format!("route `{shown}` has a character that no path has; percent-encode it");
         return Err(wrong(text));
     }
-    let why = match Router::new().insert(path, ()) {
+    let mut router = Router::new();
+    let inserted = routes::patterns(path).into_iter().try_for_each(|path| router.insert(path, ()));
+    let why = match inserted {
         Ok(()) => return Ok(()),
         Err(InsertError::InvalidCatchAll) => "`{*name}` can only stand at the end",
         Err(InsertError::InvalidParamSegment) => "a segment has more than one `{name}`",

@@ -95,18 +95,18 @@ pub(crate) fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, st
     })
 }
 
-const BYTES: u8 = 2;
+pub(crate) const BYTES: u8 = 2;
 const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
+pub(crate) const ARRAY: u8 = 4;
+pub(crate) const MAP: u8 = 5;
 
 /// Writes deterministic CBOR. (The protocol's own writer has no maps: messages have none.)
-struct Writer {
-    bytes: Vec<u8>,
+pub(crate) struct Writer {
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Writer {
-    fn head(&mut self, major: u8, length: usize) {
+    pub(crate) fn head(&mut self, major: u8, length: usize) {
         let major = major << 5;
         let be = (length as u64).to_be_bytes();
         let [.., a, b, c, d] = be;
@@ -122,7 +122,7 @@ impl Writer {
         }
     }
 
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.head(TEXT, text.len());
         self.bytes.extend_from_slice(text.as_bytes());
     }
@@ -140,16 +140,7 @@ impl Writer {
     }
 
     fn headers(&mut self, headers: &HeaderMap) {
-        let nominated: Vec<&str> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(',').map(str::trim))
-            .collect();
-        let kept: Vec<(&str, &str)> = headers
-            .iter()
-            .filter(|(name, _)| !is_ours_or_hop_by_hop(name))
-            .filter(|(name, _)| !nominated.iter().any(|n| n.eq_ignore_ascii_case(name.as_str())))
+        let kept: Vec<(&str, &str)> = of_the_request(headers)
             .filter_map(|(name, value)| {
                 Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))
             })
@@ -163,7 +154,22 @@ impl Writer {
     }
 }
 
-fn is_ours_or_hop_by_hop(name: &HeaderName) -> bool {
+/// The headers that are for the component: not those of the connection, nor any in the gateway's
+/// name.
+pub(crate) fn of_the_request(
+    headers: &HeaderMap,
+) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let nominated: Vec<&str> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .collect();
+    let own = headers.iter().filter(|(name, _)| !is_ours_or_hop_by_hop(name));
+    own.filter(move |(name, _)| !nominated.iter().any(|n| n.eq_ignore_ascii_case(name.as_str())))
+}
+
+pub(crate) fn is_ours_or_hop_by_hop(name: &HeaderName) -> bool {
     name.as_str().starts_with(OWN_PREFIX) || HOP_BY_HOP.contains(&name.as_str())
 }
 
@@ -240,7 +246,7 @@ fn add_header(pair: &Value, headers: &mut HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn bad(what: &str) -> Refusal {
+pub(crate) fn bad(what: &str) -> Refusal {
     let message = format!("the component returned {what}");
     Refusal::other(StatusCode::BAD_GATEWAY, "bad-response", message)
 }

@@ -14,6 +14,7 @@ pub mod deploy;
 mod exchange;
 mod framing;
 mod guard;
+mod http;
 pub mod json;
 mod limits;
 mod manage;
@@ -22,6 +23,7 @@ mod public;
 mod refusal;
 mod routes;
 mod server;
+pub mod spread;
 mod typed;
 
 use std::{

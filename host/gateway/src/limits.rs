@@ -30,7 +30,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body_bytes_max: 1 << 20,
+            // With its headers it is a payload of a process, which has 4 MiB at most.
+            body_bytes_max: (4 << 20) - (64 << 10),
             header_bytes_max: 32 << 10,
             headers_max: 100,
             uri_bytes_max: 8 << 10,

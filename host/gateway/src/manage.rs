@@ -27,6 +27,7 @@ use crate::{
     public,
     refusal::{self, Refusal},
     server::Handler,
+    spread,
 };
 
 const PROCESSES_SHOWN: usize = 100;
@@ -41,8 +42,8 @@ pub(crate) struct Manage {
 }
 
 #[derive(Clone)]
-struct Shared {
-    cluster: Arc<dyn Cluster>,
+pub(crate) struct Shared {
+    pub(crate) cluster: Arc<dyn Cluster>,
     metrics: Arc<Metrics>,
     url: Arc<str>,
 }
@@ -66,6 +67,7 @@ impl Manage {
             .route("/v1/apps", get(apps))
             .route("/v1/apps/{name}", put(deploy).get(app).delete(undeploy))
             .route("/v1/components", get(components))
+            .route("/v1/components/{app}/{component}", post(spread::assign))
             .route("/v1/processes", get(processes))
             .route("/v1/artifacts", post(admit))
             .route("/v1/call", post(call))
@@ -80,7 +82,7 @@ impl Manage {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
         check_origin(request.headers(), self.address)?;
         let (parts, body) = request.into_parts();
-        let body = public::read_body(&parts, body, &self.limits).await?;
+        let (body, _) = public::read_body(&parts, body, &self.limits).await?;
         let request = Request::from_parts(parts, Body::from(body));
         match self.router.clone().oneshot(request).await {
             Ok(response) => Ok(response),
@@ -156,20 +158,22 @@ async fn app(
     Path(name): Path<String>,
 ) -> Result<Json<api::AppStatus>, Refusal> {
     let status = statuses(&shared).into_iter().find(|status| status.app.name == name);
-    status.map(Json).ok_or_else(|| no_app(&shared, &name))
+    status.map(Json).ok_or_else(|| shared.no_app(&name))
 }
 
-fn no_app(shared: &Shared, name: &str) -> Refusal {
-    let table = Arc::clone(&shared.cluster.table().borrow());
-    let names: Vec<&str> = table.iter().filter(|e| e.app.is_some()).map(|e| &*e.name).collect();
-    let near = names.iter().filter(|known| strsim::damerau_levenshtein(known, name) <= 2);
-    let near: Vec<&str> = near.copied().take(3).collect();
-    let hint = match near.as_slice() {
-        [] => String::new(),
-        near => format!("; did you mean {}?", refusal::listed(near)),
-    };
-    let message = format!("no app `{}` is deployed{hint}", name.escape_debug());
-    Refusal::other(StatusCode::NOT_FOUND, "no-app", message)
+impl Shared {
+    pub(crate) fn no_app(&self, name: &str) -> Refusal {
+        let table = Arc::clone(&self.cluster.table().borrow());
+        let names: Vec<&str> = table.iter().filter(|e| e.app.is_some()).map(|e| &*e.name).collect();
+        let near = names.iter().filter(|known| strsim::damerau_levenshtein(known, name) <= 2);
+        let near: Vec<&str> = near.copied().take(3).collect();
+        let hint = match near.as_slice() {
+            [] => String::new(),
+            near => format!("; did you mean {}?", refusal::listed(near)),
+        };
+        let message = format!("no app `{}` is deployed{hint}", name.escape_debug());
+        Refusal::other(StatusCode::NOT_FOUND, "no-app", message)
+    }
 }
 
 fn statuses(shared: &Shared) -> Vec<api::AppStatus> {
@@ -190,20 +194,28 @@ fn statuses(shared: &Shared) -> Vec<api::AppStatus> {
 }
 
 fn describe(app: &izna_proto::App, cluster: &dyn Cluster) -> api::App {
+    let link = |link: &izna_proto::Link| {
+        let (component, local) = (link.target.to_string(), link.local);
+        (link.name.to_string(), api::AppLink { component, local })
+    };
+    let names = |nodes: &[izna_proto::NodeId]| -> Vec<String> {
+        nodes.iter().map(|node| cluster.node_name(*node).to_string()).collect()
+    };
     let component = |spec: &izna_proto::ComponentSpec| api::AppComponent {
         name: spec.name.to_string(),
         digest: spec.digest.to_string(),
-        links: spec.links.iter().map(|(own, to)| (own.to_string(), to.to_string())).collect(),
+        links: spec.links.iter().map(link).collect(),
         memory_bytes_max: spec.limits.memory_bytes_max,
         cpu_ms_max: spec.limits.cpu_ms_max,
         env: spec.grants.env.iter().cloned().collect(),
         config: spec.grants.config.iter().cloned().collect(),
-        nodes: match &spec.spread {
-            izna_proto::Spread::All => None,
-            izna_proto::Spread::Nodes(nodes) => {
-                Some(nodes.iter().map(|node| cluster.node_name(*node).to_string()).collect())
-            }
-        },
+        allowed_outbound_hosts: spec.grants.hosts.clone(),
+        nodes: spec.spread.nodes.as_ref().map(|nodes| names(nodes)),
+        added: names(&spec.spread.added),
+        removed: names(&spec.spread.removed),
+        zone: spec.spread.needs.zone.as_ref().map(ToString::to_string),
+        labels: spec.spread.needs.labels.iter().map(ToString::to_string).collect(),
+        adopt: spec.spread.adopts,
     };
     let route = |route: &izna_proto::Route| api::AppRoute {
         path: route.path.clone(),
@@ -232,7 +244,7 @@ async fn processes(
     Json(shared.cluster.processes(limit))
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("the body is not the JSON that belongs here: {error}");
         Refusal::other(StatusCode::BAD_REQUEST, "bad-json", message)
@@ -267,7 +279,7 @@ async fn undeploy(
 ) -> Result<Json<api::Deployed>, Refusal> {
     let table = Arc::clone(&shared.cluster.table().borrow());
     if !table.iter().any(|entry| *entry.name == *name && entry.app.is_some()) {
-        return Err(no_app(&shared, &name));
+        return Err(shared.no_app(&name));
     }
     let refused = |why| Refusal::other(StatusCode::CONFLICT, "not-undeployed", why);
     let undeployed = shared.cluster.undeploy(Arc::from(name.as_str())).await;
@@ -288,7 +300,7 @@ async fn call(
     let table = Arc::clone(&shared.cluster.table().borrow());
     let known = table.iter().filter_map(|entry| entry.app.as_ref());
     let app = known.into_iter().find(|app| *app.name == *call.app);
-    let app = app.ok_or_else(|| no_app(&shared, &call.app))?;
+    let app = app.ok_or_else(|| shared.no_app(&call.app))?;
     if app.component(&call.component).is_none() {
         let names: Vec<&str> = app.components.iter().map(|c| &*c.name).collect();
         let (component, names) = (call.component.escape_debug(), refusal::listed(&names));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    Cluster, Limits, cluster, exchange,
+    Cluster, Limits, cluster, exchange, http,
     metrics::Metrics,
     refusal::{self, Refusal},
     routes::Routes,
@@ -34,6 +34,12 @@ const NODES: HeaderName = HeaderName::from_static("x-izna-nodes");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The node answers at the deadline; this much later the gateway does it in its place.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
+
+/// How much of a body that is too long is read so that its sender comes to read the answer, for how
+/// long, and with what pauses.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+const DISCARD_MAX: Duration = Duration::from_secs(2);
+const DISCARD_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// The public listener's handler.
 #[derive(Debug)]
@@ -77,11 +83,12 @@ impl Public {
         let path = parts.uri.path();
         let routes = self.routes();
         let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
-        let body = read_body(&parts, body, &self.limits).await?;
-        let is_direct = typed::is_direct(&target.route.function);
-        let input = match is_direct {
-            true => typed::arguments(&parts, params, &body)?,
-            false => exchange::request(&parts, params, &body)?,
+        let (body, trailers) = read_body(&parts, body, &self.limits).await?;
+        let call = Call::of(&target.route.function);
+        let input = match call {
+            Call::Http => http::request(&parts, &body, &trailers),
+            Call::Typed => typed::arguments(&parts, params, &body)?,
+            Call::Plain => exchange::request(&parts, params, &body)?,
         };
         let deadline = Duration::from_millis(u64::from(target.route.deadline_ms));
         let request = cluster::Request {
@@ -99,7 +106,7 @@ impl Public {
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
-        Ok(respond(&reply, is_direct))
+        Ok(respond(&reply, call, &parts.method))
     }
 }
 
@@ -115,6 +122,27 @@ impl Handler for Public {
     }
 }
 
+/// How the function of a route is called.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    /// With the request as it is.
+    Http,
+    /// With its parts as arguments.
+    Typed,
+    /// With a request whose parts are taken apart.
+    Plain,
+}
+
+impl Call {
+    fn of(function: &str) -> Self {
+        match (http::is_http(function), typed::is_direct(function)) {
+            (true, _) => Self::Http,
+            (false, true) => Self::Typed,
+            (false, false) => Self::Plain,
+        }
+    }
+}
+
 /// Counts a request as in work until it is dropped: a client may go away at any time.
 struct InWork<'a>(&'a Metrics);
 
@@ -127,21 +155,47 @@ impl Drop for InWork<'_> {
 /// Read a body within its limits.
 pub(crate) async fn read_body(
     parts: &Parts,
-    body: Incoming,
+    mut body: Incoming,
     limits: &Limits,
-) -> Result<Bytes, Refusal> {
+) -> Result<(Bytes, HeaderMap), Refusal> {
     let max = limits.body_bytes_max;
+    // Who sends more before it reads would find the connection closed, not the answer.
+    let waits = parts.headers.contains_key(header::EXPECT);
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
+        if !waits {
+            discard(&mut body).await;
+        }
         return Err(Refusal::BodyTooLong { max });
     }
     let seconds = limits.body_timeout.as_secs();
-    let read = timeout(limits.body_timeout, Limited::new(body, max).collect()).await;
+    let read = timeout(limits.body_timeout, Limited::new(&mut body, max).collect()).await;
     match read.map_err(|_| Refusal::Slow { what: "the body", seconds })? {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLong { max }),
+        Ok(body) => {
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            Ok((body.to_bytes(), trailers))
+        }
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(&mut body).await;
+            Err(Refusal::BodyTooLong { max })
+        }
         Err(_) => Err(Refusal::bad("a body that ends early")),
     }
+}
+
+/// Read on and forget, so much and so long at most.
+async fn discard(body: &mut Incoming) {
+    let read = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Ok(Some(Ok(frame))) = timeout(DISCARD_PAUSE_MAX, body.frame()).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Who is slower, or sends more, may miss the answer.
+    let _ = timeout(DISCARD_MAX, read).await;
 }
 
 fn no_route(path: &str, routes: &Routes) -> Refusal {
@@ -160,10 +214,11 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
         || parts.headers.contains_key("idempotency-key")
 }
 
-fn respond(reply: &cluster::Reply, is_direct: bool) -> Response {
-    let response = |result: &[u8]| match is_direct {
-        true => typed::response(result),
-        false => exchange::response(result),
+fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
+    let response = |result: &[u8]| match call {
+        Call::Http => http::response(result, method),
+        Call::Typed => typed::response(result),
+        Call::Plain => exchange::response(result),
     };
     let mut response = match &reply.outcome {
         Ok(result) => {

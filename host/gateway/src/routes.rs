@@ -10,6 +10,20 @@ use matchit::Router;
 const LIKENESS_MIN: f64 = 0.5;
 const OFFERED_MAX: usize = 3;
 
+/// The name of what is under a prefix.
+const UNDER: &str = "{*under}";
+
+/// The router's paths for a route's: three for a prefix, as `/api/...`, else the path itself.
+pub(crate) fn patterns(path: &str) -> Vec<String> {
+    match path.strip_suffix("/...") {
+        Some("") => vec!["/".to_owned(), format!("/{UNDER}")],
+        Some(prefix) => {
+            vec![prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{UNDER}")]
+        }
+        None => vec![path.to_owned()],
+    }
+}
+
 /// The routes of all apps.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
@@ -34,16 +48,28 @@ impl Routes {
         for app in apps {
             for route in &app.routes {
                 let target = Target { app: Arc::clone(&app.name), route: route.clone() };
-                match routes.router.insert(&route.path, Arc::new(target)) {
-                    Ok(()) => routes.paths.push(route.path.clone()),
-                    Err(error) => {
-                        let (app, path) = (&app.name, &route.path);
-                        tracing::warn!(%app, path, %error, "a route is left out");
+                let target = Arc::new(target);
+                let patterns = patterns(&route.path);
+                let is_prefix = patterns.len() > 1;
+                for path in patterns {
+                    if is_prefix && app.routes.iter().any(|other| other.path == path) {
+                        continue;
                     }
+                    routes.insert(path, &target);
                 }
             }
         }
         routes
+    }
+
+    fn insert(&mut self, path: String, target: &Arc<Target>) {
+        match self.router.insert(&path, Arc::clone(target)) {
+            Ok(()) => self.paths.push(path),
+            Err(error) => {
+                let app = &target.app;
+                tracing::warn!(%app, path, %error, "a route is left out");
+            }
+        }
     }
 
     /// Where `path` leads, and what its parameters matched.
@@ -64,5 +90,42 @@ impl Routes {
             .collect();
         scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         scored.into_iter().take(OFFERED_MAX).map(|(_, route)| route).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use izna_proto::App;
+
+    /// If this failed, a prefix would not lead to its component, or hide a route beside it.
+    #[test]
+    fn a_prefix_takes_itself_and_what_is_under_it() {
+        assert_eq!(patterns("/..."), ["/", "/{*under}"]);
+        assert_eq!(patterns("/api/..."), ["/api", "/api/", "/api/{*under}"]);
+        assert_eq!(patterns("/api/{name}"), ["/api/{name}"]);
+        let route = |path: &str| Route {
+            path: path.to_owned(),
+            component: Arc::from(path),
+            function: Arc::from("f"),
+            deadline_ms: 1,
+            idempotent: false,
+        };
+        let routes = ["/...", "/", "/api/...", "/api/own"].map(route);
+        let app = App { name: Arc::from("app"), components: Vec::new(), routes: routes.into() };
+        let entry = TableEntry { name: Arc::clone(&app.name), revision: 1, app: Some(app) };
+        let routes = Routes::new(&[entry]);
+        let found = |path: &str| routes.find(path).map(|found| found.0.route.path.clone()).unwrap();
+        for (path, expected) in [
+            ("/", "/"),
+            ("/other", "/..."),
+            ("/api", "/api/..."),
+            ("/api/", "/api/..."),
+            ("/api/a/b", "/api/..."),
+            ("/api/own", "/api/own"),
+            ("/apis", "/..."),
+        ] {
+            assert_eq!(found(path), expected, "{path}");
+        }
     }
 }

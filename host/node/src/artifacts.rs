@@ -24,6 +24,8 @@ use crate::{Error, shell::Shell, writer::Flush};
 const PIECE_BYTES: u64 = 256 << 10;
 /// The largest artifact taken from another node.
 const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
+/// The most compiled code taken from another node.
+const CODE_BYTES_MAX: u64 = 512 << 20;
 /// Pieces that are asked for and not yet there.
 const PIECES_IN_FLIGHT: usize = 2;
 /// How long a piece may take.
@@ -33,7 +35,16 @@ const ASKED_MAX: usize = 64;
 /// What was admitted is kept for this long though no app has it yet.
 const ADMITTED_FOR: Duration = Duration::from_secs(600);
 
-type Request = (NodeId, Digest, u64);
+/// A piece of an artifact, or of what was compiled from it for an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Part {
+    pub(crate) digest: Digest,
+    /// None for the artifact's own bytes.
+    pub(crate) engine: Option<Digest>,
+    pub(crate) offset: u64,
+}
+
+type Request = (NodeId, Part);
 
 #[derive(Debug)]
 pub(crate) struct Artifacts {
@@ -43,10 +54,14 @@ pub(crate) struct Artifacts {
     /// What is being got for nodes of other zones.
     keeping: Mutex<HashSet<Digest>>,
     admitted: Mutex<HashMap<Digest, Instant>>,
+    /// What compiling took here.
+    costs: Mutex<HashMap<Digest, Duration>>,
     pieces: Mutex<HashMap<Request, oneshot::Sender<(u64, Bytes)>>>,
     asked: mpsc::Sender<Request>,
     /// Compiling uses all cores: one at a time.
     compiling: Semaphore,
+    /// Whether compiled code is given to nodes of this cluster, and taken from them.
+    shares_code: bool,
 }
 
 /// Why an artifact cannot be had.
@@ -54,14 +69,18 @@ pub(crate) struct Artifacts {
 enum Missing {
     #[error("it is not here, and no node that holds it is known")]
     Nowhere,
-    #[error("{0} has it no more")]
+    #[error("{0} does not have it")]
     Gone(Arc<str>),
     #[error("{0} did not send it in time")]
     Late(Arc<str>),
     #[error("{0} sent what was not asked for")]
     Odd(Arc<str>),
-    #[error("{name} has {length} bytes of it, more than the {ARTIFACT_BYTES_MAX} that are taken")]
-    Large { name: Arc<str>, length: u64 },
+    #[error("{name} has {length} bytes of it, more than the {max} that are taken")]
+    Large { name: Arc<str>, length: u64, max: u64 },
+    #[error("what {name} sent has the digest {found} and was refused")]
+    Poisoned { name: Arc<str>, found: Digest },
+    #[error("no node gives it: {0}")]
+    Refused(String),
     #[error(transparent)]
     Other(#[from] Error),
 }
@@ -71,16 +90,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Artifacts {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
+    pub(crate) fn new(shares_code: bool) -> (Self, mpsc::Receiver<Request>) {
         let (asked, receiver) = mpsc::channel(ASKED_MAX);
         let artifacts = Self {
             components: RwLock::default(),
             wanted: Mutex::default(),
             keeping: Mutex::default(),
             admitted: Mutex::default(),
+            costs: Mutex::default(),
             pieces: Mutex::default(),
             asked,
             compiling: Semaphore::new(1),
+            shares_code,
         };
         (artifacts, receiver)
     }
@@ -92,22 +113,16 @@ impl Artifacts {
     }
 
     /// A node asks for a piece.
-    pub(crate) fn asked(&self, peer: NodeId, digest: Digest, offset: u64) {
-        if self.asked.try_send((peer, digest, offset)).is_err() {
+    pub(crate) fn asked(&self, peer: NodeId, part: Part) {
+        if self.asked.try_send((peer, part)).is_err() {
+            let digest = part.digest;
             tracing::debug!(%peer, %digest, "too many requests for artifacts: one was dropped");
         }
     }
 
     /// A piece came; one that nobody waits for is dropped.
-    pub(crate) fn arrived(
-        &self,
-        peer: NodeId,
-        digest: Digest,
-        offset: u64,
-        length: u64,
-        piece: Bytes,
-    ) {
-        if let Some(waiting) = lock(&self.pieces).remove(&(peer, digest, offset)) {
+    pub(crate) fn arrived(&self, peer: NodeId, part: Part, length: u64, piece: Bytes) {
+        if let Some(waiting) = lock(&self.pieces).remove(&(peer, part)) {
             let _ = waiting.send((length, piece));
         }
     }
@@ -123,24 +138,59 @@ impl Artifacts {
 
 /// Give pieces to nodes that asked, one after the other.
 pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>) {
-    while let Some((peer, digest, offset)) = asked.recv().await {
-        let Ok(store) = shell.store() else { return };
-        let read = shell.spawn_blocking(move || store.piece(digest, offset, PIECE_BYTES)).await;
-        let lacks = matches!(read, Ok(Ok(None)));
-        let (length, piece) = match read {
-            Ok(Ok(Some(piece))) => (piece.length, piece.bytes),
-            Ok(Ok(None)) | Err(_) => (0, Bytes::new()),
-            Ok(Err(error)) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(%digest, error, "cannot read an artifact");
-                (0, Bytes::new())
+    // What was compiled is checked as a whole, so it is read once for all of its pieces.
+    let mut compiled: Option<(Digest, Bytes)> = None;
+    while let Some((peer, part)) = asked.recv().await {
+        let Part { digest, engine, offset } = part;
+        let (length, piece) = match engine {
+            None => artifact_piece(&shell, digest, offset).await,
+            Some(engine) => {
+                if compiled.as_ref().is_none_or(|(of, _)| *of != digest) {
+                    compiled = code(&shell, digest, engine).await.map(|code| (digest, code));
+                }
+                compiled.as_ref().map_or((0, Bytes::new()), |(_, code)| cut(code, offset))
             }
         };
-        shell.links.send(peer, &Message::Artifact { digest, offset, length, piece }, Flush::Later);
+        if length <= offset + PIECE_BYTES {
+            compiled = None;
+        }
+        let lacks = engine.is_none() && length == 0;
+        let message = Message::Artifact { digest, engine, offset, length, piece };
+        shell.links.send(peer, &message, Flush::Later);
         if lacks {
             shell.feed(Input::Lacked { peer, digest });
         }
     }
+}
+
+async fn artifact_piece(shell: &Arc<Shell>, digest: Digest, offset: u64) -> (u64, Bytes) {
+    let Ok(store) = shell.store() else { return (0, Bytes::new()) };
+    let read = shell.spawn_blocking(move || store.piece(digest, offset, PIECE_BYTES)).await;
+    match read {
+        Ok(Ok(Some(piece))) => (piece.length, piece.bytes),
+        Ok(Ok(None)) | Err(_) => (0, Bytes::new()),
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(%digest, error, "cannot read an artifact");
+            (0, Bytes::new())
+        }
+    }
+}
+
+/// What was compiled here for an engine equal to the own one, if it may be given away.
+async fn code(shell: &Arc<Shell>, digest: Digest, engine: Digest) -> Option<Bytes> {
+    if !shell.artifacts.shares_code || shell.runtime.engine_id().0 != engine.0 {
+        return None;
+    }
+    let runtime = shell.runtime.clone();
+    let code = shell.spawn_blocking(move || runtime.code(digest)).await;
+    code.ok().flatten().map(Bytes::from)
+}
+
+fn cut(bytes: &Bytes, offset: u64) -> (u64, Bytes) {
+    let length = bytes.len() as u64;
+    let at = |offset: u64| usize::try_from(offset.min(length)).unwrap_or(0);
+    (length, bytes.slice(at(offset)..at(offset.saturating_add(PIECE_BYTES))))
 }
 
 /// Core wants an artifact to be here for others.
@@ -179,8 +229,9 @@ pub(crate) fn hold(shell: &Arc<Shell>, digest: Digest, holders: Vec<NodeId>) {
         };
         match loaded {
             Ok(component) if !stop.is_cancelled() => {
+                let cost = lock(&shell.artifacts.costs).get(&digest).copied();
                 shell.artifacts.set_component(digest, Some(component));
-                shell.feed(Input::Ready(digest));
+                shell.feed(Input::Ready { digest, cost });
             }
             Ok(_) => {}
             Err(why) => shell.feed(Input::NotReady(digest, why.to_string())),
@@ -194,6 +245,7 @@ pub(crate) fn release(shell: &Arc<Shell>, digest: Digest) {
     if let Some(stop) = lock(&artifacts.wanted).remove(&digest) {
         stop.cancel();
     }
+    lock(&artifacts.costs).remove(&digest);
     artifacts.set_component(digest, None);
     if is_needed(shell, digest) {
         return;
@@ -242,7 +294,7 @@ pub(crate) async fn admit(
     let (component, description) = admitted.await?;
     let digest = izna_store::digest(&component);
     lock(&shell.artifacts.admitted).insert(digest, Instant::now());
-    compile(shell, digest, component.clone()).await?;
+    compile(shell, digest, component.clone(), &[]).await?;
     blocking(shell, move || Ok(store.put_as(digest, &component)?)).await?;
     Ok((digest, description))
 }
@@ -270,14 +322,26 @@ async fn load(
             bytes
         }
     };
-    Ok(compile(shell, digest, bytes).await?)
+    Ok(compile(shell, digest, bytes, holders).await?)
 }
 
-async fn compile(shell: &Arc<Shell>, digest: Digest, bytes: Bytes) -> Result<Component, Error> {
+/// Compile it, unless it was compiled here before, or one of these nodes gives what it compiled.
+async fn compile(
+    shell: &Arc<Shell>,
+    digest: Digest,
+    bytes: Bytes,
+    holders: &[NodeId],
+) -> Result<Component, Error> {
     let permit = shell.artifacts.compiling.acquire().await.map_err(|_| Error::Stopped)?;
+    if shell.artifacts.shares_code && !shell.runtime.has_code(digest) {
+        fetch_code(shell, digest, holders).await;
+    }
     let runtime = shell.runtime.clone();
     let compiled = blocking(shell, move || Ok(runtime.load(digest, &bytes)?)).await;
     drop(permit);
+    if let Some(cost) = compiled.as_ref().ok().and_then(Component::cost) {
+        lock(&shell.artifacts.costs).insert(digest, cost);
+    }
     compiled
 }
 
@@ -291,27 +355,60 @@ async fn blocking<T: Send + 'static>(
 /// Take an artifact from the first node that has it: from one that holds the component, else from
 /// any, for the node where an app was deployed has the bytes even if it is not to hold it.
 async fn fetch(shell: &Arc<Shell>, digest: Digest, holders: &[NodeId]) -> Result<Bytes, Missing> {
-    let mut missing = Missing::Nowhere;
     let others = shell.links.up().into_iter().filter(|peer| !holders.contains(peer));
     let others: Vec<_> = others.collect();
+    let mut refused = Vec::new();
     for holder in holders.iter().chain(&others) {
-        match fetch_from(shell, digest, *holder).await {
-            Ok(bytes) if izna_store::digest(&bytes) == digest => return Ok(bytes),
-            Ok(_) => missing = Missing::Odd(name(shell, *holder)),
-            Err(why) => missing = why,
+        let fetched = fetch_from(shell, digest, None, *holder).await.and_then(|bytes| {
+            let found = izna_store::digest(&bytes);
+            let of = || name(shell, *holder);
+            if found == digest { Ok(bytes) } else { Err(Missing::Poisoned { name: of(), found }) }
+        });
+        match fetched {
+            Ok(bytes) => return Ok(bytes),
+            Err(why) => {
+                if matches!(why, Missing::Poisoned { .. }) {
+                    tracing::error!(%digest, peer = %holder, %why, "refused an artifact");
+                }
+                refused.push(why.to_string());
+            }
         }
-        tracing::debug!(%digest, peer = %holder, why = %missing, "an artifact was not had there");
     }
-    Err(missing)
+    Err(if refused.is_empty() { Missing::Nowhere } else { Missing::Refused(refused.join("; ")) })
 }
 
-async fn fetch_from(shell: &Arc<Shell>, digest: Digest, holder: NodeId) -> Result<Bytes, Missing> {
-    let (length, first) = piece(shell, digest, holder, 0).await?;
+/// Take compiled code from a holder that has the same engine. Without it this node compiles.
+async fn fetch_code(shell: &Arc<Shell>, digest: Digest, holders: &[NodeId]) {
+    let engine = Some(Digest(shell.runtime.engine_id().0));
+    for holder in holders {
+        match fetch_from(shell, digest, engine, *holder).await {
+            Ok(code) => {
+                let runtime = shell.runtime.clone();
+                let kept = shell.spawn_blocking(move || runtime.trust_code(digest, &code)).await;
+                if matches!(kept, Ok(true)) {
+                    tracing::info!(%digest, peer = %holder, "took what a node had compiled");
+                    return;
+                }
+            }
+            Err(why) => tracing::debug!(%digest, peer = %holder, %why, "no compiled code there"),
+        }
+    }
+}
+
+async fn fetch_from(
+    shell: &Arc<Shell>,
+    digest: Digest,
+    engine: Option<Digest>,
+    holder: NodeId,
+) -> Result<Bytes, Missing> {
+    let part = Part { digest, engine, offset: 0 };
+    let (length, first) = piece(shell, part, holder).await?;
     if length == 0 {
         return Err(Missing::Gone(name(shell, holder)));
     }
-    if length > ARTIFACT_BYTES_MAX {
-        return Err(Missing::Large { name: name(shell, holder), length });
+    let max = if engine.is_some() { CODE_BYTES_MAX } else { ARTIFACT_BYTES_MAX };
+    if length > max {
+        return Err(Missing::Large { name: name(shell, holder), length, max });
     }
     let check = move |offset: u64, told: u64, piece: Bytes| {
         let right = PIECE_BYTES.min(length.saturating_sub(offset));
@@ -325,7 +422,7 @@ async fn fetch_from(shell: &Arc<Shell>, digest: Digest, holder: NodeId) -> Resul
     let offsets = (1..length.div_ceil(PIECE_BYTES)).map(|index| index * PIECE_BYTES);
     let mut pieces = stream::iter(offsets)
         .map(|offset| async move {
-            let (told, piece) = piece(shell, digest, holder, offset).await?;
+            let (told, piece) = piece(shell, Part { offset, ..part }, holder).await?;
             check(offset, told, piece)
         })
         .buffered(PIECES_IN_FLIGHT);
@@ -335,17 +432,14 @@ async fn fetch_from(shell: &Arc<Shell>, digest: Digest, holder: NodeId) -> Resul
     Ok(bytes.freeze())
 }
 
-async fn piece(
-    shell: &Arc<Shell>,
-    digest: Digest,
-    holder: NodeId,
-    offset: u64,
-) -> Result<(u64, Bytes), Missing> {
-    let request = (holder, digest, offset);
+async fn piece(shell: &Arc<Shell>, part: Part, holder: NodeId) -> Result<(u64, Bytes), Missing> {
+    let request = (holder, part);
     let (sender, receiver) = oneshot::channel();
     lock(&shell.artifacts.pieces).insert(request, sender);
     let _forget = Forget { shell, request };
-    if !shell.links.send(holder, &Message::AskArtifact { digest, offset }, Flush::Later) {
+    let Part { digest, engine, offset } = part;
+    let ask = Message::AskArtifact { digest, engine, offset };
+    if !shell.links.send(holder, &ask, Flush::Later) {
         return Err(Missing::Gone(name(shell, holder)));
     }
     match timeout(PIECE_MAX, receiver).await {

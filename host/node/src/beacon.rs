@@ -146,8 +146,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use izna_proto::{
-        DOORS_MAX, Door, LINES_MAX, Load, NodeId, PATHS_MAX, SummaryLine, ZONE_NAME_BYTES_MAX,
-        ZonePath,
+        DOORS_MAX, Door, LABEL_BYTES_MAX, LINES_MAX, Load, NodeId, PATHS_MAX, SummaryLine, ZonePath,
     };
 
     use super::*;
@@ -183,7 +182,7 @@ mod tests {
         };
         Bulletin {
             zone: ZoneId(9),
-            name: "z".repeat(ZONE_NAME_BYTES_MAX),
+            name: "z".repeat(LABEL_BYTES_MAX),
             speaker: NodeId(u64::MAX),
             incarnation: u64::MAX,
             sequence: u64::MAX,

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use izna_core::{Note, Output};
-use izna_proto::{NodeId, TableEntry};
+use izna_core::{AdoptionStage, Note, Output};
+use izna_proto::{Grounds, NodeId, TableEntry};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Error, artifacts, links, quiet::Quiet, shell::Shell};
@@ -95,6 +95,19 @@ async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Control>) {
     }
 }
 
+/// The figures of a decision, in one line.
+pub fn told(grounds: &Grounds) -> String {
+    let cores = |milli: u32| f64::from(milli) / 1000.0;
+    format!(
+        "{} of {} cores asked for at {} holders, each wait over {:.1} ms, a step takes {:.1} ms",
+        cores(grounds.inflow_milli),
+        cores(grounds.capacity_milli),
+        grounds.holders,
+        cores(grounds.wait_us),
+        cores(grounds.demand_us),
+    )
+}
+
 fn tell(shell: &Shell, note: Note, twins: &Quiet) {
     let name = |node: NodeId| shell.name_of(node).unwrap_or_else(|| "?".into());
     match note {
@@ -117,6 +130,24 @@ fn tell(shell: &Shell, note: Note, twins: &Quiet) {
         Note::TableFull(app) => {
             tracing::error!(%app, "the app table is full: this app is not taken");
         }
+        Note::Spreads { component, app, targets, grounds } => {
+            let targets: Vec<_> = targets.iter().map(|target| name(*target)).collect();
+            let (targets, why) = (targets.join(","), told(&grounds));
+            tracing::info!(%app, %component, targets, why, "others are to adopt a component");
+        }
+        Note::Adoption { component, app, stage } => match stage {
+            AdoptionStage::Begun(grounds) => {
+                let (by, why) = (name(grounds.by), told(&grounds));
+                tracing::info!(%app, %component, %by, why, "adopts a component");
+            }
+            AdoptionStage::Ready => tracing::info!(%app, %component, "has adopted a component"),
+            AdoptionStage::GivenUp => {
+                tracing::info!(%app, %component, "gives up a component that it adopted");
+            }
+            AdoptionStage::Failed => {
+                tracing::warn!(%app, %component, "cannot have the component that it was to adopt");
+            }
+        },
         Note::NotReady(digest, why) => {
             tracing::warn!(%digest, why, "a component cannot be had; it is tried again");
         }

@@ -26,6 +26,16 @@ pub enum Error {
     /// Components of an app that do not fit together.
     #[error(transparent)]
     Link(#[from] izna_runtime::link::Error),
+    /// A host that a component may be granted requests to, but that is none.
+    #[error("component `{component}`: allowed_outbound_hosts `{host}`: {why}")]
+    Host {
+        /// The component.
+        component: String,
+        /// As it was given.
+        host: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A route to a function that is not there.
     #[error("route `{route}` leads nowhere")]
     Route {
@@ -63,12 +73,6 @@ pub enum Error {
     Seed {
         /// As it was given.
         seed: String,
-    },
-    /// The name of a zone.
-    #[error("\"{zone}\" is no name of a zone: it must have 1 to 32 bytes")]
-    Zone {
-        /// As it was given.
-        zone: String,
     },
     /// The node has stopped.
     #[error("the node has stopped")]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use izna_proto::{ClusterId, NodeId};
+use izna_proto::{ClusterId, NodeId, ZoneId};
 use pem::Pem;
 use rcgen::KeyPair;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -255,6 +255,13 @@ pub fn node_id(name: &str) -> NodeId {
 
 pub(crate) fn cluster_id(authority: &[u8]) -> ClusterId {
     ClusterId(izna_store::digest(authority).short())
+}
+
+/// The zone of that name in a cluster.
+pub(crate) fn zone_id(cluster: ClusterId, name: &str) -> ZoneId {
+    let bytes = [&cluster.0.to_be_bytes()[..], name.as_bytes()].concat();
+    let first = izna_store::digest(&bytes).short() >> 32;
+    ZoneId(u32::try_from(first).unwrap_or(u32::MAX))
 }
 
 /// The name in a node's certificate.

@@ -22,11 +22,13 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    artifacts::Part,
     book::Abroad,
     links::{Broken, Frames, HANDSHAKE_MAX, frames, hear_hello, say_hello, tune},
     quiet::Quiet,
     shell::Shell,
     tls,
+    writer::Flush,
 };
 
 /// Connections whose other side has not proved its name.
@@ -145,9 +147,10 @@ async fn serve(shell: &Arc<Shell>, stream: TcpStream, from: SocketAddr) {
         return refuse(shell, from, &"the node has a newer link, or there are too many");
     };
     shell.set_name(hello.node, hello.name.as_str().into());
-    if hello.zone != shell.who.zone {
+    let zone = shell.zone_of(&hello);
+    if zone != shell.who.zone {
         // No beacon tells where it is: the link does.
-        let (peer, zone, incarnation) = (hello.node, hello.zone, hello.incarnation);
+        let (peer, incarnation) = (hello.node, hello.incarnation);
         let address = hello.advertise.unwrap_or((from.ip(), hello.peer_port).into());
         let news = Abroad { zone, links: Some(address), datagrams: None, incarnation };
         shell.lock_book().abroad(peer, news);
@@ -234,18 +237,18 @@ async fn listen(
         let frame = frames.next().await.ok_or(Broken::Closed)?.map_err(Broken::Transport)?;
         match Message::from_bytes(frame.freeze()) {
             Ok(Message::Hello(_)) => return Err(Broken::Unexpected),
-            Ok(Message::AskArtifact { digest, offset }) => {
-                shell.artifacts.asked(peer, digest, offset);
+            Ok(Message::AskArtifact { digest, engine, offset }) => {
+                shell.artifacts.asked(peer, Part { digest, engine, offset });
             }
-            Ok(Message::Artifact { digest, offset, length, piece }) => {
-                shell.artifacts.arrived(peer, digest, offset, length, piece);
+            Ok(Message::Artifact { digest, engine, offset, length, piece }) => {
+                shell.artifacts.arrived(peer, Part { digest, engine, offset }, length, piece);
             }
             Ok(Message::Peers(peers)) => shell.radio.told(shell, &peers),
             // Answers to all that has come together go out together.
             Ok(message) if has_frame(frames.read_buffer()) => {
                 shell.feed(Input::Received { peer, message });
             }
-            Ok(message) => shell.feed_now(Input::Received { peer, message }),
+            Ok(message) => shell.feed_here(Input::Received { peer, message }, Flush::Now),
             Err(error) => {
                 if let Some(left_out) = shell.inbound.unheard.take() {
                     let name = &hello.name;
@@ -276,7 +279,7 @@ mod tests {
             incarnation,
             name,
             peer_port: 1,
-            zone: izna_proto::ZoneId(1),
+            traits: izna_proto::Traits::default(),
             advertise: None,
         }
     }

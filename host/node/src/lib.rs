@@ -21,6 +21,7 @@ mod links;
 mod load;
 mod net;
 mod node;
+mod outbound;
 mod quiet;
 mod radio;
 mod secret;
@@ -31,13 +32,16 @@ mod wiring;
 mod writer;
 
 pub use authority::{Authority, Bundle};
+pub use control::told as grounds_told;
 pub use error::Error;
 pub use identity::Identity;
 pub use izna_core::{
-    Counters, PeerState, PeerStatus, ProcessState, ProcessStatus, Reply, ZoneStatus,
+    Assignment, Counters, Holder, PeerState, PeerStatus, ProcessState, ProcessStatus, Reason,
+    Reply, ZoneStatus,
 };
 pub use izna_runtime::{CacheCounts, Description, WarmCounts};
 pub use net::{Error as NetError, Multicast};
-pub use node::{NewProcess, Node, NodeConfig, Tune, ZONE_DEFAULT};
+pub use node::{NewProcess, Node, NodeConfig, Tune};
 pub use status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot};
 pub use tls::Error as TlsError;
+pub use wiring::check_host;

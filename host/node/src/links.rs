@@ -253,8 +253,13 @@ fn link_up(shell: &Arc<Shell>, peer: NodeId, hello: &Hello) {
     if let Some(address) = hello.advertise {
         shell.lock_book().advertised(peer, address);
     }
-    let (incarnation, zone) = (hello.incarnation, hello.zone);
-    shell.feed(Input::LinkUp { peer, incarnation, name, zone });
+    shell.feed(Input::LinkUp {
+        peer,
+        incarnation: hello.incarnation,
+        name,
+        traits: hello.traits.clone(),
+        zone: shell.zone_of(hello),
+    });
     shell.radio.tell_peers(peer);
 }
 
@@ -387,7 +392,7 @@ mod tests {
             incarnation: 1,
             name,
             peer_port: 1,
-            zone: izna_proto::ZoneId(1),
+            traits: izna_proto::Traits::default(),
             advertise: None,
         };
         let link = Arc::new(Link::new(Box::new(here)));
@@ -435,7 +440,7 @@ mod tests {
         let _other = up(&links, attempt);
         let piece = bytes::Bytes::from(vec![0; 9 << 20]);
         let digest = izna_proto::Digest([0; 32]);
-        let large = Message::Artifact { digest, offset: 0, length: 9 << 20, piece };
+        let large = Message::Artifact { digest, engine: None, offset: 0, length: 9 << 20, piece };
         let fitting = (0..20).take_while(|_| links.send(NodeId(1), &large, Flush::Later)).count();
         assert_eq!(fitting, 7);
         assert!(stop.is_cancelled());

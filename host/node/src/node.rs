@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use izna_core::{Core, Input, Reply, Submission};
+use izna_core::{Assignment, Core, Holder, Input, Reply, Submission};
 use izna_proto::{
-    App, ClusterId, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail,
-    ZONE_NAME_BYTES_MAX, ZoneId,
+    App, ComponentId, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail,
+    Traits,
 };
 use izna_runtime::{Description, Executor, Runtime};
 use izna_store::Store;
@@ -28,6 +28,7 @@ use crate::{
     artifacts::{self, Artifacts},
     beacon::Seal,
     control::{self, Control},
+    identity::zone_id,
     inbound,
     load::Gauge,
     net,
@@ -35,15 +36,13 @@ use crate::{
     shell::{self, Parts, Shell, TableLines, Who},
     status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot},
     tls, wiring,
+    writer::Flush,
 };
 
 /// Between two measurements of the node's own load.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(250);
 /// Live steps that the engine has room for beyond those that core hands out.
 const STEPS_SPARE: usize = 16;
-
-/// The zone of a node that is not told another.
-pub const ZONE_DEFAULT: &str = "default";
 
 /// Changes the settings of a node's core before it starts.
 pub type Tune = Box<dyn FnOnce(&mut izna_core::Config) + Send>;
@@ -60,12 +59,16 @@ pub struct NodeConfig {
     pub multicast: Option<Multicast>,
     /// Nodes to send beacons to by unicast, as `HOST:PORT`.
     pub seeds: Vec<String>,
-    /// The zone: nodes of one hear each other's beacons, and know of other zones what these tell.
-    pub zone: String,
     /// Where nodes of other zones reach this one, if that is not where it listens.
     pub advertise: Option<SocketAddr>,
     /// The threads for steps; none: the usable cores, rounded up.
     pub threads: Option<usize>,
+    /// What components may ask of it. Nodes of one zone hear each other's beacons, and know of other
+    /// zones what these tell.
+    pub traits: Traits,
+    /// Whether it gives what it has compiled to nodes of its cluster with the same engine, and runs
+    /// what they have compiled: each then trusts all others with its own machine.
+    pub shares_code: bool,
     /// The engine. Without a cache in it, it is in the data directory.
     pub runtime: izna_runtime::Config,
     /// Changes core's defaults, limits and intervals mostly. Who and where the node is, and what
@@ -82,9 +85,10 @@ impl NodeConfig {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             multicast: Some(Multicast::default()),
             seeds: Vec::new(),
-            zone: ZONE_DEFAULT.to_string(),
             advertise: None,
             threads: None,
+            traits: Traits::default(),
+            shares_code: false,
             runtime: izna_runtime::Config::default(),
             tune: None,
         }
@@ -128,7 +132,7 @@ impl Node {
         if let Some(seed) = seeds.iter().find(|seed| !is_host_and_port(seed)) {
             return Err(Error::Seed { seed: seed.clone() });
         }
-        let zone = zone_id(identity.cluster, &config.zone)?;
+        let zone = zone_id(identity.cluster, config.traits.zone_name());
         // What can be wrong with the configuration is found before anything is changed.
         let tls = tls::configs(&identity)?;
         let sockets = Sockets::open(listen, multicast).await?;
@@ -140,12 +144,15 @@ impl Node {
             tracing::error!(error, "an app of this node's table is lost here");
         }
 
-        let mut core = core_config(&identity, &store, &gauge, sockets.address, config.tune);
-        (core.zone, core.zone_name) = (zone, config.zone.as_str().into());
+        let mut core = core_config(&identity, &store, &gauge, sockets.address);
+        (core.zone, core.traits) = (zone, config.traits);
+        if let Some(tune) = config.tune {
+            tune(&mut core);
+        }
         let threads = config.threads.unwrap_or(usize::from(core.cores));
         let runtime = Runtime::new(engine_config(config.runtime, &core, &data))?;
         let (control, controls) = mpsc::unbounded_channel();
-        let (artifacts, asked) = Artifacts::new();
+        let (artifacts, asked) = Artifacts::new(config.shares_code);
         let seal = Seal::new(&identity.beacon_key);
         let multicast = sockets.multicast.zip(multicast);
         let shell = Arc::new(Shell::new(Parts {
@@ -153,6 +160,7 @@ impl Node {
                 name: identity.name,
                 node: identity.node,
                 cluster: identity.cluster,
+                traits: core.traits.clone(),
                 zone,
                 advertise,
             },
@@ -179,7 +187,7 @@ impl Node {
         shell.spawn(measure(shell.clone(), gauge));
         radio::start(&shell);
         let Who { name, node, cluster, .. } = &shell.who;
-        let (address, zone) = (shell.address, &config.zone);
+        let (address, zone) = (shell.address, shell.who.traits.zone_name());
         tracing::info!(%name, %node, %cluster, zone, %address, threads, "node started");
         Ok(Self { shell })
     }
@@ -207,7 +215,7 @@ impl Node {
         lock(&self.shell.replies).insert(slot, sender);
         let waiting = Client { shell: &self.shell, slot };
         let NewProcess { app, component, function, input, idempotent, deadline, traceparent } = new;
-        self.shell.feed(Input::Submit(Submission {
+        let submission = Input::Submit(Submission {
             slot,
             id,
             app,
@@ -217,7 +225,8 @@ impl Node {
             idempotent,
             deadline,
             traceparent,
-        }));
+        });
+        self.shell.feed_here(submission, Flush::Later);
         let stopped = || {
             let outcome = Err(Failure::new(FailureKind::Unavailable, "the node has stopped"));
             let (trail, took) = (Trail::default(), Duration::ZERO);
@@ -270,6 +279,30 @@ impl Node {
         self.change(Input::Undeploy(name.clone()), name).await
     }
 
+    /// Add a node to the holders of a component, or remove it: a new revision of the app, as
+    /// [`Node::deploy`] makes one.
+    ///
+    /// # Errors
+    /// When there is no such app or component, or that cannot be kept.
+    pub async fn assign(
+        &self,
+        app: Arc<str>,
+        component: Arc<str>,
+        node: NodeId,
+        assignment: Assignment,
+    ) -> Result<TableEntry, Error> {
+        let is_there = |core: &Core| {
+            let line = core.table().find(|entry| entry.name == app);
+            let app = line.and_then(|entry| entry.app.as_ref());
+            app.is_some_and(|app| app.component(&component).is_some())
+        };
+        if self.shell.look(is_there) != Some(true) {
+            return Err(Error::NotDeployed { app: format!("{app}/{component}") });
+        }
+        let name = app.clone();
+        self.change(Input::Assign { app, component, node, assignment }, name).await
+    }
+
     async fn change(&self, input: Input, name: Arc<str>) -> Result<TableEntry, Error> {
         let find = |core: &Core| core.table().find(|entry| entry.name == name).cloned();
         let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)?;
@@ -316,8 +349,9 @@ impl Node {
                 draining: core.draining(),
                 load: core.load(),
                 holds: core.holds().copied().collect(),
+                traits: core.traits().clone(),
+                held_by: held_by(core),
                 peers: peers.collect(),
-                zone: core.zone().into(),
                 zones: core.zones().collect(),
                 speaks: core.speaks(),
                 processes: core.processes().take(SNAPSHOT_PROCESSES_MAX).collect(),
@@ -411,12 +445,19 @@ impl Sockets {
     }
 }
 
+/// Who is ready to run each component of each app.
+fn held_by(core: &Core) -> Vec<(ComponentId, Vec<Holder>)> {
+    let apps = core.table().filter_map(|entry| entry.app.as_ref());
+    let components = apps.flat_map(|app| app.components.iter().map(move |spec| (app, spec)));
+    let held = components.map(|(app, spec)| (spec.id(&app.name), core.holders(&app.name, spec)));
+    held.collect()
+}
+
 fn core_config(
     identity: &Identity,
     store: &Store,
     gauge: &Gauge,
     address: SocketAddr,
-    tune: Option<Tune>,
 ) -> izna_core::Config {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let (cores, capacity_milli) =
@@ -424,9 +465,6 @@ fn core_config(
     let mut core = izna_core::Config::new(identity.node, store.incarnation(), cores.max(1));
     core.peer_port = address.port();
     core.capacity_milli = capacity_milli;
-    if let Some(tune) = tune {
-        tune(&mut core);
-    }
     core
 }
 
@@ -450,16 +488,6 @@ async fn measure(shell: Arc<Shell>, mut gauge: Gauge) {
         shell.feed(Input::Measured(measured));
         shell.runtime.sweep(measured.memory_permille);
     }
-}
-
-fn zone_id(cluster: ClusterId, name: &str) -> Result<ZoneId, Error> {
-    if name.is_empty() || name.len() > ZONE_NAME_BYTES_MAX {
-        return Err(Error::Zone { zone: name.to_string() });
-    }
-    let bytes = [&cluster.0.to_be_bytes()[..], name.as_bytes()].concat();
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let first = digest.as_ref().iter().take(4);
-    Ok(ZoneId(first.fold(0, |id, byte| (id << 8) | u32::from(*byte))))
 }
 
 fn is_host_and_port(seed: &str) -> bool {

@@ -19,13 +19,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::Response;
 use izna_core::{Core, Input, Output, Reply, Step, Time};
 use izna_proto::{
     ClusterId, Failure, FailureKind, Grants, Hello, MemoryAnswer, MemoryError, MemoryOperation,
-    Message, NodeId, PROTOCOL, PeerAddress, SlotId, StepEnd, TableEntry, ZoneId,
+    Message, NodeId, PROTOCOL, PeerAddress, SlotId, StepEnd, TableEntry, Traits, ZoneId,
 };
 use izna_runtime::{
-    BoxFuture, Executor, Host, Level, Runtime, Spawner, StepLimits, Stepped, Stream,
+    BoxFuture, Executor, Fetch, FetchError, FetchErrorKind, Host, Level, Runtime, Spawner,
+    StepLimits, Stepped, Stream, Whole,
 };
 use izna_store::Store;
 use tokio::{
@@ -33,11 +35,14 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
-    Error, artifacts::Artifacts, book::Book, control::Control, inbound::Inbound, links::Links,
-    radio::Radio, tls, writer::Flush,
+    Error, artifacts::Artifacts, book::Book, control::Control, identity::zone_id, inbound::Inbound,
+    links::Links, outbound::Outbound, radio::Radio, tls, writer::Flush,
 };
 
 pub(crate) type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -50,6 +55,8 @@ pub(crate) struct Who {
     pub(crate) name: Arc<str>,
     pub(crate) node: NodeId,
     pub(crate) cluster: ClusterId,
+    /// What components may ask of it, and the zone that its traits name.
+    pub(crate) traits: Traits,
     pub(crate) zone: ZoneId,
     /// Where nodes of other zones reach it, if that is not where it listens.
     pub(crate) advertise: Option<SocketAddr>,
@@ -90,6 +97,7 @@ pub(crate) struct Shell {
     pub(crate) store: RwLock<Option<Arc<Store>>>,
 
     io: Handle,
+    outbound: Outbound,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -158,6 +166,7 @@ impl Shell {
             executor: Mutex::new(Some(parts.executor)),
             store: RwLock::new(Some(Arc::new(parts.store))),
             io: Handle::current(),
+            outbound: Outbound::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
@@ -171,6 +180,20 @@ impl Shell {
     /// The same, for who does not go on with more of the like: what is sent leaves at once.
     pub(crate) fn feed_now(self: &Arc<Self>, input: Input) {
         self.drive(Flush::Now, |core, now| core.handle(now, input));
+    }
+
+    /// The same on a thread that has nothing else to do just now: a brief step that this brings
+    /// about is run at once, and what is sent goes out together with what it sends. Without one this
+    /// is flushed as `otherwise` says.
+    pub(crate) fn feed_here(self: &Arc<Self>, input: Input, otherwise: Flush) {
+        let decided = self.decide(|core, now| core.handle(now, input));
+        let Some(((), mut outputs)) = decided else { return };
+        if outputs.iter().any(|output| matches!(output, Output::Run(step) if step.brief)) {
+            self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Later));
+        } else {
+            self.perform_all(&mut outputs, otherwise);
+        }
+        OUTPUTS.replace(outputs);
     }
 
     /// The same, with a look at core before anything else happens to it.
@@ -195,6 +218,14 @@ impl Shell {
         flush: Flush,
         input: impl FnOnce(&mut Core, Time) -> T,
     ) -> Option<T> {
+        let (result, mut outputs) = self.decide(input)?;
+        self.perform_all(&mut outputs, flush);
+        OUTPUTS.replace(outputs);
+        Some(result)
+    }
+
+    /// Let core decide; what it puts out, but for what goes to `control`.
+    fn decide<T>(&self, input: impl FnOnce(&mut Core, Time) -> T) -> Option<(T, Vec<Output>)> {
         let mut outputs = OUTPUTS.take();
         let result = {
             let mut core = self.lock_core()?;
@@ -217,9 +248,11 @@ impl Shell {
         };
         // A woken step may take this thread's core: what others wait for goes out before.
         outputs.sort_by_key(|output| matches!(output, Output::Run(_)));
+        Some((result, outputs))
+    }
+
+    fn perform_all(self: &Arc<Self>, outputs: &mut Vec<Output>, flush: Flush) {
         outputs.drain(..).for_each(|output| self.perform(output, flush));
-        OUTPUTS.replace(outputs);
-        Some(result)
     }
 
     /// None once core has failed: then nothing that it says can be trusted, and the node stops.
@@ -280,8 +313,8 @@ impl Shell {
             let end = StepEnd::Failed(Failure::new(FailureKind::Unavailable, why));
             // Not at once: it could be a long chain of entries that all fail here.
             self.spawner.spawn(async move {
-                let (used, took) = (Duration::ZERO, Duration::ZERO);
-                shell.feed_now(Input::Stepped { held, end, used, took });
+                let (used, took, warm) = (Duration::ZERO, Duration::ZERO, false);
+                shell.feed_now(Input::Stepped { held, end, used, took, warm });
             });
             return;
         };
@@ -302,8 +335,8 @@ impl Shell {
                 }
                 return Poll::Pending;
             };
-            let Stepped { end, used, took } = stepped;
-            shell.feed_now(Input::Stepped { held, end, used, took });
+            let Stepped { end, used, took, warm } = stepped;
+            shell.feed_now(Input::Stepped { held, end, used, took, warm });
             Poll::Ready(())
         }));
     }
@@ -323,9 +356,14 @@ impl Shell {
             incarnation: self.incarnation,
             name: self.who.name.to_string(),
             peer_port: self.address.port(),
-            zone: self.who.zone,
+            traits: self.who.traits.clone(),
             advertise: self.who.advertise,
         }
+    }
+
+    /// The zone of the node that says this.
+    pub(crate) fn zone_of(&self, hello: &Hello) -> ZoneId {
+        zone_id(self.who.cluster, hello.traits.zone_name())
     }
 
     /// Where nodes of other zones reach this one, if it can be said.
@@ -416,12 +454,14 @@ struct Scene {
     component: Arc<str>,
     process: izna_proto::ProcessId,
     grants: Arc<Grants>,
+    has_links: bool,
 }
 
 impl Scene {
     fn of(step: &Step) -> Self {
         let (app, component) = (step.app.clone(), step.component.clone());
-        Self { app, component, process: step.process, grants: step.grants.clone() }
+        let (grants, has_links) = (step.grants.clone(), step.has_links);
+        Self { app, component, process: step.process, grants, has_links }
     }
 }
 
@@ -480,5 +520,34 @@ impl Host for StepHost {
 
     fn grants(&self) -> Arc<Grants> {
         self.step.grants.clone()
+    }
+
+    fn app(&self) -> Arc<str> {
+        self.step.app.clone()
+    }
+
+    fn has_links(&self) -> bool {
+        self.step.has_links
+    }
+
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<Result<Response<Whole>, FetchError>> {
+        let (shell, grants) = (self.shell.clone(), self.step.grants.clone());
+        let bytes_max = shell.payload_bytes_max;
+        let io = shell.io.clone();
+        let task = io.spawn(async move {
+            let stopped = || FetchError {
+                kind: FetchErrorKind::Unavailable,
+                message: "the node has stopped".into(),
+            };
+            let fetched = shell.outbound.fetch(&grants.hosts, fetch, bytes_max);
+            shell.stop.run_until_cancelled(fetched).await.unwrap_or_else(|| Err(stopped()))
+        });
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| {
+                let (kind, message) = (FetchErrorKind::Other, error.to_string());
+                Err(FetchError { kind, message })
+            })
+        })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use izna_core::{Counters, PeerStatus, ProcessStatus, ZoneStatus};
-use izna_proto::{ClusterId, Digest, Load, NodeId};
+use izna_core::{Counters, Holder, PeerStatus, ProcessStatus, ZoneStatus};
+use izna_proto::{ClusterId, ComponentId, Load, NodeId, Traits};
 
 /// The most processes that a snapshot lists.
 pub const SNAPSHOT_PROCESSES_MAX: usize = 1000;
@@ -30,11 +30,13 @@ pub struct Snapshot {
     /// Its load.
     pub load: Load,
     /// The components that are ready here.
-    pub holds: Vec<Digest>,
+    pub holds: Vec<ComponentId>,
+    /// What components may ask of it.
+    pub traits: Traits,
+    /// For each component of each app the live nodes that are ready to run it, and why.
+    pub held_by: Vec<(ComponentId, Vec<Holder>)>,
     /// The other nodes, by name.
     pub peers: Vec<Peer>,
-    /// The name of its zone.
-    pub zone: Arc<str>,
     /// The other zones.
     pub zones: Vec<ZoneStatus>,
     /// Whether it speaks for its zone.

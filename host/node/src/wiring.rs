@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use izna_core::outbound;
 use izna_proto::App;
 use izna_runtime::{
     Description, Runtime,
@@ -20,7 +21,23 @@ pub(crate) async fn wire(shell: &Shell, app: App) -> Result<App, Error> {
     wired.await.unwrap_or(Err(Error::Stopped))
 }
 
+/// Check a host as a manifest grants it.
+///
+/// # Errors
+/// With a sentence on what is wrong with it.
+pub fn check_host(host: &str) -> Result<(), String> {
+    outbound::Grant::parse(host).map(|_| ())
+}
+
 fn wired(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
+    for component in &app.components {
+        for host in &component.grants.hosts {
+            check_host(host).map_err(|why| {
+                let component = component.name.to_string();
+                Error::Host { component, host: host.clone(), why }
+            })?;
+        }
+    }
     let describe = |component: &izna_proto::ComponentSpec| {
         let bytes = store.artifact(component.digest)?.ok_or_else(|| Error::NotAdmitted {
             app: app.name.to_string(),

@@ -31,7 +31,7 @@ async fn holds(nodes: &[&Node]) {
 async fn a_process_that_stays_is_never_encoded() {
     let cluster = Cluster::new();
     let node = cluster.start("a", &[]).await;
-    deploy(&node, "shop", Spread::All).await;
+    deploy(&node, "shop", Spread::all()).await;
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
     assert_eq!(reply.outcome.unwrap(), ANSWER);
@@ -53,7 +53,7 @@ async fn a_process_runs_on_another_node() {
     let b = cluster.start("b", &[]).await;
     linked(&[&a, &b]).await;
     // Admitted at one node, to be held by the other only: it must take the bytes from there.
-    deploy(&a, "shop", Spread::Nodes(vec![b.id()])).await;
+    deploy(&a, "shop", Spread::nodes(vec![b.id()])).await;
     holds(&[&b]).await;
     let reply = a.submit(request("shop", "value", ONE)).await;
     assert_eq!(reply.outcome.unwrap(), ANSWER);
@@ -80,7 +80,7 @@ async fn a_process_runs_on_another_node() {
 async fn a_restart_forgets_nothing() {
     let cluster = Cluster::new();
     let node = cluster.start("a", &[]).await;
-    deploy(&node, "shop", Spread::All).await;
+    deploy(&node, "shop", Spread::all()).await;
     node.shutdown().await;
     let stopped = node.submit(request("shop", "value", ONE)).await;
     assert_eq!(stopped.outcome.unwrap_err().message, "the node has stopped");
@@ -99,7 +99,7 @@ async fn a_drained_node_is_empty() {
     let a = cluster.start("a", &[]).await;
     let b = cluster.start("b", &[&a]).await;
     linked(&[&a, &b]).await;
-    deploy(&a, "shop", Spread::All).await;
+    deploy(&a, "shop", Spread::all()).await;
     holds(&[&a, &b]).await;
     let mut running: Vec<_> = (0..20)
         .map(|_| {
@@ -126,7 +126,7 @@ async fn a_drained_node_is_empty() {
 async fn a_client_may_go_away() {
     let cluster = Cluster::new();
     let node = cluster.start("a", &[]).await;
-    deploy(&node, "shop", Spread::All).await;
+    deploy(&node, "shop", Spread::all()).await;
     holds(&[&node]).await;
     let process = node.submit(request("shop", "hops", b"\x81\x19\xff\xff"));
     assert!(tokio::time::timeout(Duration::from_millis(20), process).await.is_err());
@@ -143,7 +143,7 @@ async fn bad_components_are_refused() {
     let refused = node.admit(&b"<!DOCTYPE html>"[..]).await.unwrap_err().to_string();
     assert!(refused.contains("not a WebAssembly file: it begins `<!DO`"), "{refused}");
     let unknown = izna_proto::Digest([7; 32]);
-    let refused = node.deploy(app("shop", unknown, Spread::All)).await.unwrap_err();
+    let refused = node.deploy(app("shop", unknown, Spread::all())).await.unwrap_err();
     assert!(matches!(refused, Error::NotAdmitted { .. }), "{refused}");
     assert_eq!(node.table().borrow().len(), 0);
     node.shutdown().await;

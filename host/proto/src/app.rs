@@ -2,7 +2,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::{Digest, Error, Grants, NodeId, Reader, Wire, Writer, process::read_name};
+use crate::{ComponentId, Digest, Error, Grants, Reader, Spread, Wire, Writer, process::read_name};
 
 /// Which deploy of an app: rises with each, so that the newest wins wherever two meet.
 pub type Revision = u64;
@@ -31,14 +31,25 @@ pub struct ComponentSpec {
     pub name: Arc<str>,
     /// Its code.
     pub digest: Digest,
-    /// Whom it may call: the name it uses, and the component's name in the app.
-    pub links: Vec<(Arc<str>, Arc<str>)>,
+    /// Whom it may call.
+    pub links: Vec<Link>,
     /// What one step of it may use.
     pub limits: Limits,
     /// What it is given beside that.
     pub grants: Arc<Grants>,
     /// Which nodes hold it.
     pub spread: Spread,
+}
+
+/// A name under which a component calls another of its app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The name that the caller uses.
+    pub name: Arc<str>,
+    /// The component's name in the app.
+    pub target: Arc<str>,
+    /// Whether the callee runs on the node of its caller.
+    pub local: bool,
 }
 
 /// What one step may use.
@@ -54,15 +65,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { memory_bytes_max: 64 << 20, cpu_ms_max: 1000 }
     }
-}
-
-/// Which nodes hold a component.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spread {
-    /// Every node.
-    All,
-    /// These nodes only.
-    Nodes(Vec<NodeId>),
 }
 
 /// A path that leads to a function.
@@ -100,19 +102,14 @@ impl App {
 }
 
 impl ComponentSpec {
-    /// The component that it reaches under `name`.
-    pub fn link(&self, name: &str) -> Option<&Arc<str>> {
-        self.links.iter().find(|(own, _)| &**own == name).map(|(_, target)| target)
+    /// What it is known by in an app of this name.
+    pub fn id(&self, app: &str) -> ComponentId {
+        ComponentId::of(app, &self.name, &self.digest)
     }
-}
 
-impl Spread {
-    /// Whether `node` holds the component.
-    pub fn includes(&self, node: NodeId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nodes(nodes) => nodes.contains(&node),
-        }
+    /// Its link of that name.
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| &*link.name == name)
     }
 }
 
@@ -148,39 +145,37 @@ impl Wire for ComponentSpec {
         writer.array(7);
         writer.text(&self.name);
         self.digest.write(writer);
-        writer.array(self.links.len() * 2);
-        for (name, target) in &self.links {
-            writer.text(name);
-            writer.text(target);
-        }
+        writer.list(&self.links);
         writer.unsigned(self.limits.memory_bytes_max);
         writer.unsigned(self.limits.cpu_ms_max);
         self.grants.write(writer);
-        let nodes = match &self.spread {
-            Spread::All => None,
-            Spread::Nodes(nodes) => Some(nodes),
-        };
-        writer.option(nodes, |nodes, writer| writer.list(nodes));
+        self.spread.write(writer);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         reader.tuple(7, |r| {
             let name = read_name(r)?;
             let digest = Digest::read(r)?;
-            let length = r.enter(PARTS_MAX * 2)?;
-            let mut links = Vec::new();
-            for _ in 0..length / 2 {
-                links.push((read_name(r)?, read_name(r)?));
-            }
-            if length % 2 == 1 {
-                return Err(Error::Shape { at: r.offset(), expected: "links in pairs" });
-            }
-            r.leave();
+            let links = r.list(PARTS_MAX)?;
             let limits = Limits { memory_bytes_max: r.unsigned()?, cpu_ms_max: r.narrow()? };
             let grants = Arc::new(Grants::read(r)?);
-            let nodes = r.option(|r| r.list(PARTS_MAX))?;
-            let spread = nodes.map_or(Spread::All, Spread::Nodes);
+            let spread = Spread::read(r)?;
             Ok(Self { name, digest, links, limits, grants, spread })
+        })
+    }
+}
+
+impl Wire for Link {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(3);
+        writer.text(&self.name);
+        writer.text(&self.target);
+        writer.boolean(self.local);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(3, |r| {
+            Ok(Self { name: read_name(r)?, target: read_name(r)?, local: r.boolean()? })
         })
     }
 }

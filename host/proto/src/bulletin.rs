@@ -10,7 +10,7 @@ use alloc::{string::String, vec::Vec};
 use core::net::SocketAddr;
 
 use crate::{
-    Error, NodeId, Reader, Wire, Writer, ZoneId,
+    Error, LABEL_BYTES_MAX, NodeId, Reader, Wire, Writer, ZoneId,
     message::{read_address, write_address},
 };
 
@@ -26,8 +26,6 @@ pub const DOORS_MAX: usize = 8;
 pub const LINES_MAX: usize = 22;
 /// Other zones of which one bulletin tells how far they are.
 pub const PATHS_MAX: usize = 64;
-/// The longest name of a zone, in bytes.
-pub const ZONE_NAME_BYTES_MAX: usize = 32;
 
 /// What a zone tells of itself. It is a hint, as a beacon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +64,7 @@ pub struct Door {
 /// The room that a zone has for one component. The four figures are as [`crate::pack`] makes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummaryLine {
-    /// Which component: the first four bytes of its digest.
+    /// Which component: the first four bytes of its id.
     pub component: u32,
     /// Which of the doors hold it: the n-th bit for the n-th door.
     pub doors: u8,
@@ -111,7 +109,7 @@ impl Wire for Bulletin {
         reader.tuple(8, |r| {
             Ok(Self {
                 zone: ZoneId::default(),
-                name: r.text(ZONE_NAME_BYTES_MAX)?,
+                name: r.text(LABEL_BYTES_MAX)?,
                 speaker: NodeId::read(r)?,
                 incarnation: r.unsigned()?,
                 sequence: r.unsigned()?,

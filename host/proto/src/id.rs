@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::{Error, Reader, Wire, Writer};
 
 /// A node, by its name: the first eight bytes of the SHA-256 of the name in its certificate.
@@ -34,6 +36,25 @@ pub struct ZoneId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
+/// A component: an app, a name in it and code. A hash of the three; components of the same code
+/// with other names are others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComponentId(pub u64);
+
+impl ComponentId {
+    /// The component of that name and code in an app.
+    pub fn of(app: &str, component: &str, digest: &Digest) -> Self {
+        // The digest is a good hash already; names have no control characters.
+        let names = xxh3_64_with_seed(component.as_bytes(), xxh3_64_with_seed(app.as_bytes(), 1));
+        Self(xxh3_64_with_seed(&digest.0, names))
+    }
+
+    /// The first four bytes: what a zone's bulletin names a component by.
+    pub fn key(&self) -> u32 {
+        self.0.to_be_bytes().iter().take(4).fold(0, |key, byte| (key << 8) | u32::from(*byte))
+    }
+}
+
 impl Digest {
     /// The digest that `hex` (64 digits, with or without the `sha256:` prefix) writes out.
     pub fn parse(hex: &str) -> Option<Self> {
@@ -48,11 +69,6 @@ impl Digest {
             *byte = (digit(high)? << 4) | digit(low)?;
         }
         Some(Self(bytes))
-    }
-
-    /// The first four bytes as a number: what a zone's bulletin names a component by.
-    pub fn key(&self) -> u32 {
-        self.0.iter().take(4).fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
     /// The first eight bytes as a number: enough to tell components apart in a sum, never to trust
@@ -85,7 +101,7 @@ macro_rules! print {
 }
 print!(
     NodeId "n-{:016x}", ClusterId "c-{:016x}", ZoneId "z-{:08x}", ProcessId "p-{:032x}",
-    SlotId "slot-{}", DeliveryId "delivery-{}"
+    ComponentId "component-{:016x}", SlotId "slot-{}", DeliveryId "delivery-{}"
 );
 
 impl fmt::Display for Digest {
@@ -109,7 +125,7 @@ macro_rules! wire_u64 {
         }
     )* };
 }
-wire_u64!(NodeId, SlotId, DeliveryId, ClusterId);
+wire_u64!(NodeId, SlotId, DeliveryId, ClusterId, ComponentId);
 
 impl Wire for ZoneId {
     fn write(&self, writer: &mut Writer) {

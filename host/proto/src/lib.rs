@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+mod adoption;
 mod app;
 mod beacon;
 mod bulletin;
@@ -30,20 +31,25 @@ mod load;
 mod memory;
 mod message;
 mod process;
+mod spread;
 
-pub use app::{App, ComponentSpec, Limits, Revision, Route, Spread, TableEntry};
+pub use adoption::{ComponentCopy, ComponentDemand, Grounds};
+pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, TableEntry};
 pub use beacon::{BEACON_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, pack, unpack};
 pub use bulletin::{
     BULLETIN_HEADER_BYTES, BULLETIN_MAGIC, BULLETIN_TAG_BYTES, Bulletin, DOORS_MAX, Door,
-    LINES_MAX, PATHS_MAX, SummaryLine, ZONE_NAME_BYTES_MAX, ZonePath,
+    LINES_MAX, PATHS_MAX, SummaryLine, ZonePath,
 };
 pub use codec::{Error, Reader, Wire, Writer};
 pub use grants::Grants;
-pub use id::{ClusterId, DeliveryId, Digest, NodeId, ProcessId, SlotId, ZoneId};
+pub use id::{ClusterId, ComponentId, DeliveryId, Digest, NodeId, ProcessId, SlotId, ZoneId};
 pub use load::Load;
 pub use memory::{MemoryAnswer, MemoryError, MemoryOperation};
-pub use message::{Delivery, Finish, Held, Hello, Message, PROTOCOL, PeerAddress, Refusal};
+pub use message::{
+    DEMANDS_MAX, Delivery, Finish, Held, Hello, Message, PROTOCOL, PeerAddress, Refusal,
+};
 pub use process::{
     Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
-    StepEnd, TRAIL_MAX, Trail,
+    StepEnd, TRAIL_MAX, Trail, Warm,
 };
+pub use spread::{LABEL_BYTES_MAX, LABELS_MAX, Needs, Spread, Traits, ZONE_DEFAULT};

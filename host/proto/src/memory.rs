@@ -1,4 +1,4 @@
-//! What nodes ask of each other's part of cluster memory.
+//! Operations on cluster memory and their answers.
 
 use bytes::Bytes;
 
@@ -42,16 +42,6 @@ pub(crate) fn write_operation(operation: &MemoryOperation, w: &mut Writer) {
     w.option(value, |value, w| w.bytes(value));
 }
 
-/// An operation, as a sort and a value.
-pub(crate) fn read_operation(r: &mut Reader) -> Result<MemoryOperation, Error> {
-    match (r.unsigned()?, r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?) {
-        (0, None) => Ok(MemoryOperation::Get),
-        (1, Some(value)) => Ok(MemoryOperation::Put(value)),
-        (2, None) => Ok(MemoryOperation::Remove),
-        _ => Err(Error::Shape { at: r.offset(), expected: "an operation of cluster memory" }),
-    }
-}
-
 pub(crate) fn write_answer(answer: &MemoryAnswer, w: &mut Writer) {
     match answer {
         Ok(value) => {
@@ -82,4 +72,13 @@ pub(crate) fn read_answer(reader: &mut Reader) -> Result<MemoryAnswer, Error> {
             _ => Err(Error::Shape { at, expected: "an answer of cluster memory" }),
         }
     })
+}
+
+pub(crate) fn read_operation(r: &mut Reader) -> Result<MemoryOperation, Error> {
+    match (r.unsigned()?, r.option(|r| r.bytes(PAYLOAD_BYTES_MAX))?) {
+        (0, None) => Ok(MemoryOperation::Get),
+        (1, Some(value)) => Ok(MemoryOperation::Put(value)),
+        (2, None) => Ok(MemoryOperation::Remove),
+        _ => Err(Error::Shape { at: r.offset(), expected: "an operation of cluster memory" }),
+    }
 }

@@ -11,8 +11,9 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::{
-    ClusterId, DeliveryId, Digest, Error, Home, Load, NodeId, Outcome, Process, ProcessId, Reader,
-    SlotId, TableEntry, Wire, Writer, ZoneId,
+    ClusterId, ComponentCopy, ComponentDemand, ComponentId, DeliveryId, Digest, Error, Grounds,
+    Home, Load, NodeId, Outcome, Process, ProcessId, Reader, SlotId, TableEntry, Traits, Wire,
+    Writer, ZoneId,
     memory::{
         MemoryAnswer, MemoryOperation, read_answer, read_operation, write_answer, write_operation,
     },
@@ -24,6 +25,8 @@ pub const PROTOCOL: u16 = 3;
 
 /// The most components, apps or processes that one message lists.
 const LIST_MAX: usize = 65_536;
+/// The most components that one message tells demands of: there are more, a later one tells them.
+pub const DEMANDS_MAX: usize = 1024;
 /// The longest key of cluster memory with its app's name, in bytes.
 const KEY_BYTES_MAX: usize = 2048;
 
@@ -66,7 +69,7 @@ pub enum Message {
         /// A sum over its app table.
         table: u64,
         /// The components.
-        holds: Vec<Digest>,
+        copies: Vec<ComponentCopy>,
     },
     /// The speaker's app table as names and revisions.
     TableSummary(Vec<(Arc<str>, u64)>),
@@ -76,6 +79,9 @@ pub enum Message {
     AskArtifact {
         /// Which.
         digest: Digest,
+        /// None for its bytes; else for its compiled code, by the hash of the engine that is to
+        /// run it.
+        engine: Option<Digest>,
         /// From which byte.
         offset: u64,
     },
@@ -83,6 +89,8 @@ pub enum Message {
     Artifact {
         /// Which.
         digest: Digest,
+        /// As it was asked for.
+        engine: Option<Digest>,
         /// From which byte.
         offset: u64,
         /// Its whole length in bytes; 0 when the speaker does not hold it.
@@ -131,6 +139,26 @@ pub enum Message {
         /// How many processes are on their way.
         given: u16,
     },
+    /// What the speaker has measured of components that are full, or that nodes took in: for the
+    /// node that decides about these.
+    Demands {
+        /// The speaker's load.
+        load: Load,
+        /// What it has measured.
+        demands: Vec<ComponentDemand>,
+    },
+    /// "Take this component in."
+    Adopt {
+        /// Which.
+        component: ComponentId,
+        /// Why.
+        grounds: Grounds,
+    },
+    /// "Give up this component, which you took in: the others suffice."
+    GiveUp {
+        /// Which.
+        component: ComponentId,
+    },
 }
 
 /// Who speaks on a link. What the certificate says is what counts; this must agree with it.
@@ -148,8 +176,8 @@ pub struct Hello {
     pub name: String,
     /// The port of its own peer links.
     pub peer_port: u16,
-    /// Its zone.
-    pub zone: ZoneId,
+    /// What components may ask of it, its zone among that.
+    pub traits: Traits,
     /// Where nodes of other zones reach it, if that is not where its own links come from.
     pub advertise: Option<SocketAddr>,
 }
@@ -259,6 +287,9 @@ mod sort {
     pub(super) const PEERS: u8 = 16;
     pub(super) const PULL: u8 = 17;
     pub(super) const PULLED: u8 = 18;
+    pub(super) const DEMANDS: u8 = 19;
+    pub(super) const ADOPT: u8 = 20;
+    pub(super) const GIVE_UP: u8 = 21;
 }
 
 /// Begin a message: its sort, then `values` values.
@@ -271,6 +302,73 @@ fn begin(w: &mut Writer, sort: u8, values: usize) {
 fn write_list<T: Wire>(w: &mut Writer, sort: u8, values: &[T]) {
     begin(w, sort, 1);
     w.list(values);
+}
+
+impl Message {
+    /// What is about artifacts, cluster memory, work and adoption.
+    fn write_rest(&self, w: &mut Writer) {
+        match self {
+            Self::AskArtifact { digest, engine, offset } => {
+                begin(w, sort::ASK_ARTIFACT, 3);
+                digest.write(w);
+                w.option(engine.as_ref(), Digest::write);
+                w.unsigned(*offset);
+            }
+            Self::Artifact { digest, engine, offset, length, piece } => {
+                begin(w, sort::ARTIFACT, 5);
+                digest.write(w);
+                w.option(engine.as_ref(), Digest::write);
+                w.unsigned(*offset);
+                w.unsigned(*length);
+                w.bytes(piece);
+            }
+            Self::Memory { request, key, operation } => {
+                begin(w, sort::MEMORY, 4);
+                w.unsigned(*request);
+                w.bytes(key);
+                write_operation(operation, w);
+            }
+            Self::MemoryAnswer { request, answer } => {
+                begin(w, sort::MEMORY_ANSWER, 2);
+                w.unsigned(*request);
+                write_answer(answer, w);
+            }
+            Self::Probe { load } => {
+                begin(w, sort::PROBE, 1);
+                load.write(w);
+            }
+            Self::Alive { load } => {
+                begin(w, sort::ALIVE, 1);
+                load.write(w);
+            }
+            Self::Peers(peers) => write_list(w, sort::PEERS, peers),
+            Self::Pull { load } => {
+                begin(w, sort::PULL, 1);
+                load.write(w);
+            }
+            Self::Pulled { load, given } => {
+                begin(w, sort::PULLED, 2);
+                load.write(w);
+                w.unsigned(*given);
+            }
+            Self::Demands { load, demands } => {
+                begin(w, sort::DEMANDS, 2);
+                load.write(w);
+                w.list(demands);
+            }
+            Self::Adopt { component, grounds } => {
+                begin(w, sort::ADOPT, 2);
+                component.write(w);
+                grounds.write(w);
+            }
+            Self::GiveUp { component } => {
+                begin(w, sort::GIVE_UP, 1);
+                component.write(w);
+            }
+            // These are above.
+            _ => {}
+        }
+    }
 }
 
 impl Wire for Message {
@@ -305,58 +403,18 @@ impl Wire for Message {
             }
             Self::Holding(held) => write_list(w, sort::HOLDING, held),
             Self::AskInventory => begin(w, sort::ASK_INVENTORY, 0),
-            Self::Inventory { epoch, table, holds } => {
+            Self::Inventory { epoch, table, copies } => {
                 begin(w, sort::INVENTORY, 3);
                 w.unsigned(*epoch);
                 w.unsigned(*table);
-                w.list(holds);
+                w.list(copies);
             }
             Self::TableSummary(lines) => {
                 begin(w, sort::TABLE_SUMMARY, 1);
                 write_summary(lines, w);
             }
             Self::TableEntries(entries) => write_list(w, sort::TABLE_ENTRIES, entries),
-            Self::AskArtifact { digest, offset } => {
-                begin(w, sort::ASK_ARTIFACT, 2);
-                digest.write(w);
-                w.unsigned(*offset);
-            }
-            Self::Artifact { digest, offset, length, piece } => {
-                begin(w, sort::ARTIFACT, 4);
-                digest.write(w);
-                w.unsigned(*offset);
-                w.unsigned(*length);
-                w.bytes(piece);
-            }
-            Self::Memory { request, key, operation } => {
-                begin(w, sort::MEMORY, 4);
-                w.unsigned(*request);
-                w.bytes(key);
-                write_operation(operation, w);
-            }
-            Self::MemoryAnswer { request, answer } => {
-                begin(w, sort::MEMORY_ANSWER, 2);
-                w.unsigned(*request);
-                write_answer(answer, w);
-            }
-            Self::Probe { load } => {
-                begin(w, sort::PROBE, 1);
-                load.write(w);
-            }
-            Self::Alive { load } => {
-                begin(w, sort::ALIVE, 1);
-                load.write(w);
-            }
-            Self::Peers(peers) => write_list(w, sort::PEERS, peers),
-            Self::Pull { load } => {
-                begin(w, sort::PULL, 1);
-                load.write(w);
-            }
-            Self::Pulled { load, given } => {
-                begin(w, sort::PULLED, 2);
-                load.write(w);
-                w.unsigned(*given);
-            }
+            _ => self.write_rest(w),
         }
     }
 
@@ -394,26 +452,28 @@ impl Wire for Message {
             (sort::INVENTORY, 3) => Self::Inventory {
                 epoch: r.narrow()?,
                 table: r.unsigned()?,
-                holds: r.list(LIST_MAX)?,
+                copies: r.list(LIST_MAX)?,
             },
             (sort::TABLE_SUMMARY, 1) => {
                 let lines: Vec<Line> = r.list(LIST_MAX)?;
                 Self::TableSummary(lines.into_iter().map(|Line(name, rev)| (name, rev)).collect())
             }
             (sort::TABLE_ENTRIES, 1) => Self::TableEntries(r.list(LIST_MAX)?),
-            (sort::ASK_ARTIFACT, 2) => {
-                Self::AskArtifact { digest: Digest::read(r)?, offset: r.unsigned()? }
-            }
-            (sort::ARTIFACT, 4) => Self::Artifact {
+            (sort::ASK_ARTIFACT, 3) => Self::AskArtifact {
                 digest: Digest::read(r)?,
+                engine: r.option(Digest::read)?,
+                offset: r.unsigned()?,
+            },
+            (sort::ARTIFACT, 5) => Self::Artifact {
+                digest: Digest::read(r)?,
+                engine: r.option(Digest::read)?,
                 offset: r.unsigned()?,
                 length: r.unsigned()?,
                 piece: r.bytes(PAYLOAD_BYTES_MAX)?,
             },
             (sort::MEMORY, 4) => {
                 let (request, key) = (r.unsigned()?, r.bytes(KEY_BYTES_MAX)?);
-                let operation = read_operation(r)?;
-                Self::Memory { request, key, operation }
+                Self::Memory { request, key, operation: read_operation(r)? }
             }
             (sort::MEMORY_ANSWER, 2) => {
                 Self::MemoryAnswer { request: r.unsigned()?, answer: read_answer(r)? }
@@ -423,6 +483,13 @@ impl Wire for Message {
             (sort::PEERS, 1) => Self::Peers(r.list(LIST_MAX)?),
             (sort::PULL, 1) => Self::Pull { load: Load::read(r)? },
             (sort::PULLED, 2) => Self::Pulled { load: Load::read(r)?, given: r.narrow()? },
+            (sort::DEMANDS, 2) => {
+                Self::Demands { load: Load::read(r)?, demands: r.list(DEMANDS_MAX)? }
+            }
+            (sort::ADOPT, 2) => {
+                Self::Adopt { component: ComponentId::read(r)?, grounds: Grounds::read(r)? }
+            }
+            (sort::GIVE_UP, 1) => Self::GiveUp { component: ComponentId::read(r)? },
             _ => return Err(Error::Shape { at, expected: "a message of this protocol" }),
         };
         r.leave();
@@ -454,7 +521,7 @@ impl Wire for Hello {
         w.unsigned(self.incarnation);
         w.text(&self.name);
         w.unsigned(self.peer_port);
-        self.zone.write(w);
+        self.traits.write(w);
         w.option(self.advertise.as_ref(), write_address);
     }
 
@@ -467,7 +534,7 @@ impl Wire for Hello {
                 incarnation: r.unsigned()?,
                 name: r.text(64)?,
                 peer_port: r.narrow()?,
-                zone: ZoneId::read(r)?,
+                traits: Traits::read(r)?,
                 advertise: r.option(read_address)?,
             })
         })

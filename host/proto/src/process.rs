@@ -95,6 +95,18 @@ pub struct Entry {
     pub caller: Option<u16>,
     /// How far it is.
     pub state: State,
+    /// Where its function waits as it stands, if it does.
+    pub warm: Option<Warm>,
+}
+
+/// A suspended function that a node keeps. A hint: it may be gone, and everywhere else it starts
+/// again from its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warm {
+    /// The node.
+    pub node: NodeId,
+    /// What it takes to come as far elsewhere, in microseconds: what its steps have taken so far.
+    pub replay_us: u32,
 }
 
 /// How far an entry is.
@@ -378,24 +390,38 @@ impl Wire for Home {
 
 impl Wire for Entry {
     fn write(&self, writer: &mut Writer) {
-        writer.array(5);
+        writer.array(6);
         write_name(&self.component, writer);
         self.digest.write(writer);
         write_name(&self.function, writer);
         writer.option(self.caller.as_ref(), |caller, writer| writer.unsigned(*caller));
         self.state.write(writer);
+        writer.option(self.warm.as_ref(), |warm, writer| warm.write(writer));
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(5, |r| {
+        reader.tuple(6, |r| {
             Ok(Self {
                 component: read_name(r)?,
                 digest: Digest::read(r)?,
                 function: read_name(r)?,
                 caller: r.option(Reader::narrow)?,
                 state: State::read(r)?,
+                warm: r.option(Warm::read)?,
             })
         })
+    }
+}
+
+impl Wire for Warm {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(2);
+        self.node.write(writer);
+        writer.unsigned(self.replay_us);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.tuple(2, |r| Ok(Self { node: NodeId::read(r)?, replay_us: r.narrow()? }))
     }
 }
 

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use izna_proto::{
     Bulletin, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
-    MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, State, TRAIL_MAX,
-    TableEntry, Trail, Wire, Writer,
+    MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, Spread, State,
+    TRAIL_MAX, TableEntry, Trail, Wire, Writer,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -30,6 +30,7 @@ fn entry(caller: Option<u16>) -> Entry {
         function: "greet".into(),
         caller,
         state: State::Start { input: Bytes::from_static(&[0x80]) },
+        warm: None,
     }
 }
 
@@ -373,10 +374,10 @@ fn words_of_newer_nodes_are_taken_as_the_nearest() {
     assert!(matches!(refused, Ok(Message::Refused { refusal, .. }) if refusal == full));
 }
 
-/// If this fails, links of a component lack their target.
+/// If this fails, links of a component lack their target, or there are more than anyone needs.
 #[test]
-fn links_come_in_pairs() {
-    let table = |links: &[&str]| {
+fn links_are_whole_and_bounded() {
+    let table = |links: usize, parts: usize| {
         read::<TableEntry>(&written(|w| {
             w.array(3);
             w.text("app");
@@ -386,19 +387,23 @@ fn links_come_in_pairs() {
             w.array(7);
             w.text("component");
             Digest([0; 32]).write(w);
-            w.array(links.len());
-            links.iter().for_each(|link| w.text(link));
+            w.array(links);
+            for _ in 0..links {
+                w.array(parts);
+                w.text("own");
+                w.text("target");
+                w.boolean(true);
+            }
             w.unsigned(1u8);
             w.unsigned(1u8);
             Grants::default().write(w);
-            w.array(0);
+            Spread::all().write(w);
             w.array(0);
         }))
     };
-    assert!(table(&["a", "b"]).is_ok());
-    assert!(matches!(table(&["a"]), Err(Error::Shape { expected: "links in pairs", .. })));
-    let many = vec!["a"; 514];
-    assert!(matches!(table(&many), Err(Error::Limit { size: 514, max: 512, .. })));
+    assert!(table(1, 3).is_ok());
+    assert!(table(1, 2).is_err());
+    assert!(matches!(table(257, 3), Err(Error::Limit { size: 257, max: 256, .. })));
 }
 
 /// If this fails, a node takes settings that it cannot pass on, or without end.
@@ -442,7 +447,7 @@ fn the_parts_of_an_app_are_bounded() {
                 w.unsigned(1u8);
                 w.unsigned(1u8);
                 Grants::default().write(w);
-                w.option::<()>(None, |(), _| {});
+                Spread::all().write(w);
             }
             w.array(routes);
             for _ in 0..routes {

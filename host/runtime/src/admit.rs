@@ -7,13 +7,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use izna_proto::Digest;
-use wasmparser::{Encoding, Parser, Payload, Validator};
+use wasmparser::Validator;
 use wasmtime::{Engine, WasmFeatures};
-use wit_component::ComponentEncoder;
 
 use crate::describe::{Anatomy, Side, World};
 use crate::engine::digest_of;
-use crate::{Description, Error, Interface, Kind, Runtime, offer};
+use crate::{Description, Error, Interface, Kind, Runtime, encode, http, offer};
 
 const MAGIC: &[u8] = b"\0asm";
 const CORE_MODULE: u32 = 0x0000_0001;
@@ -40,7 +39,7 @@ impl Runtime {
             within(bytes.len(), config.component_bytes_max)?;
             let component = match form(bytes)? {
                 Form::Component => bytes.to_vec(),
-                Form::Module => encoded(bytes)?,
+                Form::Module => encode::encoded(bytes)?,
             };
             within(component.len(), config.component_bytes_max)?;
             validate(self.engine(), &component)?;
@@ -72,7 +71,7 @@ impl Runtime {
     }
 }
 
-enum Form {
+pub(crate) enum Form {
     Component,
     Module,
 }
@@ -81,7 +80,7 @@ fn within(bytes: usize, max: u64) -> Result<(), Error> {
     if bytes as u64 > max { Err(Error::TooBig { bytes, max }) } else { Ok(()) }
 }
 
-fn form(bytes: &[u8]) -> Result<Form, Error> {
+pub(crate) fn form(bytes: &[u8]) -> Result<Form, Error> {
     let Some(head) = bytes.get(..4).or((!bytes.is_empty()).then_some(bytes)) else {
         return Err(Error::Empty);
     };
@@ -112,40 +111,6 @@ fn form(bytes: &[u8]) -> Result<Form, Error> {
 
 const CUT_SHORT: &str = "the file ends too early: it was cut short on its way";
 
-/// The component that a core module with its component type makes.
-fn encoded(module: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut typed = false;
-    let mut hint = "";
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.map_err(|error| invalid(&error, module.len()))? {
-            Payload::Version { encoding: Encoding::Component, .. } => break,
-            Payload::CustomSection(section) => {
-                typed |= section.name().starts_with("component-type");
-            }
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports().flatten() {
-                    if import.module.starts_with("wasi_") {
-                        hint = "; it is built for WASI 0.1: wasm32-wasip2 gives a component";
-                    } else if import.module.starts_with("__wbindgen") {
-                        hint = "; it is built for a browser, by wasm-bindgen";
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    if !typed {
-        return Err(Error::CoreModule { hint });
-    }
-    let refused = |error| Error::Encode { reason: format!("{error:#}{hint}") };
-    ComponentEncoder::default()
-        .validate(false)
-        .module(module)
-        .map_err(refused)?
-        .encode()
-        .map_err(refused)
-}
-
 fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
     let enabled = engine.get_wasm_features();
     let all = |features| Validator::new_with_features(features).validate_all(component);
@@ -163,13 +128,16 @@ fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
 
 fn feature_name(name: &str) -> String {
     match name {
-        "CM_ASYNC" => "async functions of the component model (WASI 0.3)".into(),
+        "CM_ASYNC" => {
+            "async functions of the component model (WASI 0.3, experimental still: build for 0.2)"
+                .into()
+        }
         "GC" | "GC_TYPES" => "garbage collection".into(),
         _ => name.strip_prefix("CM_").unwrap_or(name).to_lowercase().replace('_', "-"),
     }
 }
 
-fn invalid(error: &wasmparser::BinaryReaderError, bytes: usize) -> Error {
+pub(crate) fn invalid(error: &wasmparser::BinaryReaderError, bytes: usize) -> Error {
     let message = error.message();
     let reason = if message.starts_with("unexpected end") {
         format!("{message}; {CUT_SHORT}, or is damaged")
@@ -202,6 +170,9 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
         world.agrees(&handler.name, offer::HANDLER, Side::Export)?;
         return Ok(Kind::Explicit);
     }
+    if exports.iter().any(|export| offer::compatible(&export.name, http::HANDLER)) {
+        return Ok(Kind::Http);
+    }
     let own = exports.iter().filter(|export| !is_platforms(&export.name));
     if own.flat_map(|export| &export.items).any(|item| item.obstacle.is_none()) {
         return Ok(Kind::Direct);
@@ -211,7 +182,7 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
     let hint = if has("izna:process/handler") {
         "; that is another version: rebuild it with this platform's SDK"
     } else if has("wasi:http/") {
-        "; components that serve HTTP themselves cannot be run yet"
+        "; of wasi:http, `incoming-handler` of WASI 0.2 is taken: WASI 0.3 is experimental still"
     } else if has("wasi:cli/run") {
         "; it is a program that runs from the command line, not a service"
     } else {
@@ -230,7 +201,7 @@ fn check_imports(world: &World, imports: &[Interface], kind: Kind) -> Result<(),
     // An interface without functions and resources only names types.
     for import in imports.iter().filter(|import| !import.items.is_empty()) {
         match offer::grant(&import.name) {
-            None if kind == Kind::Direct && !is_platforms(&import.name) => check_link(import)?,
+            None if kind.is_typed() && !is_platforms(&import.name) => check_link(import)?,
             None => refused.push(offer::refuse(&import.name)),
             Some(offered) => world.agrees(&import.name, &offered, Side::Import)?,
         }

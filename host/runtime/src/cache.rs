@@ -137,6 +137,20 @@ impl Cache {
         }
     }
 
+    /// The code of a component, if it is there as this node wrote it.
+    pub(crate) fn code(&self, engine: &Engine, component: Digest) -> Option<Vec<u8>> {
+        let entry = self.entry(engine, component);
+        let code = fs::read(&entry.code).ok()?;
+        let hash = digest::digest(&digest::SHA256, &code);
+        let seal = read_small(&entry.seal).ok()?;
+        hmac::verify(&self.key, &entry.over(hash.as_ref()), &seal).ok().map(|()| code)
+    }
+
+    /// Whether there is code of a component; it is not checked.
+    pub(crate) fn has(&self, engine: &Engine, digest: Digest) -> bool {
+        self.entry(engine, digest).seal.is_file()
+    }
+
     fn entry(&self, engine: &Engine, digest: Digest) -> Entry {
         let engine = identity(engine);
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -232,7 +246,7 @@ impl From<io::Error> for Unusable {
 }
 
 /// Everything that compiled code depends on, as a hash.
-fn identity(engine: &Engine) -> [u8; 32] {
+pub(crate) fn identity(engine: &Engine) -> [u8; 32] {
     struct Sha(digest::Context);
     impl Hasher for Sha {
         fn write(&mut self, bytes: &[u8]) {

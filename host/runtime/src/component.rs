@@ -17,6 +17,7 @@ use crate::bindings::ExplicitPre;
 use crate::bindings::izna::process::types as wit;
 use crate::bounds::{Bounds, Bytes as Size, Reached};
 use crate::direct::Direct;
+use crate::http::{self, Outgoing};
 use crate::log::Budget;
 use crate::meter::{Meter, Spent};
 use crate::record::Recorder;
@@ -31,14 +32,24 @@ const NAME_BYTES_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Component {
     inner: Arc<Inner>,
+    cost: Option<Duration>,
 }
 
 struct Inner {
     runtime: Runtime,
     digest: Digest,
     form: Form,
-    uses_wasi: bool,
+    uses: Uses,
     output: Arc<Budget>,
+}
+
+/// What it imports that a step must be ready for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Uses {
+    /// Anything of WASI.
+    pub(crate) wasi: bool,
+    /// Requests by HTTP.
+    pub(crate) requests: bool,
 }
 
 /// How it is called.
@@ -69,11 +80,13 @@ pub struct Stepped {
     /// How long it was on a thread, waiting for the host not included: longer than `used` where
     /// others had the core meanwhile.
     pub took: Duration,
+    /// It has suspended, and is kept here as it stands.
+    pub warm: bool,
 }
 
 impl Stepped {
     fn new(end: StepEnd, Spent { used, took }: Spent) -> Self {
-        Self { end, used, took }
+        Self { end, used, took, warm: false }
     }
 }
 
@@ -108,9 +121,19 @@ pub(crate) struct Running {
 }
 
 impl Component {
-    pub(crate) fn new(runtime: Runtime, digest: Digest, form: Form, uses_wasi: bool) -> Self {
+    pub(crate) fn new(runtime: Runtime, digest: Digest, form: Form, uses: Uses) -> Self {
         let output = Arc::new(Budget::new());
-        Self { inner: Arc::new(Inner { runtime, digest, form, uses_wasi, output }) }
+        let inner = Arc::new(Inner { runtime, digest, form, uses, output });
+        Self { inner, cost: None }
+    }
+
+    pub(crate) fn that_cost(self, cost: Option<Duration>) -> Self {
+        Self { cost, ..self }
+    }
+
+    /// The processor time of compiling it; none when that was done before.
+    pub fn cost(&self) -> Option<Duration> {
+        self.cost
     }
 
     /// The digest that it was loaded under.
@@ -153,7 +176,12 @@ impl Step {
             return Ok(self.start(call, limits, host, recorder));
         };
         let (recorder, input) = match run {
-            Run::Start { input } => (direct.recorded.then(|| Recorder::start(&input)), input),
+            Run::Start { input } => {
+                // A link that is no import is one by HTTP.
+                let requests = self.component.uses.requests && host.has_links();
+                let calls = direct.recorded || requests;
+                (calls.then(|| Recorder::start(&input)), input)
+            }
             Run::Resume { continuation, outcome } => {
                 if let Some(key) = self.key(&continuation)
                     && let Some(running) = self.component.runtime.warm().take(&key)
@@ -254,13 +282,14 @@ impl Future for Step {
         // The future is not polled again after a panic, so that nobody sees what it left half done.
         let future = &mut running.future;
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            if component.uses_wasi {
+            if component.uses.wasi {
                 with_ambient_tokio_runtime(|| future.as_mut().poll(ctx))
             } else {
                 future.as_mut().poll(ctx)
             }
         }));
         let meter = running.meter.clone();
+        let mut warm = false;
         let end = match polled {
             Ok(Poll::Pending) => {
                 let wanted = running.recorder.as_ref().and_then(|recorder| recorder.take_wanted());
@@ -269,7 +298,9 @@ impl Future for Step {
                     this.stage = Stage::Running(running);
                     return Poll::Pending;
                 };
-                this.suspend(running, call)
+                let end = this.suspend(running, call);
+                warm = this.process.is_some() && matches!(end, StepEnd::Suspend { .. });
+                end
             }
             Ok(Poll::Ready(end)) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(running)));
@@ -282,7 +313,7 @@ impl Future for Step {
         };
         let spent = meter.slice_ends();
         this.stage = Stage::Over(spent);
-        Poll::Ready(Stepped::new(end, spent))
+        Poll::Ready(Stepped { warm, ..Stepped::new(end, spent) })
     }
 }
 
@@ -293,11 +324,11 @@ enum Activation {
 }
 
 /// What is around a guest.
-struct Scene {
-    limits: StepLimits,
-    host: Arc<dyn Host>,
-    meter: Arc<Meter>,
-    recorder: Option<Arc<Recorder>>,
+pub(crate) struct Scene {
+    pub(crate) limits: StepLimits,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 async fn step(
@@ -357,14 +388,14 @@ async fn direct(
         return Err(wasmtime::Error::msg("not a direct component"));
     };
     let mut store = store(component, &scene);
-    let mut called = direct.call(&mut store, function, input.clone()).await;
+    let mut called = direct.call(&mut store, function, input.clone(), &scene).await;
     while let Err(error) = &called
         && error.is::<PoolConcurrencyLimitError>()
         && component.runtime.warm().make_room()
     {
         // Nothing of it has run: there was no room for its instance, and now there is more.
         store = self::store(component, &scene);
-        called = direct.call(&mut store, function, input.clone()).await;
+        called = direct.call(&mut store, function, input.clone(), &scene).await;
     }
     let result = match called? {
         Ok(result) => result,
@@ -400,12 +431,19 @@ async fn explicit(
     let handler = instance.izna_process_handler();
     // A caller that knows the function by an interface of its own means the function.
     let function = names::plain(function);
-    let step = match run {
-        Run::Start { input } => handler.call_start(&mut store, function, &input).await?,
-        Run::Resume { continuation, outcome } => {
-            let outcome = outcome.map(Vec::from).map_err(failure_for_guest);
-            handler.call_resume(&mut store, function, &continuation, &outcome).await?
+    let outgoing = component.uses.requests.then(|| Outgoing::new(store.data_mut(), &scene));
+    let call = async {
+        match run {
+            Run::Start { input } => handler.call_start(&mut store, function, &input).await,
+            Run::Resume { continuation, outcome } => {
+                let outcome = outcome.map(Vec::from).map_err(failure_for_guest);
+                handler.call_resume(&mut store, function, &continuation, &outcome).await
+            }
         }
+    };
+    let step = match outgoing {
+        Some(outgoing) => http::drive(call, outgoing, &scene, |_| false).await?,
+        None => call.await?,
     };
     let place = failure::Place { function, component: scene.host.component() };
     Ok(checked(step, place, scene.limits.payload_bytes_max).unwrap_or_else(StepEnd::Failed))

@@ -12,6 +12,7 @@ use wit_parser::{
 
 use crate::Error;
 use crate::links::Links;
+use crate::names::is_tools;
 
 /// What `izna inspect` prints about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,15 @@ pub enum Kind {
     Explicit,
     /// It exports ordinary functions, and what it imports of other components is a call.
     Direct,
+    /// The same, and it exports `wasi:http/incoming-handler` of WASI 0.2.
+    Http,
+}
+
+impl Kind {
+    /// Whether it is called by the types of its functions.
+    pub fn is_typed(self) -> bool {
+        matches!(self, Self::Direct | Self::Http)
+    }
 }
 
 /// One import or export.
@@ -142,6 +152,9 @@ impl World {
                     // A name for a type: nothing that anyone has to provide.
                     WorldItem::Type { .. } => return None,
                 };
+                if functions.iter().any(|f| is_tools(&f.name, f.params.iter().map(|p| &*p.name))) {
+                    return None;
+                }
                 let links = Links { resolve: &self.resolve };
                 let mut items: Vec<Item> = functions.iter().map(|f| links.item(f)).collect();
                 if let WorldItem::Interface { id, .. } = item {

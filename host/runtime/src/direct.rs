@@ -14,7 +14,10 @@ use wasmtime::component::{
     Component as Compiled, ComponentExportIndex, InstancePre, Linker, LinkerInstance,
 };
 use wasmtime::{Engine, Store, StoreContextMut};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+use crate::component::Scene;
+use crate::http::{self, Outgoing};
 use crate::names::{self, FunctionName};
 use crate::offer;
 use crate::record::Recorder;
@@ -25,6 +28,10 @@ use crate::value::{Arguments, FlatCounts, Given, Returned, Taken};
 pub(crate) struct Direct {
     pre: InstancePre<State>,
     exports: Vec<Export>,
+    /// The same as an HTTP server, if it is one.
+    http: Option<ProxyPre<State>>,
+    /// Whether it makes requests by HTTP.
+    requests: bool,
     /// Whether a function of it can call, and so be suspended: then what reaches it is recorded.
     pub(crate) recorded: bool,
 }
@@ -88,7 +95,11 @@ impl Direct {
         if exports.is_empty() {
             return Err(wasmtime::Error::msg("it exports no function"));
         }
-        Ok(Self { pre: linker.instantiate_pre(compiled)?, exports, recorded })
+        let pre = linker.instantiate_pre(compiled)?;
+        let is_http = ty.exports(engine).any(|(name, _)| offer::compatible(name, http::HANDLER));
+        let http = if is_http { Some(ProxyPre::new(pre.clone())?) } else { None };
+        let requests = ty.imports(engine).any(|(name, _)| offer::compatible(name, http::OUTGOING));
+        Ok(Self { pre, exports, http, requests, recorded })
     }
 
     /// Run a function in a fresh instance.
@@ -97,17 +108,30 @@ impl Direct {
         store: &mut Store<State>,
         function: &str,
         input: Bytes,
+        scene: &Scene,
     ) -> wasmtime::Result<Result<Bytes, Failure>> {
         let export = match self.find(function) {
             Ok(export) => export,
             Err(failure) => return Ok(Err(failure)),
         };
+        let interface = FunctionName::parse(&export.name).interface.unwrap_or_default();
+        if let Some(http) = &self.http
+            && offer::compatible(interface, http::HANDLER)
+        {
+            return http::handle(http, store, &input, scene).await;
+        }
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let func = instance.get_func(&mut *store, export.index);
         let func = func.ok_or_else(|| wasmtime::Error::msg("an export is not there"))?;
         let func = func.typed::<Arguments, Returned>(&*store)?;
         let arguments = Arguments { input, names: export.params.clone() };
-        Ok(Ok(func.call_async(store, arguments).await?.0))
+        let outgoing = self.requests.then(|| Outgoing::new(store.data_mut(), scene));
+        let call = func.call_async(store, arguments);
+        let returned = match outgoing {
+            Some(outgoing) => http::drive(call, outgoing, scene, |_| false).await?,
+            None => call.await?,
+        };
+        Ok(Ok(returned.0))
     }
 
     fn find(&self, function: &str) -> Result<&Export, Failure> {
@@ -128,6 +152,9 @@ fn export(
     function: &str,
     ty: &ComponentFunc,
 ) -> Option<Export> {
+    if names::is_tools(function, ty.params().map(|(name, _)| name)) {
+        return None;
+    }
     let within = match interface {
         Some(interface) => Some(compiled.get_export_index(None, interface)?),
         None => None,

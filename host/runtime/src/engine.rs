@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use izna_proto::Digest;
 use ring::digest;
@@ -13,8 +13,9 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationCon
 
 use crate::bindings::ExplicitPre;
 use crate::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
-use crate::cache::{Cache, CacheCounts};
-use crate::component::Form;
+use crate::cache::{Cache, CacheCounts, identity};
+use crate::compiler::{Code, Compiler};
+use crate::component::{Form, Uses};
 use crate::direct::Direct;
 use crate::state::State;
 use crate::ticker::Ticker;
@@ -55,6 +56,9 @@ pub struct Config {
     pub tick_ms: u32,
     /// A folder of this node's own for compiled components; none: compile again after a restart.
     pub cache: Option<PathBuf>,
+    /// What compiles apart from this process, within limits; none: this process compiles. Without
+    /// a cache it is this process in any case.
+    pub compiler: Option<Compiler>,
     /// The most bytes in that folder; the oldest go first.
     pub cache_bytes_max: u64,
     /// The most suspended functions of direct components that are kept as they stand. They are live
@@ -76,6 +80,7 @@ impl Default for Config {
             stack_bytes_max: 512 << 10,
             tick_ms: 1,
             cache: None,
+            compiler: None,
             cache_bytes_max: 2 << 30,
             warm_max: 256,
             warm_bytes_max: 256 << 20,
@@ -83,6 +88,10 @@ impl Default for Config {
         }
     }
 }
+
+/// An engine: version, settings, processor. Code compiled for one runs on equal ones only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineId(pub [u8; 32]);
 
 /// Compiles, links and runs components; cheap to clone.
 #[derive(Clone)]
@@ -135,12 +144,12 @@ impl Runtime {
     /// The bytes are those that [`admit`](Self::admit) gave, on this node or another. They are
     /// checked again as far as safety goes: wrong ones are an error.
     pub fn load(&self, digest: Digest, component: &[u8]) -> Result<Component, Error> {
-        let compiled = self.compiled(digest, component)?;
+        let (compiled, cost) = self.compiled(digest, component)?;
         let unlinked = |error: wasmtime::Error| Error::Link { reason: format!("{error:#}") };
-        let uses_wasi = compiled
-            .component_type()
-            .imports(&self.inner.engine)
-            .any(|(name, _)| name.starts_with("wasi:"));
+        let ty = compiled.component_type();
+        let imports =
+            |prefix: &str| ty.imports(&self.inner.engine).any(|(name, _)| name.starts_with(prefix));
+        let uses = Uses { wasi: imports("wasi:"), requests: imports("wasi:http/outgoing-handler") };
         let form = if self.is_explicit(&compiled) {
             let pre = self.inner.linker.instantiate_pre(&compiled).map_err(unlinked)?;
             Form::Explicit(ExplicitPre::new(pre).map_err(unlinked)?)
@@ -148,7 +157,7 @@ impl Runtime {
             let (engine, linker) = (&self.inner.engine, &self.inner.linker);
             Form::Direct(Direct::new(engine, &compiled, linker).map_err(unlinked)?)
         };
-        Ok(Component::new(self.clone(), digest, form, uses_wasi))
+        Ok(Component::new(self.clone(), digest, form, uses).that_cost(cost))
     }
 
     fn is_explicit(&self, compiled: &Compiled) -> bool {
@@ -191,24 +200,62 @@ impl Runtime {
         &self.inner.ticker
     }
 
-    fn compiled(&self, digest: Digest, component: &[u8]) -> Result<Compiled, Error> {
+    /// Everything that compiled code depends on: version, settings, processor.
+    pub fn engine_id(&self) -> EngineId {
+        EngineId(identity(&self.inner.engine))
+    }
+
+    /// Whether the cache has code of a component, of which is not known yet whether it is sound.
+    pub fn has_code(&self, digest: Digest) -> bool {
+        self.inner.cache.as_ref().is_some_and(|cache| cache.has(&self.inner.engine, digest))
+    }
+
+    /// The code of a component as the cache has it, checked; for a node with the same engine.
+    pub fn code(&self, digest: Digest) -> Option<Vec<u8>> {
+        self.inner.cache.as_ref()?.code(&self.inner.engine, digest)
+    }
+
+    /// Take the code of a component that another node with the same engine has made; false if
+    /// there is no cache, or what is in it cannot be loaded.
+    ///
+    /// The caller must trust that node as itself: nobody can check machine code. It is kept, and
+    /// run, as if it had been compiled here.
+    pub fn trust_code(&self, digest: Digest, code: &[u8]) -> bool {
+        let cache = self.inner.cache.as_ref();
+        cache.is_some_and(|cache| cache.put(&self.inner.engine, digest, code).is_some())
+    }
+
+    /// The compiled component, and what compiling took if it was not in the cache.
+    fn compiled(
+        &self,
+        digest: Digest,
+        component: &[u8],
+    ) -> Result<(Compiled, Option<Duration>), Error> {
         let engine = &self.inner.engine;
         if let Some(compiled) = self.inner.cache.as_ref().and_then(|c| c.take(engine, digest)) {
-            return Ok(compiled);
+            return Ok((compiled, None));
         }
         let found = digest_of(component);
         if found != digest {
             return Err(Error::Digest { found, wanted: digest });
         }
         let uncompiled = |error: wasmtime::Error| Error::Compile { reason: format!("{error:#}") };
+        let began = Instant::now();
+        let here = || Compiled::from_binary(engine, component).map_err(uncompiled);
         let Some(cache) = &self.inner.cache else {
-            return Compiled::from_binary(engine, component).map_err(uncompiled);
+            return Ok((here()?, Some(began.elapsed())));
         };
-        let code = engine.precompile_component(component).map_err(uncompiled)?;
-        match cache.put(engine, digest, &code) {
-            Some(compiled) => Ok(compiled),
+        let Code { bytes, cost } = match &self.inner.config.compiler {
+            Some(compiler) => compiler.compile(engine, component)?,
+            None => {
+                let bytes = engine.precompile_component(component).map_err(uncompiled)?;
+                Code { bytes, cost: began.elapsed() }
+            }
+        };
+        match cache.put(engine, digest, &bytes) {
+            Some(compiled) => Ok((compiled, Some(cost))),
             // The cache could not be written, which it has told: then without it.
-            None => Compiled::from_binary(engine, component).map_err(uncompiled),
+            None => Ok((here()?, Some(began.elapsed()))),
         }
     }
 }
@@ -252,16 +299,22 @@ fn check(config: &Config) -> Result<(), Error> {
     }
 }
 
-fn engine_config(config: &Config) -> wasmtime::Config {
+/// What compiled code depends on: equal here and in the child that compiles.
+pub(crate) fn compile_config() -> wasmtime::Config {
     let mut engine = wasmtime::Config::new();
     engine.wasm_component_model(true).wasm_memory64(false);
     engine.epoch_interruption(true);
     engine.memory_init_cow(true);
     engine.memory_reservation(RESERVATION_BYTES).memory_guard_size(GUARD_BYTES);
-    engine.max_wasm_stack(config.stack_bytes_max);
-    engine.async_stack_size(config.stack_bytes_max + HOST_STACK_BYTES);
     // Names of functions are all that messages tell; offsets would make the code a tenth larger.
     engine.generate_address_map(false);
+    engine
+}
+
+fn engine_config(config: &Config) -> wasmtime::Config {
+    let mut engine = compile_config();
+    engine.max_wasm_stack(config.stack_bytes_max);
+    engine.async_stack_size(config.stack_bytes_max + HOST_STACK_BYTES);
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
     engine
 }

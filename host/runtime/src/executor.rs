@@ -10,6 +10,9 @@
 //! anyone: mostly it is the next step of the same process. A filled slot, and a worker that has
 //! lived from its slot for a slice, give way to the queues. Workers without work sleep.
 //!
+//! Another thread may lend itself for what it spawns ([`Spawner::lend`]): a task that is soon over is
+//! over before a sleeping worker would have begun it.
+//!
 //! Not here: how many tasks there may be. Whoever spawns has counted.
 
 use std::cell::{Cell, RefCell};
@@ -26,6 +29,8 @@ use crate::Error;
 
 /// How long fresh tasks may keep long ones waiting.
 const SLICE: Duration = Duration::from_millis(1);
+/// How long a thread that lends itself goes on with another task.
+const LENT: Duration = Duration::from_micros(200);
 /// How many tasks of its slot a worker runs before it looks into the queues.
 const SLOT_RUNS_MAX: u32 = 32;
 /// The most threads.
@@ -133,6 +138,36 @@ impl Spawner {
         let (runnable, task) = async_task::spawn(future, schedule);
         runnable.schedule();
         Task(Some(task))
+    }
+}
+
+impl Spawner {
+    /// Do `work`, then run on this thread what it has spawned, and what that spawns, one after the
+    /// other. It takes as long as the first task needs to its end, to its first wait, or to the end
+    /// of its slice, and little more: what is left by then goes to the workers.
+    pub fn lend(&self, work: impl FnOnce()) {
+        let own = Arc::as_ptr(&self.0).addr();
+        let before = OWNER.replace(own);
+        work();
+        if before == own {
+            // It is a worker, or lends itself already.
+            return;
+        }
+        let began = Instant::now();
+        while let Some(runnable) = take_slot() {
+            if began.elapsed() >= LENT {
+                OWNER.set(before);
+                runnable.schedule();
+                break;
+            }
+            match catch_unwind(AssertUnwindSafe(|| runnable.run())) {
+                // Unlike a worker, this thread does not look into the queues next.
+                Ok(true) => self.0.wake(self.0.lock()),
+                Ok(false) => {}
+                Err(_) => tracing::error!("a task of the executor panicked"),
+            }
+        }
+        OWNER.set(before);
     }
 }
 

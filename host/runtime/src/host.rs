@@ -1,11 +1,15 @@
 //! What a step asks of whoever runs it. Not how that is answered.
 
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::Response;
 use izna_proto::{Grants, MemoryAnswer, MemoryOperation};
 use wasmtime::component::{ComponentType, Lift};
+
+use crate::http::{Fetch, FetchError, FetchErrorKind, Whole};
 
 /// A future that can be awaited anywhere.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -30,6 +34,24 @@ pub trait Host: Send + Sync + 'static {
     /// runs it says more.
     fn grants(&self) -> Arc<Grants> {
         Arc::default()
+    }
+
+    /// The app, whose components reach each other at `http://LINK.APP.internal/`.
+    fn app(&self) -> Arc<str> {
+        Arc::from("")
+    }
+
+    /// Whether the manifest links the component to others, so that it may call them.
+    fn has_links(&self) -> bool {
+        false
+    }
+
+    /// Send an HTTP request to a host outside, if that is granted. Nothing is, unless whoever runs
+    /// it says more.
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<Result<Response<Whole>, FetchError>> {
+        let host = fetch.request.uri().host().unwrap_or_default().to_owned();
+        let message = format!("{host} is not granted");
+        Box::pin(ready(Err(FetchError { kind: FetchErrorKind::Denied, message })))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use izna_proto::Link;
+
 use crate::describe::{Description, Interface, Kind};
+use crate::http;
 use crate::names::{self, FunctionName, Unnamed};
 use crate::offer;
-
-/// The name of a link and the component that it leads to.
-pub type Link = (Arc<str>, Arc<str>);
 
 /// A component of an app that is to be deployed.
 #[derive(Debug, Clone, Copy)]
@@ -121,18 +121,21 @@ fn list(names: &[String]) -> String {
 impl Description {
     /// What of its imports other components of the app must export.
     pub fn needs(&self) -> impl Iterator<Item = &Interface> {
-        let direct = self.kind == Kind::Direct;
+        let direct = self.kind.is_typed();
         let imports = self.imports.iter().filter(move |_| direct);
         imports.filter(|import| !import.functions.is_empty() && !import.is_granted())
     }
 
     /// The functions of a direct component that can be called, by their whole names.
     pub fn functions(&self) -> impl Iterator<Item = String> {
-        let direct = self.kind == Kind::Direct;
+        let direct = self.kind.is_typed();
         let exports = self.exports.iter().filter(move |_| direct);
         exports.flat_map(|export| {
+            let is_http = offer::compatible(&export.name, http::HANDLER);
             let interface = (!export.alone).then_some(export.name.as_str());
-            let callable = export.items.iter().filter(|item| item.obstacle.is_none());
+            // Its types are resources, but it is called with what they stand for.
+            let callable =
+                export.items.iter().filter(move |item| is_http || item.obstacle.is_none());
             callable.map(move |item| FunctionName { interface, function: &item.name }.to_string())
         })
     }
@@ -143,9 +146,11 @@ impl Description {
     /// # Errors
     /// When no function, or more than one, has that name.
     pub fn function(&self, name: &str) -> Result<String, Unnamed> {
-        if self.kind != Kind::Direct {
+        if !self.kind.is_typed() {
             return Ok(name.into());
         }
+        // A route to a component that takes requests as they are need not say more.
+        let name = if name.is_empty() && self.kind == Kind::Http { http::HANDLE } else { name };
         let known: Vec<String> = self.functions().collect();
         names::find(name, known.iter().map(String::as_str)).map(str::to_owned)
     }
@@ -173,30 +178,38 @@ pub fn resolve(parts: &[Part<'_>]) -> Result<Vec<Vec<Link>>, Error> {
 }
 
 fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
-    if part.description.kind != Kind::Direct {
+    if !part.description.kind.is_typed() {
         return Ok(part.links.to_vec());
     }
-    let unused = part.links.iter().find(|(name, _)| {
-        !part.description.needs().any(|import| names::is_interface(name, &import.name))
-    });
-    if let Some((link, _)) = unused {
+    let is_import =
+        |name: &str| part.description.needs().any(|import| names::is_interface(name, &import.name));
+    let is_http =
+        |name: &str| parts.iter().any(|p| p.name == name && p.description.kind == Kind::Http);
+    // What is no import is a link by HTTP, between two that speak it.
+    let speaks_http = part.description.kind == Kind::Http;
+    let by_http: Vec<Link> =
+        part.links.iter().filter(|link| !is_import(&link.name)).cloned().collect();
+    let unused = by_http.iter().find(|link| !speaks_http || !is_http(&link.target));
+    if let Some(link) = unused {
         let imports: Vec<String> =
             part.description.needs().map(|import| import.name.clone()).collect();
         let hint = match imports.as_slice() {
+            [] if speaks_http => "; and links by HTTP lead to components that serve it".into(),
             [] => "; it imports nothing of other components".into(),
             imports => format!("; it imports {}", list(imports)).into(),
         };
-        let (component, link) = (part.name.into(), (**link).into());
+        let (component, link) = (part.name.into(), (*link.name).into());
         return Err(Error::Unused { component, link, hint });
     }
-    part.description.needs().map(|import| link(part, import, parts)).collect()
+    let imports = part.description.needs().map(|import| link(part, import, parts));
+    imports.chain(by_http.into_iter().map(Ok)).collect()
 }
 
 fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link, Error> {
     let own: Arc<str> = import.name.as_str().into();
-    let named = part.links.iter().find(|(name, _)| names::is_interface(name, &import.name));
+    let named = part.links.iter().find(|link| names::is_interface(&link.name, &import.name));
     let target = match named {
-        Some((_, target)) => parts.iter().find(|other| other.name == &**target),
+        Some(link) => parts.iter().find(|other| other.name == &*link.target),
         None => Some(exporter(part, import, parts)?),
     };
     let missing = |target: &str, hint: String| Error::Target {
@@ -206,10 +219,10 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
         hint: hint.into(),
     };
     let Some(target) = target else {
-        let target = named.map_or("", |(_, target)| target);
+        let target = named.map_or("", |link| &link.target);
         return Err(missing(target, "; there is no such component".into()));
     };
-    if target.description.kind == Kind::Direct {
+    if target.description.kind.is_typed() {
         let Some(export) = exported(target, &import.name) else {
             let exports: Vec<String> =
                 target.description.exports.iter().map(|export| export.name.clone()).collect();
@@ -217,7 +230,8 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
         };
         agree(part, import, target, export)?;
     }
-    Ok((own, target.name.into()))
+    let local = named.is_some_and(|link| link.local);
+    Ok(Link { name: own, target: target.name.into(), local })
 }
 
 /// The one other component that exports what is imported.
@@ -252,7 +266,7 @@ fn exporter<'a, 'b>(
 }
 
 fn exported<'a>(part: &Part<'a>, interface: &str) -> Option<&'a Interface> {
-    let direct = part.description.kind == Kind::Direct;
+    let direct = part.description.kind.is_typed();
     let mut exports = part.description.exports.iter().filter(|_| direct);
     exports.find(|export| !export.alone && offer::compatible(&export.name, interface))
 }

@@ -97,6 +97,12 @@ impl Meter {
         self.with(|time| !time.ticked || time.spent.used >= TURN)
     }
 
+    /// Whether the step, which has just stopped running, did so for a tick: then it waits for
+    /// nothing.
+    pub(crate) fn has_ticked(&self) -> bool {
+        self.with(|time| time.ticked)
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Time) -> T) -> T {
         change(&mut self.time.lock().unwrap_or_else(PoisonError::into_inner))
     }

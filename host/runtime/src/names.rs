@@ -84,6 +84,15 @@ pub(crate) fn plain(name: &str) -> &str {
     if parsed.interface.is_some_and(typed) { parsed.function } else { name }
 }
 
+/// Whether a function is one that a language's tool called while it built the component, and left
+/// in it: the one by which componentize-qjs, or componentize-py, begins its interpreter. Nobody is
+/// to call it again.
+pub(crate) fn is_tools<'a>(function: &str, mut params: impl Iterator<Item = &'a str>) -> bool {
+    let begins = (params.next(), params.next());
+    function == "init"
+        && [(Some("shim"), Some("script")), (Some("app-name"), Some("symbols"))].contains(&begins)
+}
+
 /// Whether `name`, which may lack version and package, means the interface `whole`.
 pub(crate) fn is_interface(name: &str, whole: &str) -> bool {
     let path = whole.split('@').next().unwrap_or(whole);
@@ -124,6 +133,16 @@ mod tests {
 
     fn found(name: &str) -> String {
         find(name, KNOWN.into_iter()).map_or_else(|why| why.to_string(), str::to_owned)
+    }
+
+    /// If this failed, callers could start an interpreter anew with a program of theirs, or a
+    /// component's own `init` could not be called.
+    #[test]
+    fn what_tools_leave_behind_is_known() {
+        assert!(is_tools("init", ["shim", "script", "entry-path", "disable-gc"].into_iter()));
+        assert!(is_tools("init", ["app-name", "symbols", "stub-wasi"].into_iter()));
+        assert!(!is_tools("init", ["app-name"].into_iter()));
+        assert!(!is_tools("begin", ["shim", "script"].into_iter()));
     }
 
     /// If this failed, a function would be called by its name and not be found, or another would.

@@ -8,7 +8,7 @@ pub(crate) const HANDLER: &str = "izna:process/handler@0.1.0";
 /// The interfaces on offer: package, names, version. Those of WASI are what `wasmtime-wasi` links;
 /// files and network among them are empty and closed, because standard libraries import them
 /// whether they are used or not.
-const OFFERED: [(&str, &[&str], &str); 7] = [
+const OFFERED: [(&str, &[&str], &str); 8] = [
     ("izna:memory", &["store"], "0.1.0"),
     (
         "wasi:cli",
@@ -28,6 +28,7 @@ const OFFERED: [(&str, &[&str], &str); 7] = [
     ),
     ("wasi:clocks", &["monotonic-clock", "wall-clock"], WASI),
     ("wasi:filesystem", &["preopens", "types"], WASI),
+    ("wasi:http", &["outgoing-handler", "types"], WASI),
     ("wasi:io", &["error", "poll", "streams"], WASI),
     ("wasi:random", &["insecure", "insecure-seed", "random"], WASI),
     (
@@ -75,6 +76,9 @@ pub(crate) fn extent(name: &str) -> Option<&'static str> {
         "wasi:cli/stdin" => "empty",
         "wasi:cli/stdout" | "wasi:cli/stderr" | "wasi:logging/logging" => "the component's log",
         "wasi:config/store" | "wasi:config/runtime" => "what the manifest has as `config`",
+        "wasi:http/outgoing-handler" => {
+            "to what the manifest has as `allowed_outbound_hosts` and `links`"
+        }
         _ if path.starts_with("wasi:cli/terminal-") => "there is no terminal",
         _ if path.starts_with("wasi:filesystem/") => "there are no files",
         _ if path.starts_with("wasi:sockets/") => "there is no network",
@@ -106,7 +110,7 @@ fn hint(name: &str) -> Option<String> {
         return Some(format!("another version: {offered} is offered; rebuild with that one"));
     }
     let known = match package {
-        "wasi:http" => Some("requests and replies over HTTP are not offered yet"),
+        "wasi:http" => Some("of it, `types` and `outgoing-handler` are"),
         "wasi:keyvalue" => Some("a shared key-value space is izna:memory/store here"),
         "wasi_snapshot_preview1" | "wasi_unstable" => {
             Some("WASI 0.1: build for wasm32-wasip2, or `wasm-tools component new --adapt` it")
@@ -191,10 +195,7 @@ mod tests {
             hint("wasi:io/poll@0.3.0"),
             "another version: wasi:io/poll@0.2.12 is offered; rebuild with that one"
         );
-        assert_eq!(
-            hint("wasi:http/types@0.2.0"),
-            "requests and replies over HTTP are not offered yet"
-        );
+        assert_eq!(hint("wasi:http/handler@0.3.0"), "of it, `types` and `outgoing-handler` are");
         assert_eq!(hint("bank:ledger/accounts@7.0.0"), "");
     }
 
@@ -202,7 +203,7 @@ mod tests {
     /// could be.
     #[test]
     fn what_is_on_offer_is_what_is_linked() {
-        const FUNCTIONS: [&str; 34] = [
+        const FUNCTIONS: [&str; 36] = [
             "get",
             "get-environment",
             "exit",
@@ -218,6 +219,8 @@ mod tests {
             "now",
             "get-directories",
             "filesystem-error-code",
+            "handle",
+            "[method]fields.get",
             "[method]error.to-debug-string",
             "poll",
             "[method]input-stream.read",

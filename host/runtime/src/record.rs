@@ -14,12 +14,15 @@ use izna_proto::{Call, MemoryAnswer, MemoryError, MemoryOperation, Outcome, Read
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Error;
+use crate::http::{self, FetchError, FetchErrorKind, Fetched};
 
 /// The version of the record's form, its first number.
 const VERSION: u64 = 1;
 /// The longest name in a record, in bytes, and the largest payload: what the wire takes.
 const NAME_BYTES_MAX: usize = 256;
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// The longest text of an error, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
 /// The resolution of a recorded clock: reads within it are one event.
 pub(crate) const TICK_NS: u64 = 100_000;
 
@@ -38,6 +41,8 @@ pub(crate) enum Event {
     Seed([u8; 32]),
     /// Cluster memory answered an operation of this digest.
     Memory { digest: [u8; 16], answer: MemoryAnswer },
+    /// A host outside answered a request of this digest, or did not.
+    Fetched { digest: [u8; 16], answer: Result<Bytes, FetchError> },
 }
 
 /// A function that was started again and asked for something else than before.
@@ -247,6 +252,39 @@ impl Recorder {
         }
     }
 
+    /// Whether the function waits for a call.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.lock().wanted.is_some()
+    }
+
+    /// Whether a call comes next in the record.
+    pub(crate) fn is_call_next(&self) -> bool {
+        matches!(self.lock().replay.front(), Some(Event::Call { .. }))
+    }
+
+    /// The request that a host outside answered next in the record.
+    pub(crate) fn fetched_next(&self) -> Option<[u8; 16]> {
+        match self.lock().replay.front() {
+            Some(Event::Fetched { digest, .. }) => Some(*digest),
+            _ => None,
+        }
+    }
+
+    /// Take that answer, if the function has made the request again.
+    pub(crate) fn fetched(&self, is_made: bool) -> Result<Option<Fetched>, Diverged> {
+        let mut record = self.lock();
+        match record.replay.pop_front() {
+            Some(Event::Fetched { answer, .. }) if is_made => Ok(Some(http::remembered(answer))),
+            other => Err(record.diverge("it waits for something else".into(), other.as_ref())),
+        }
+    }
+
+    /// A host outside has answered, or not.
+    pub(crate) fn fetch(&self, digest: [u8; 16], fetched: &Fetched) {
+        let answer = http::recorded(fetched);
+        self.lock().append(&Event::Fetched { digest, answer });
+    }
+
     /// Cluster memory has answered.
     pub(crate) fn remember(&self, digest: [u8; 16], answer: &MemoryAnswer) {
         self.lock().append(&Event::Memory { digest, answer: answer.clone() });
@@ -374,6 +412,7 @@ impl Event {
             Self::Base(_) | Self::Time { .. } => "a look at a clock".into(),
             Self::Seed(_) => "random numbers".into(),
             Self::Memory { .. } => "another operation on cluster memory".into(),
+            Self::Fetched { .. } => "the answer to another request".into(),
         }
     }
 }
@@ -426,6 +465,20 @@ impl Wire for Event {
                     }
                 }
             }
+            Self::Fetched { digest, answer } => {
+                begin(w, 6, 3);
+                w.bytes(digest);
+                match answer {
+                    Ok(response) => {
+                        w.unsigned(0u8);
+                        w.bytes(response);
+                    }
+                    Err(error) => {
+                        w.unsigned(1 + error.kind.number());
+                        w.text(&error.message);
+                    }
+                }
+            }
         }
     }
 
@@ -454,6 +507,17 @@ impl Wire for Event {
                 };
                 Self::Memory { digest, answer }
             }
+            (6, 4) => {
+                let digest = r.fixed()?;
+                let answer = match r.unsigned()? {
+                    0 => Ok(r.bytes(PAYLOAD_BYTES_MAX)?),
+                    number => {
+                        let kind = FetchErrorKind::of_number(number - 1).ok_or(odd)?;
+                        Err(FetchError { kind, message: r.text(MESSAGE_BYTES_MAX)? })
+                    }
+                };
+                Self::Fetched { digest, answer }
+            }
             _ => return Err(odd),
         };
         r.leave();
@@ -462,114 +526,4 @@ impl Wire for Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use izna_proto::{Failure, FailureKind};
-    use proptest::prelude::*;
-
-    fn call(input: &'static [u8]) -> Call {
-        Call { component: "a:b/c".into(), function: "a:b/c.f".into(), input: input.into() }
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// If this failed, a function could not go on at a node of another version.
-    #[test]
-    fn the_form_of_a_record_stays() {
-        let recorder = Recorder::start(&Bytes::from_static(b"\x80"));
-        assert_eq!(recorder.call(call(b"\x81\x01"), 0), Ok(None));
-        assert!(recorder.take_wanted().is_some() && recorder.take_wanted().is_none());
-        recorder.answer(Ok(Bytes::from_static(b"\x02")));
-        recorder.remember([7; 16], &Err(MemoryError::TooLarge { max: 9 }));
-        recorder.seed(|| [1; 32]);
-        let form = concat!(
-            "82014180",
-            "840065613a622f6367613a622f632e6650",
-            "ARGUMENTS",
-            "82014102",
-            "840550",
-            "07070707070707070707070707070707",
-            "0109",
-            "82045820",
-            "0101010101010101010101010101010101010101010101010101010101010101",
-        );
-        let digest = hex(&xxh3_128(b"\x81\x01").to_be_bytes());
-        assert_eq!(hex(&recorder.continuation()), form.replace("ARGUMENTS", &digest));
-    }
-
-    /// If this failed, a function that waits on a clock would record each look at it.
-    #[test]
-    fn looks_at_one_tick_are_one_event() {
-        let recorder = Recorder::start(&Bytes::new());
-        let times: Vec<(u64, u64)> = (0..10_000).map(|_| recorder.time()).collect();
-        assert_eq!(recorder.call(call(b""), 0), Ok(None));
-        let continuation = recorder.continuation();
-        assert!(continuation.len() < 1000, "{} bytes", continuation.len());
-        let (again, _) = Recorder::resume(&continuation, Ok(Bytes::new())).unwrap();
-        assert_eq!((0..10_000).map(|_| again.time()).collect::<Vec<_>>(), times);
-        assert!(again.is_replaying());
-        assert_eq!(again.call(call(b""), 0), Ok(Some(Ok(Bytes::new()))));
-        assert!(!again.is_replaying());
-        assert!(again.time() >= *times.last().unwrap());
-        assert_eq!(again.check_end(), Ok(()));
-    }
-
-    /// If this failed, a function that ends before its calls would give a result all the same.
-    #[test]
-    fn an_early_end_is_told() {
-        let recorder = Recorder::start(&Bytes::new());
-        assert_eq!(recorder.call(call(b""), 0), Ok(None));
-        let failure = Failure::new(FailureKind::Limit, "no");
-        let (again, _) = Recorder::resume(&recorder.continuation(), Err(failure)).unwrap();
-        let told = again.check_end().unwrap_err().to_string();
-        assert!(
-            told.contains("after 0 calls: its end, where it had a call of `a:b/c.f`"),
-            "{told}"
-        );
-    }
-
-    fn event() -> impl Strategy<Value = Event> {
-        let bytes = || any::<Vec<u8>>().prop_map(Bytes::from);
-        let answer = prop_oneof![
-            prop::option::of(bytes()).prop_map(Ok),
-            any::<u64>().prop_map(|max| Err(MemoryError::TooLarge { max })),
-            Just(Err(MemoryError::Unavailable)),
-        ];
-        prop_oneof![
-            ("[a-z:/]{0,20}", "[a-z.]{0,20}", any::<[u8; 16]>()).prop_map(|(c, f, digest)| {
-                Event::Call { component: c.into(), function: f.into(), digest }
-            }),
-            bytes().prop_map(|result| Event::Outcome(Ok(result))),
-            any::<String>()
-                .prop_map(|why| Event::Outcome(Err(Failure::new(FailureKind::Trapped, why)))),
-            any::<u64>().prop_map(Event::Base),
-            (any::<u64>(), 1..u64::MAX).prop_map(|(ticks, reads)| Event::Time { ticks, reads }),
-            any::<[u8; 32]>().prop_map(Event::Seed),
-            (any::<[u8; 16]>(), answer)
-                .prop_map(|(digest, answer)| Event::Memory { digest, answer }),
-        ]
-    }
-
-    proptest! {
-        /// If this failed, a record would be read as another than was written, or bad bytes from
-        /// another node could end this one.
-        #[test]
-        fn records_are_read_as_written(
-            input in any::<Vec<u8>>(),
-            events in prop::collection::vec(event(), 0..8),
-            (at, byte, cut) in (any::<u16>(), any::<u8>(), any::<bool>()),
-        ) {
-            let input = Bytes::from(input);
-            let mut bytes = Recorder::start(&input).continuation().to_vec();
-            events.iter().for_each(|event| bytes.extend_from_slice(&event.to_bytes()));
-            let (found, read_events) = read(&Bytes::from(bytes.clone())).unwrap();
-            prop_assert_eq!(found, input);
-            prop_assert_eq!(Vec::from(read_events), events);
-            let at = usize::from(at) % bytes.len();
-            if cut { bytes.truncate(at) } else { bytes[at] = byte }
-            let _ = read(&bytes.into());
-        }
-    }
-}
+mod tests;

@@ -9,13 +9,20 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation};
 use ring::rand::{SecureRandom, SystemRandom};
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime_wasi::{
     HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
 };
+use wasmtime_wasi_http::p2::HttpResult;
+use wasmtime_wasi_http::p2::bindings::LinkOptions;
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings::izna::memory::store;
 use crate::bounds::Bounds;
+use crate::http::{self, Outbox};
 use crate::log::{Budget, Output};
 use crate::record::{self, Recorder};
 use crate::{Host, Level, Stream, granted, log};
@@ -38,6 +45,8 @@ pub(crate) struct State {
 
 struct Wasi {
     ctx: WasiCtx,
+    http: WasiHttpCtx,
+    outbox: Outbox,
     table: ResourceTable,
 }
 
@@ -55,7 +64,23 @@ impl State {
     pub(crate) fn link(linker: &mut Linker<Self>) -> wasmtime::Result<()> {
         store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
         granted::link(linker)?;
-        wasmtime_wasi::p2::add_to_linker_async(linker)
+        wasmtime_wasi::p2::add_to_linker_async(linker)?;
+        let options = LinkOptions::default();
+        types::add_to_linker::<_, WasiHttp>(linker, &options.into(), WasiHttpView::http)?;
+        linker.instance(http::OUTGOING)?.func_wrap("handle", send)
+    }
+}
+
+type Sent = Result<Resource<HostFutureIncomingResponse>, types::ErrorCode>;
+
+/// The function of `wasi:http/outgoing-handler`.
+fn send(
+    mut store: StoreContextMut<'_, State>,
+    (request, options): (Resource<HostOutgoingRequest>, Option<Resource<types::RequestOptions>>),
+) -> wasmtime::Result<(Sent,)> {
+    match store.data_mut().send(request, options) {
+        Ok(response) => Ok((Ok(response),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
     }
 }
 
@@ -105,11 +130,46 @@ fn answer(answer: MemoryAnswer) -> Result<Option<Bytes>, store::Error> {
     })
 }
 
+impl State {
+    fn wasi(&mut self) -> &mut Wasi {
+        let (host, output, recorder) = (&self.host, &self.output, &self.recorder);
+        self.wasi.get_or_insert_with(|| Wasi::new(host, output, recorder.as_ref()))
+    }
+
+    /// Where the requests go that the guest makes.
+    pub(crate) fn outbox(&mut self) -> Outbox {
+        self.wasi().outbox.clone()
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (host, output, recorder) = (&self.host, &self.output, &self.recorder);
-        let wasi = self.wasi.get_or_insert_with(|| Wasi::new(host, output, recorder.as_ref()));
+        let wasi = self.wasi();
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let wasi = self.wasi();
+        WasiHttpCtxView { ctx: &mut wasi.http, table: &mut wasi.table, hooks: &mut wasi.outbox }
+    }
+}
+
+impl State {
+    /// What the library does, and word of the task that hands the response to the guest.
+    fn send(
+        &mut self,
+        request: Resource<HostOutgoingRequest>,
+        options: Option<Resource<types::RequestOptions>>,
+    ) -> HttpResult<Resource<HostFutureIncomingResponse>> {
+        let memory_bytes = self.bounds.memory_bytes();
+        let response = outgoing_handler::Host::handle(&mut self.http(), request, options)?;
+        let wasi = self.wasi();
+        if let HostFutureIncomingResponse::Pending(task) = wasi.table.get(&response)? {
+            wasi.outbox.asked(task.abort_handle(), memory_bytes);
+        }
+        Ok(response)
     }
 }
 
@@ -143,7 +203,8 @@ impl Wasi {
             builder.wall_clock(Clock(recorder.clone()));
             builder.monotonic_clock(Clock(recorder.clone()));
         }
-        Box::new(Self { ctx: builder.build(), table })
+        let (http, outbox) = (WasiHttpCtx::new(), Outbox::default());
+        Box::new(Self { ctx: builder.build(), http, outbox, table })
     }
 }
 

@@ -100,7 +100,10 @@ fn core_modules_need_a_component_type() {
     let wasi = r#"(module (import "wasi_snapshot_preview1" "fd_write"
         (func (param i32 i32 i32 i32) (result i32))))"#;
     let wasi = refused(&wat::parse_str(wasi).unwrap());
-    assert!(wasi.ends_with("it is built for WASI 0.1: wasm32-wasip2 gives a component"), "{wasi}");
+    assert!(
+        wasi.ends_with("`izna component new` makes a component of one that has a WIT world"),
+        "{wasi}"
+    );
     let untrue = refused(&module("", "(module)"));
     assert!(untrue.starts_with("the core module does not make a component: "), "{untrue}");
 }
@@ -135,8 +138,8 @@ fn other_worlds_are_refused() {
     let exporting = |name: &str| {
         refused(&component(&format!("(instance $i) (export \"{name}\" (instance $i))")))
     };
-    let http = exporting("wasi:http/incoming-handler@0.2.0");
-    assert!(http.ends_with("components that serve HTTP themselves cannot be run yet"), "{http}");
+    let http = exporting("wasi:http/handler@0.3.0");
+    assert!(http.contains("of wasi:http, `incoming-handler` of WASI 0.2 is taken"), "{http}");
     let command = exporting("wasi:cli/run@0.2.0");
     assert!(command.ends_with("from the command line, not a service"), "{command}");
     let version = exporting("izna:process/handler@0.7.0");
@@ -243,10 +246,9 @@ fn imports_that_nobody_grants_are_named() {
     let near = r#"(import "izna:memori/store@0.1.0" "get" (func $get))"#;
     let near = refused(&simple("import izna:memori/store@0.1.0;", near, "(call $get)"));
     assert!(near.contains("(did you mean izna:memory/store@0.1.0?)"), "{near}");
-    let http = r#"(import "wasi:http/outgoing-handler@0.2.0" "handle" (func $handle))"#;
-    let http = simple("import wasi:http/outgoing-handler@0.2.0;", http, "(call $handle)");
-    let http = refused(&http);
-    assert!(http.contains("requests and replies over HTTP are not offered yet"), "{http}");
+    let newer = r#"(import "wasi:http/client@0.3.0" "send" (func $send))"#;
+    let newer = refused(&simple("import wasi:http/client@0.3.0;", newer, "(call $send)"));
+    assert!(newer.contains("(of it, `types` and `outgoing-handler` are)"), "{newer}");
 }
 
 /// If this failed, an upload could fill a node's memory or keep its compiler busy for ever.

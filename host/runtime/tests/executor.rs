@@ -332,6 +332,50 @@ fn the_end_drops_what_is_left() {
     assert_eq!(told.recv_timeout(LONG).unwrap(), "dropped");
 }
 
+/// If this failed, a short task would wait for a worker to wake, or a thread that lends itself would
+/// be kept by long ones.
+#[test]
+fn a_thread_that_lends_itself_runs_what_is_short() {
+    let executor = Executor::new(1).unwrap();
+    let spawner = executor.spawner();
+    let here = std::thread::current().id();
+    let (sender, told) = mpsc::channel();
+    let tell = move || sender.send(std::thread::current().id()).unwrap();
+    // One after the other, and the second by the first.
+    let (first, second, inner) = (tell.clone(), tell.clone(), spawner.clone());
+    spawner.lend(|| {
+        spawner.spawn(async move {
+            first();
+            inner.spawn(async move { second() });
+        });
+    });
+    assert_eq!((told.try_recv(), told.try_recv()), (Ok(here), Ok(here)));
+    // What gives way, and what comes after a long one, is for the workers.
+    let (first, second) = (tell.clone(), tell.clone());
+    spawner.lend(|| {
+        spawner.spawn(async move {
+            first();
+            yield_now().await;
+            second();
+        });
+    });
+    assert_eq!(told.recv_timeout(LONG).unwrap(), here);
+    assert_ne!(told.recv_timeout(LONG).unwrap(), here);
+    let inner = spawner.clone();
+    spawner.lend(|| {
+        spawner.spawn(async move {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(1) {}
+            inner.spawn(async move { tell() });
+        });
+    });
+    assert_ne!(told.recv_timeout(LONG).unwrap(), here);
+    // It does not stay lent.
+    let (done, ended) = mpsc::channel();
+    spawner.spawn(async move { done.send(std::thread::current().id()).unwrap() });
+    assert_ne!(ended.recv_timeout(LONG).unwrap(), here);
+}
+
 /// If this failed, a setting that cannot work would be taken.
 #[test]
 fn there_is_at_least_one_thread() {

@@ -172,6 +172,75 @@ nodes = ["a"]
     assert!(message.contains("argument `v`: expected u64, found a text"), "{message}");
 }
 
+/// If this fails, a call over a local link leaves its node when that is busy, though its values are
+/// to stay there.
+#[test]
+fn a_local_link_stays_on_its_node() {
+    let cluster = Cluster::start(Options::nodes(&["a", "b"])).unwrap();
+    let on = |nodes: &[&str]| format!("GUESTS/painter.wasm\"\nnodes = {}", json!(nodes));
+    let manifest = |painters: &str| {
+        let link = "[component.album.links]\n\"demo:paint/painter\" = { component = \"painter\", \
+                    local = true }\n\n[component.painter]";
+        album(&["a", "b"], &["a", "b"]).replacen("[component.painter]", link, 1).replacen(
+            &on(&["a", "b"]),
+            painters,
+            1,
+        )
+    };
+    let all = manifest(&on(&["a", "b"]));
+    cluster.deploy(&cluster.app("album", &all).unwrap(), &[]).unwrap();
+    let address = cluster.node("a").unwrap().addresses().unwrap().gateway;
+    let clients: Vec<_> = (0..24u64)
+        .map(|seed| {
+            std::thread::spawn(move || {
+                let body = json!({ "seed": seed, "millions": 20 }).to_string();
+                let body = body.as_bytes();
+                http::post(address, "/slow", "application/json", body).unwrap()
+            })
+        })
+        .collect();
+    let mut began = Vec::new();
+    for client in clients {
+        let response = client.join().unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        let nodes = response.nodes();
+        assert!(nodes.len() == 5 && nodes.iter().all(|node| *node == nodes[0]), "{nodes:?}");
+        began.push(nodes[0].to_owned());
+    }
+    assert!(began.iter().any(|node| node == "b"), "a did not give anything away");
+
+    let url = format!("http://{}", cluster.node("a").unwrap().addresses().unwrap().manage);
+    let folder = cluster.app("odd", &manifest(&on(&["a"]))).unwrap();
+    let folder = folder.to_string_lossy();
+    let output = cluster.izna_output(&["deploy", &folder, "--node", &url]).unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = "`album` has a local link to `painter`, which is not on node `b`";
+    assert!(!output.status.success() && told.contains(words), "{told}");
+}
+
+/// If this fails, what a function saw of clocks and random numbers before a move is not what it
+/// sees after it: it sends each to the painter, and compares what comes back with what it has then.
+#[test]
+fn clocks_and_random_numbers_are_the_same_after_a_move() {
+    let options = Options::nodes(&["a", "b"]).arguments(&["--warm-max", "0"]);
+    let cluster = Cluster::start(options).unwrap();
+    cluster.deploy(&cluster.app("album", &album(&["a"], &["b"])).unwrap(), &[]).unwrap();
+    let node = cluster.node("a").unwrap();
+    let diary = call(node, "album", "album", "diary", json!([4]));
+    assert_eq!(diary.status, 200, "{}", diary.text());
+    let diary = diary.json().unwrap();
+    assert_eq!(diary["nodes"], json!(["a", "b", "a", "b", "a", "b", "a", "b", "a"]));
+    assert_eq!(node.metric("izna_replayed_total").unwrap(), 4);
+    let times: Vec<u64> = serde_json::from_value(diary["result"]["times"].clone()).unwrap();
+    for (one, next) in times.iter().zip(&times[3..]) {
+        assert!(one <= next, "a clock went back: {times:?}");
+    }
+    let mut numbers: Vec<u64> = serde_json::from_value(diary["result"]["numbers"].clone()).unwrap();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 5, "{numbers:?}");
+}
+
 /// If this fails, an app is deployed whose calls lead nowhere, or nobody learns why it is not.
 #[test]
 fn what_does_not_fit_is_refused_at_deploy() {

@@ -219,24 +219,22 @@ fn a_full_cluster_refuses_at_once_and_finishes_what_it_took() {
     let millions = 100 * 100_000 / (0..3).map(|_| elapsed(spin(100))).min().unwrap();
     (0..20).for_each(|_| assert_eq!(spin(millions).status, 200));
 
-    let timed = || {
-        let begun = Instant::now();
-        (spin(millions), begun.elapsed())
-    };
     let answers = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..60).map(|_| scope.spawn(timed)).collect();
+        let clients: Vec<_> = (0..60).map(|_| scope.spawn(|| spin(millions))).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
     let (done, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().partition(|(response, _)| response.status == 200);
+        answers.into_iter().partition(|response| response.status == 200);
     println!("{} of 60 were done, {} refused", done.len(), refused.len());
     assert!(done.len() >= 5 && refused.len() >= 5);
-    for (response, took) in refused {
+    for response in refused {
         assert_eq!(response.status, 503, "{}", response.text());
         assert_eq!(error(&response).unwrap().0, "busy");
         let retry = response.header("retry-after").and_then(|text| text.parse::<u32>().ok());
         assert!(retry.is_some_and(|seconds| seconds >= 1), "{response:?}");
-        assert!(took < Duration::from_millis(500), "{took:?}");
+        // At once: it never waited in a queue, however slow this machine is.
+        let timing = response.header("server-timing").unwrap_or_default();
+        assert!(timing.starts_with("queue;dur=0.000, run;dur=0.000"), "{timing}");
     }
     assert_eq!(spin(millions).status, 200);
 }

@@ -6,7 +6,7 @@
     reason = "tests say what is wrong by panicking"
 )]
 
-use izna_bench::{Cluster, Node, Options, http};
+use izna_bench::{Cluster, Node, Options, http, wait};
 use serde_json::{Value, json};
 
 const MANIFEST: &str = r#"
@@ -20,7 +20,6 @@ source = "GUESTS/settings.wasm"
 source = "GUESTS/settings.wasm"
 env = { GREETING = "hello", EMPTY = "" }
 config = { ttl = "60", "over all" = "\u00e9" }
-nodes = ["b"]
 "#;
 
 fn call(node: &Node, component: &str, function: &str, args: Value) -> Value {
@@ -52,10 +51,17 @@ fn a_component_gets_what_the_manifest_grants_and_no_more() {
     }
 
     settings("log", json!(["low\nbattery"]));
-    let second = cluster.node("b").unwrap();
-    let line = second.wait_log(&["settings: battery", "component=settings"]).unwrap();
+    let found = || {
+        let logs = cluster.nodes().iter().map(Node::log);
+        let ours =
+            |line: &&str| line.contains("settings: battery") && line.contains("component=settings");
+        logs.filter_map(|log| log.lines().find(ours).map(str::to_owned)).next()
+    };
+    let line = wait::until("the component's line in a log", found).unwrap();
     assert!(line.contains("WARN") && line.contains("stream=warn"), "{line}");
-    assert!(!second.log().contains("DEBUG guest"), "{}", second.log());
+    for node in cluster.nodes() {
+        assert!(!node.log().contains("DEBUG guest"), "{}", node.log());
+    }
 
     let listed = node.manage("/v1/apps").unwrap();
     assert_eq!(listed[0]["app"]["components"][1]["env"]["GREETING"], json!("hello"), "{listed}");

@@ -141,7 +141,7 @@ fn requests_over_a_limit_are_refused_by_name() {
     let cases = [
         (node.get("/nowhere").unwrap(), 404),
         (node.get(&long).unwrap(), 414),
-        (node.post("/echo", &vec![0; 2 << 20]).unwrap(), 413),
+        (node.post("/echo", &vec![0; 5 << 20]).unwrap(), 413),
     ];
     for (response, status) in cases {
         assert_eq!(response.status, status, "{}", response.text());

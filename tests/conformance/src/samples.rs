@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Bulletin, ClusterId, ComponentSpec, Delivery, DeliveryId, Digest, Door, Entry,
-    Failure, FailureKind, Finish, Grants, Held, Hello, Home, Limits, Load, MemoryAnswer,
-    MemoryError, MemoryOperation, Message, NodeId, Outcome, PROTOCOL, PeerAddress, Process,
-    ProcessId, Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Wire, ZoneId,
-    ZonePath, pack,
+    App, Beacon, Bulletin, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
+    Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind, Finish, Grants, Grounds, Held,
+    Hello, Home, Limits, Link, Load, MemoryAnswer, MemoryError, MemoryOperation, Message, Needs,
+    NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal, Route, SlotId, Spread,
+    State, SummaryLine, TableEntry, Trail, Traits, Warm, Wire, ZoneId, ZonePath, pack,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -26,6 +26,7 @@ pub fn samples() -> Vec<Sample> {
     add(&mut samples, "message", links());
     add(&mut samples, "message", tables());
     add(&mut samples, "message", memory());
+    add(&mut samples, "message", adoption());
     add(&mut samples, "process", processes());
     add(&mut samples, "outcome", outcomes());
     add(&mut samples, "bulletin", bulletins());
@@ -81,30 +82,77 @@ fn links() -> Vec<(&'static str, Message)> {
 }
 
 fn tables() -> Vec<(&'static str, Message)> {
-    let digest = digest(1);
+    let (digest, engine) = (digest(1), Some(digest(9)));
     let undeployed = TableEntry { name: "gone".into(), revision: 9, app: None };
-    let artifact = |offset, length, piece: &'static [u8]| Message::Artifact {
+    let artifact = |engine, offset, length, piece: &'static [u8]| Message::Artifact {
         digest,
+        engine,
         offset,
         length,
         piece: Bytes::from_static(piece),
     };
     vec![
         ("ask-inventory", Message::AskInventory),
-        ("inventory-empty", Message::Inventory { epoch: 0, table: 0, holds: Vec::new() }),
+        ("inventory-empty", Message::Inventory { epoch: 0, table: 0, copies: Vec::new() }),
         (
             "inventory",
             Message::Inventory {
                 epoch: u16::MAX,
                 table: 0x0102_0304_0506_0708,
-                holds: vec![digest, self::digest(2)],
+                copies: vec![deployed_copy(), adopted_copy()],
             },
         ),
         ("table-summary", Message::TableSummary(vec![("hello".into(), 3), ("gone".into(), 9)])),
         ("table-entries", Message::TableEntries(vec![deployed(), undeployed])),
-        ("ask-artifact", Message::AskArtifact { digest, offset: 1 << 20 }),
-        ("artifact", artifact(1 << 20, (1 << 20) + 4, b"\0asm")),
-        ("artifact-not-held", artifact(0, 0, b"")),
+        ("ask-artifact", Message::AskArtifact { digest, engine: None, offset: 1 << 20 }),
+        ("ask-compiled", Message::AskArtifact { digest, engine, offset: 0 }),
+        ("artifact", artifact(None, 1 << 20, (1 << 20) + 4, b"\0asm")),
+        ("artifact-not-held", artifact(None, 0, 0, b"")),
+        ("artifact-compiled", artifact(engine, 0, 4, b"\x7fELF")),
+    ]
+}
+
+fn deployed_copy() -> ComponentCopy {
+    ComponentCopy { component: ComponentId(0xc0de), adopted: None }
+}
+
+fn adopted_copy() -> ComponentCopy {
+    ComponentCopy { component: ComponentId(u64::MAX), adopted: Some(grounds()) }
+}
+
+fn grounds() -> Grounds {
+    Grounds {
+        by: NodeId(0xa1),
+        holders: 1,
+        wait_us: 90_000,
+        demand_us: 2000,
+        inflow_milli: 3100,
+        capacity_milli: 1000,
+    }
+}
+
+fn adoption() -> Vec<(&'static str, Message)> {
+    let component = ComponentId(0xc0de);
+    let demand = ComponentDemand {
+        component,
+        inflow_milli: 980,
+        refused_milli: 2120,
+        demand_us: 2000,
+        load_ms: 740,
+    };
+    let least = ComponentDemand {
+        component: ComponentId(0),
+        inflow_milli: 0,
+        refused_milli: 0,
+        demand_us: 0,
+        load_ms: 0,
+    };
+    vec![
+        ("demands", Message::Demands { load: busy(), demands: vec![demand, least] }),
+        ("demands-none", Message::Demands { load: Load::default(), demands: Vec::new() }),
+        ("adopt", Message::Adopt { component, grounds: grounds() }),
+        ("adopt-least", Message::Adopt { component, grounds: Grounds::default() }),
+        ("give-up", Message::GiveUp { component }),
     ]
 }
 
@@ -146,6 +194,7 @@ fn processes() -> Vec<(&'static str, Process)> {
             function: "".into(),
             caller: None,
             state: State::Start { input: Bytes::new() },
+            warm: None,
         }],
         left: Vec::new(),
         active: 0,
@@ -197,7 +246,7 @@ fn bulletins() -> Vec<(&'static str, Bulletin)> {
         address: address.parse().ok(),
     };
     let line = SummaryLine {
-        component: digest(1).key(),
+        component: ComponentId(0x0102_0304_0506_0708).key(),
         doors: 0b01,
         idle: 12,
         capacity: pack(48_000),
@@ -297,7 +346,7 @@ fn hello() -> Hello {
         incarnation: 4,
         name: "node-1".into(),
         peer_port: 7401,
-        zone: ZoneId(0x5a),
+        traits: Traits { zone: Some("north".into()), labels: vec!["gpu".into(), "ssd".into()] },
         advertise: "192.0.2.7:7401".parse().ok(),
     }
 }
@@ -309,11 +358,14 @@ fn entry(component: &str, caller: Option<u16>, state: State) -> Entry {
         function: "greet".into(),
         caller,
         state,
+        warm: None,
     }
 }
 
 fn waiting(caller: Option<u16>) -> Entry {
-    entry("front", caller, State::Waiting { continuation: Bytes::from_static(&[0x01]) })
+    let state = State::Waiting { continuation: Bytes::from_static(&[0x01]) };
+    let warm = Some(Warm { node: NodeId(0xa2), replay_us: 250 });
+    Entry { warm, ..entry("front", caller, state) }
 }
 
 fn started() -> Process {
@@ -394,12 +446,18 @@ fn deployed() -> TableEntry {
         grants: grants.into(),
         spread,
     };
-    let link = ("greeter".into(), "greeter-in-german".into());
-    let nodes = Spread::Nodes(vec![NodeId(0xa1), NodeId(0xa2)]);
+    let link = Link { name: "greeter".into(), target: "greeter-in-german".into(), local: true };
+    let nodes = Spread {
+        added: vec![NodeId(0xa3)],
+        removed: vec![NodeId(0xa2)],
+        needs: Needs { zone: Some("north".into()), labels: vec!["gpu".into()] },
+        adopts: false,
+        ..Spread::nodes(vec![NodeId(0xa1), NodeId(0xa2)])
+    };
     let app = App {
         name: "hello".into(),
         components: vec![
-            component("front", vec![link], granted, Spread::All),
+            component("front", vec![link], granted, Spread::all()),
             component("greeter-in-german", Vec::new(), Grants::default(), nodes),
         ],
         routes: vec![Route {

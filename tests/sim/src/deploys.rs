@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use izna_core::Input;
-use izna_proto::{App, ComponentSpec, Digest, Limits, Spread};
+use izna_proto::{App, ComponentSpec, Digest, Limits, Link, Spread};
 use rand::RngExt;
 
 use crate::{World, clients, event::Event, program::component_name, world::node_id};
@@ -26,8 +26,9 @@ impl AppModel {
     fn app(&self, number: usize) -> App {
         let names: Vec<Arc<str>> =
             (0u32..).map(component_name).take(self.components.len()).collect();
-        let links: Vec<(Arc<str>, Arc<str>)> =
-            names.iter().map(|name| (name.clone(), name.clone())).collect();
+        let link =
+            |name: &Arc<str>| Link { name: name.clone(), target: name.clone(), local: false };
+        let links: Vec<Link> = names.iter().map(link).collect();
         let components = self.components.iter().zip(&names).enumerate();
         let components = components.map(|(at, (component, name))| ComponentSpec {
             name: name.clone(),
@@ -76,10 +77,10 @@ impl World {
 
     fn spread(&mut self) -> Spread {
         if self.options.holders == 0 || self.random.random_bool(0.2) {
-            return Spread::All;
+            return Spread::all();
         }
         let holders = clients::sample(&mut self.random, self.nodes.len(), self.options.holders);
-        Spread::Nodes(holders.into_iter().map(node_id).collect())
+        Spread::nodes(holders.into_iter().map(node_id).collect())
     }
 
     /// Someone deploys the app in new code, or undeploys it.

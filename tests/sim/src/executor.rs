@@ -153,7 +153,9 @@ impl World {
     fn stepped(&mut self, n: usize, held: HeldId) {
         let Some(step) = self.nodes[n].executor.steps.remove(&held) else { return };
         let used = Duration::from_micros(step.used_us);
-        self.input(n, Input::Stepped { held, end: step.end, used, took: used });
+        // Suspended functions are kept, as if all components were direct.
+        let warm = matches!(step.end, izna_proto::StepEnd::Suspend { .. });
+        self.input(n, Input::Stepped { held, end: step.end, used, took: used, warm });
     }
 }
 

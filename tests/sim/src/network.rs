@@ -204,7 +204,13 @@ impl World {
         }
         let zone = zone_id(self.zone(to));
         let input = match up {
-            true => Input::LinkUp { peer: node_id(to), incarnation: peer, name, zone },
+            true => Input::LinkUp {
+                peer: node_id(to),
+                incarnation: peer,
+                name,
+                traits: self.nodes[to].config.traits.clone(),
+                zone,
+            },
             false => Input::LinkDown(node_id(to)),
         };
         self.input(from, input);

@@ -313,7 +313,7 @@ impl World {
         if fetch.ok {
             node.holds.insert(digest, Hold::Ready);
             node.artifacts.insert(digest);
-            self.input(n, Input::Ready(digest));
+            self.input(n, Input::Ready { digest, cost: None });
         } else {
             node.holds.remove(&digest);
             self.input(n, Input::NotReady(digest, String::from("no one has it")));

@@ -87,6 +87,9 @@ pub struct Options {
     pub steps_max: u32,
     pub retain_revision_ms: u64,
     pub memory_bytes_max: usize,
+    pub adopted_max: usize,
+    /// How long an adopted component must be unneeded before it is given up.
+    pub unneeded_ms: u64,
 
     /// The deliberate defect that is on, by its name; only with the feature `sabotage`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +144,8 @@ impl Default for Options {
             steps_max: STEPS_MAX,
             retain_revision_ms: 300_000,
             memory_bytes_max: 64 << 20,
+            adopted_max: 64,
+            unneeded_ms: 60_000,
             sabotage: None,
         }
     }
@@ -202,6 +207,8 @@ impl Options {
         self.steps_max = pick(r, &[STEPS_MAX, STEPS_MAX, 4]);
         self.retain_revision_ms = pick(r, &[300_000, 300_000, 300]);
         self.memory_bytes_max = pick(r, &[64 << 20, 4096]);
+        self.adopted_max = pick(r, &[64, 64, 1, 0]);
+        self.unneeded_ms = pick(r, &[60_000, 300, 1000]);
     }
 
     /// Whether nothing goes wrong, so that nothing may be lost.

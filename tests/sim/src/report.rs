@@ -132,7 +132,12 @@ fn told(message: &Message) -> (Option<ProcessId>, String) {
         }
         Message::Holding(held) => (None, format!("holds {} processes", held.len())),
         Message::TableEntries(entries) => (None, format!("{} lines of the table", entries.len())),
-        Message::Inventory { holds, .. } => (None, format!("runs {} components", holds.len())),
+        Message::Inventory { copies, .. } => (None, format!("runs {} components", copies.len())),
+        Message::Demands { demands, .. } => {
+            (None, format!("asks {} components for help", demands.len()))
+        }
+        Message::Adopt { component, .. } => (None, format!("wants {component} adopted")),
+        Message::GiveUp { component } => (None, format!("wants {component} given up")),
         other => (None, format!("{other:?}")),
     }
 }

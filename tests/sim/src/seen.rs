@@ -21,6 +21,8 @@ pub const SOMETIMES: &[&str] = &[
     "beacon late",
     "beacon lost",
     "client gone",
+    "component adopted",
+    "component not adopted",
     "component not had",
     "component released",
     "crash",
@@ -87,6 +89,9 @@ impl Seen {
         self.count_many("delivery unanswerable", counters.unanswerable);
         self.count_many("delivery unclear", counters.unclear);
         self.count_many("memory of another node", counters.memory_requests);
+        self.count_many("component adopted", counters.adopted);
+        self.count_many("component given up", counters.given_up);
+        self.count_many("component not adopted", counters.not_adopted);
         self.count_many("migration", counters.migrations);
         self.count_many("process expired", counters.expired);
         self.count_many("process orphaned", counters.orphans);

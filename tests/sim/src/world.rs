@@ -214,10 +214,13 @@ fn config(options: &Options, n: usize, cores: u16) -> Config {
     config.hops_max = options.hops_max;
     config.steps_max = options.steps_max;
     config.retain_revision = options.retain_revision();
+    config.adopted_max = options.adopted_max;
+    config.unneeded_after = Duration::from_millis(options.unneeded_ms);
     config.memory_bytes_max = options.memory_bytes_max;
     config.memory_value_bytes_max = 1000;
     let zone = n % options.zones.max(1);
-    (config.zone, config.zone_name) = (zone_id(zone), Arc::from(format!("zone-{zone}")));
+    config.zone = zone_id(zone);
+    config.traits.zone = Some(Arc::from(format!("zone-{zone}")));
     config.summary_interval = Duration::from_millis(options.summary_interval_ms);
     config.beacon_interval = Duration::from_millis(options.beacon_interval_ms);
     config.silent_after = config.beacon_interval * 7 / 2;

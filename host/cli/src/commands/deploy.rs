@@ -3,8 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -16,6 +15,8 @@ use izna_gateway::api;
 
 use crate::{
     client::Client,
+    commands::build,
+    link::Link,
     manifest::{self, Component, Manifest},
     output::{self, Format},
     progress::Progress,
@@ -64,7 +65,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Troubl
     let client = context.client(&arguments.target)?;
     answer_interrupts();
     if !arguments.no_build {
-        build(&manifest)?;
+        build::build(&manifest)?;
     }
     let wait = Duration::from_secs(arguments.wait);
     let status = deploy(&client, &manifest, wait)?;
@@ -90,38 +91,6 @@ fn answer_interrupts() {
     };
     // Without the thread, Ctrl-C just ends the program.
     let _ = thread::Builder::new().name("interrupt".into()).spawn(wait);
-}
-
-/// Run the build command of each component that has one.
-pub(crate) fn build(manifest: &Manifest) -> Result<(), Trouble> {
-    let mut done: Vec<&str> = Vec::new();
-    for component in &manifest.components {
-        let Some(command) = component.build.as_deref() else { continue };
-        if done.contains(&command) {
-            continue;
-        }
-        done.push(command);
-        build_one(&manifest.folder, &component.name, command)?;
-    }
-    Ok(())
-}
-
-fn build_one(folder: &Path, name: &str, command: &str) -> Result<(), Trouble> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let progress = Progress::start(format!("building {name}"));
-    let output = Command::new("sh").arg("-c").arg(command).current_dir(folder).output();
-    drop(progress);
-    let output = output.map_err(|error| {
-        Trouble::new(Exit::Unavailable, format!("cannot run the build of {name}"))
-            .why(error.to_string())
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    output::error(said.trim_end());
-    let what = format!("the build of component `{name}` failed: {}", output.status);
-    Err(Trouble::new(Exit::Data, what).at(format!("`{command}` in {}", folder.display())))
 }
 
 /// Send the components, deploy the app, and wait until its holders are ready.
@@ -178,13 +147,23 @@ fn send(
     Ok(api::AppComponent {
         name: component.name.clone(),
         digest: artifact.digest,
-        links: component.links.clone(),
+        links: component.links.iter().map(|(own, link)| (own.clone(), sent(link))).collect(),
         memory_bytes_max: component.memory.0,
         cpu_ms_max: component.cpu_ms,
         env: component.env.clone(),
         config: component.config.clone(),
+        allowed_outbound_hosts: component.allowed_outbound_hosts.clone(),
         nodes: component.nodes.clone(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        zone: component.zone.clone(),
+        labels: component.labels.clone(),
+        adopt: component.adopt,
     })
+}
+
+fn sent(link: &Link) -> api::AppLink {
+    api::AppLink { component: link.component.clone(), local: link.local }
 }
 
 fn await_holders(

@@ -17,13 +17,15 @@ use std::{
 use clap::Args;
 use izna_gateway::Limits;
 use izna_node::{Authority, Identity};
+use izna_proto::Traits;
+use izna_runtime::Allowance;
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 
 use crate::{
     bridge,
     client::Client,
     commands::{
-        deploy,
+        build, deploy,
         node::{self, Plan, Stop},
     },
     manifest,
@@ -35,8 +37,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(200);
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// Folders that change while an app is built and run, at any depth.
-const NOT_WATCHED: [&str; 6] =
-    [".izna", ".git", "target", "node_modules", "Cargo.lock", "package-lock.json"];
+const NOT_WATCHED: [&str; 7] =
+    [".izna", ".git", "target", "node_modules", "__pycache__", "Cargo.lock", "package-lock.json"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -70,10 +72,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         multicast: None,
         seeds: Vec::new(),
-        zone: izna_node::ZONE_DEFAULT.to_owned(),
         advertise: None,
         cores: None,
+        traits: Traits::default(),
+        tune: None,
+        shares_code: false,
+        allowance: Allowance::default(),
         limits: Limits::default(),
+        warm_max: None,
     };
     node::runtime()?.block_on(async {
         let mut stop = Stop::new()?;
@@ -159,11 +165,12 @@ fn build_and_deploy(client: &Client, file: &Path, watch: &Watch) -> Result<Strin
     // There is one node here, whatever the manifest says of others.
     for component in &mut manifest.components {
         component.nodes = None;
+        (component.zone, component.labels) = (None, Vec::new());
     }
     let built = manifest.components.iter().filter(|component| component.build.is_some());
     let names = built.filter_map(|component| component.source.file_name().map(Into::into));
     *watch.built.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
-    deploy::build(&manifest)?;
+    build::build(&manifest)?;
     deploy::deploy(client, &manifest, READY_WAIT).map(|status| deploy::shown(&status))
 }
 

@@ -58,7 +58,7 @@ fn shown(description: &api::Description) -> String {
             let note = match (kind.as_str(), title, interface.granted, &interface.extent) {
                 (_, "imports", true, Some(extent)) => format!("  (granted: {extent})"),
                 (_, "imports", true, None) => "  (granted)".to_owned(),
-                ("direct", "imports", false, _) if !interface.functions.is_empty() => {
+                ("direct" | "http", "imports", false, _) if !interface.functions.is_empty() => {
                     "  (a call of the component that exports it)".to_owned()
                 }
                 _ => String::new(),
@@ -67,7 +67,7 @@ fn shown(description: &api::Description) -> String {
             for function in &interface.functions {
                 let _ = writeln!(said, "    {function}");
             }
-            if kind == "direct" && !interface.granted {
+            if kind != "explicit" && !interface.granted && !interface.name.starts_with("wasi:") {
                 for obstacle in &interface.obstacles {
                     let _ = writeln!(said, "    cannot be called from outside: {obstacle}");
                 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use include_dir::{Dir, DirEntry, include_dir};
 
 use crate::{
@@ -13,7 +13,11 @@ use crate::{
     trouble::{Exit, Trouble},
 };
 
-static TEMPLATE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/template");
+static RUST: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/template");
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/c/template");
+static JS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/js/template");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/python/template");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/go/template");
 /// The SDK goes into the app as it is: the app builds without it being published, and goes on doing
 /// so when this program is of another version.
 static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/src");
@@ -26,12 +30,37 @@ const LEFT_OUT: [&str; 2] = ["target", "Cargo.lock"];
 pub(crate) struct Arguments {
     /// The app's name, and the folder's
     name: String,
+    /// The language of its component
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    lang: Language,
     /// Where to put the folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
-    /// A folder with the crate izna-sdk, in place of a copy in the app
+    /// Rust only: a folder with the crate izna-sdk, in place of a copy in the app
     #[arg(long, value_name = "DIR", env = "IZNA_SDK", hide_env_values = true)]
     sdk: Option<PathBuf>,
+}
+
+/// What components are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Language {
+    Rust,
+    C,
+    Js,
+    Python,
+    Go,
+}
+
+impl Language {
+    fn template(self) -> &'static Dir<'static> {
+        match self {
+            Self::Rust => &RUST,
+            Self::C => &C,
+            Self::Js => &JS,
+            Self::Python => &PYTHON,
+            Self::Go => &GO,
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
@@ -52,7 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         }
         Err(error) => return Err(Trouble::create(&folder, &error)),
     }
+    // Components in other languages are ordinary ones: they need nothing of Izna.
     let sdk = match &arguments.sdk {
+        _ if arguments.lang != Language::Rust => String::new(),
         Some(path) => {
             let path = fs::canonicalize(path).map_err(|e| Trouble::file("find", path, &e))?;
             path.display().to_string()
@@ -70,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let sdk = format!("{{ path = {sdk:?} }}");
     let crate_name = name.replace('-', "_");
     let values = [("{{name}}", name.as_str()), ("{{crate}}", &crate_name), ("{{sdk}}", &sdk)];
-    write(&TEMPLATE, &folder, &values)?;
+    write(arguments.lang.template(), &folder, &values)?;
     let shown = folder.display();
     output::text(&format!("Made the app {name} in {shown}\nRun it with `cd {shown} && izna dev`\n"))
 }

@@ -8,17 +8,20 @@ use std::{
 };
 
 use clap::Args;
-use izna_gateway::{Bound, Config, Gateway, Limits};
-use izna_node::{Identity, Multicast, Node, NodeConfig, ZONE_DEFAULT};
+use izna_gateway::{Bound, Config, Gateway, Limits, spread::check_word};
+use izna_node::{Identity, Multicast, Node, NodeConfig, Tune};
+use izna_proto::{LABELS_MAX, Traits};
+use izna_runtime::Allowance;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::compile;
 use crate::{
     bridge::{self, Bridge},
     output::{self, Format},
     quantity::Size,
-    settings::{Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
+    settings::{AdoptionFile, Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
     trouble::{Exit, Trouble, plain},
 };
 
@@ -58,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long = "seed", value_name = "HOST:PORT", env = "IZNA_NODE_SEEDS", hide_env = true)]
     #[arg(value_delimiter = ',')]
     seeds: Option<Vec<String>>,
-    /// The zone: nodes of one hear each other's beacons, others are told summaries [default: default]
+    /// The zone: its nodes hear each other's beacons, components may ask for it [default: default]
     #[arg(long, value_name = "NAME", env = "IZNA_NODE_ZONE", hide_env = true)]
     zone: Option<String>,
     /// Where nodes of other zones reach this one [default: the address of --peer]
@@ -68,13 +71,36 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", env = "IZNA_NODE_CORES", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
+    /// A label, such as gpu, for components that ask for it; may be repeated
+    #[arg(long = "label", value_name = "NAME", env = "IZNA_NODE_LABELS", hide_env = true)]
+    #[arg(value_delimiter = ',')]
+    labels: Option<Vec<String>>,
+    /// Components that this node takes in by itself when their holders are full; 0: none
+    /// [default: 64]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_ADOPT_MAX", hide_env = true)]
+    adopt_max: Option<usize>,
+    /// How long an adopted component must be unneeded before it is given up, in milliseconds
+    /// [default: 60000]
+    #[arg(long, value_name = "MS", env = "IZNA_NODE_UNNEEDED_MS", hide_env = true)]
+    unneeded_ms: Option<u64>,
+    /// Take what nodes of this cluster have compiled, and give them what this one has: nodes that
+    /// do trust each other with their machines
+    #[arg(long, env = "IZNA_NODE_SHARE_COMPILED", hide_env = true)]
+    share_compiled: bool,
+    /// The most memory that compiling a component may use [default: 2GiB]
+    #[arg(long, value_name = "SIZE", env = "IZNA_NODE_COMPILE_MEMORY_MAX", hide_env = true)]
+    compile_memory_max: Option<Size>,
+    /// The most processor time that compiling a component may use, in seconds [default: 120]
+    #[arg(long, value_name = "SECONDS", env = "IZNA_NODE_COMPILE_SECONDS_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    compile_seconds_max: Option<u32>,
     /// What is logged, as a filter of levels and targets [default: info]
     #[arg(long, value_name = "FILTER", env = "IZNA_NODE_LOG", hide_env = true)]
     log: Option<String>,
     /// How it is logged [default: text]
     #[arg(long, value_name = "FORMAT", env = "IZNA_NODE_LOG_FORMAT", hide_env = true)]
     log_format: Option<Format>,
-    /// The largest body of a request [default: 1MiB]
+    /// The largest body of a request [default: 4032KiB]
     #[arg(long, value_name = "SIZE", env = "IZNA_NODE_BODY_MAX", hide_env = true)]
     body_max: Option<Size>,
     /// Requests in work at the same time [default: 4096]
@@ -83,6 +109,10 @@ pub(crate) struct Arguments {
     /// Open connections of clients [default: 4096]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CONNECTIONS_MAX", hide_env = true)]
     connections_max: Option<usize>,
+    /// Suspended functions that are kept as they stand; 0 keeps none [default: 256]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_WARM_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(..=2048))]
+    warm_max: Option<u16>,
 }
 
 /// A node that is about to start, everything decided.
@@ -94,10 +124,14 @@ pub(crate) struct Plan {
     pub(crate) peer: SocketAddr,
     pub(crate) multicast: Option<Multicast>,
     pub(crate) seeds: Vec<String>,
-    pub(crate) zone: String,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) cores: Option<u16>,
+    pub(crate) traits: Traits,
+    pub(crate) tune: Option<Tune>,
+    pub(crate) shares_code: bool,
+    pub(crate) allowance: Allowance,
     pub(crate) limits: Limits,
+    pub(crate) warm_max: Option<u16>,
 }
 
 /// A node that runs.
@@ -163,7 +197,6 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
     let text = arguments.multicast.as_deref().or(file.multicast.as_deref());
     let multicast = multicast(text, interface, peer)?;
     let seeds = arguments.seeds.or_else(|| file.seeds.clone()).unwrap_or_default();
-    let zone = arguments.zone.or_else(|| file.zone.clone());
     let limits = LimitsFile {
         body: arguments.body_max.or(limits.body),
         requests: arguments.requests_max.or(limits.requests),
@@ -175,6 +208,10 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         Some(manage) => manage,
         None => MANAGE_DEFAULT.parse().unwrap_or(PEER_DEFAULT),
     };
+    let adoption = AdoptionFile {
+        components: arguments.adopt_max.or(file.adoption.components),
+        unneeded_ms: arguments.unneeded_ms.or(file.adoption.unneeded_ms),
+    };
     let identity = Identity::load(&identity).map_err(|error| bridge::identity(&error))?;
     let data = arguments.data.or_else(|| file.data.clone());
     Ok(Plan {
@@ -185,11 +222,49 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         peer,
         multicast,
         seeds,
-        zone: zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned()),
         advertise: arguments.advertise.or(file.advertise),
         cores: arguments.cores.or(file.cores),
+        traits: traits(
+            arguments.zone.as_ref().or(file.zone.as_ref()),
+            arguments.labels.as_ref().or(file.labels.as_ref()),
+        )?,
+        tune: Some(adoption.resolve()?),
+        shares_code: arguments.share_compiled || file.share_compiled,
+        allowance: allowance(
+            arguments.compile_memory_max.or(file.compile_memory_max),
+            arguments.compile_seconds_max.or(file.compile_seconds_max),
+        )?,
         limits,
+        warm_max: arguments.warm_max.or(file.warm_max),
     })
+}
+
+/// What compiling may use.
+fn allowance(memory: Option<Size>, seconds: Option<u32>) -> Result<Allowance, Trouble> {
+    let default = Allowance::default();
+    let memory = memory.unwrap_or(Size(default.memory_bytes_max));
+    let (min, max) = (Size(16 << 20), Size(1 << 40));
+    if !(min..=max).contains(&memory) {
+        let what = format!("compile_memory_max {memory} is not within {min} to {max}");
+        return Err(Trouble::new(Exit::Config, what));
+    }
+    let cpu_seconds_max = seconds.unwrap_or(default.cpu_seconds_max).max(1);
+    Ok(Allowance { memory_bytes_max: memory.0, cpu_seconds_max, ..default })
+}
+
+/// What components may ask of this node.
+fn traits(zone: Option<&String>, labels: Option<&Vec<String>>) -> Result<Traits, Trouble> {
+    let labels = labels.map(Vec::as_slice).unwrap_or_default();
+    let words = labels.iter().map(|label| ("a label", label));
+    for (what, word) in words.chain(zone.map(|zone| ("a zone", zone))) {
+        check_word(what, word).map_err(|error| Trouble::new(Exit::Config, error.to_string()))?;
+    }
+    if labels.len() > LABELS_MAX {
+        let what = format!("{} labels are over the limit of {LABELS_MAX}", labels.len());
+        return Err(Trouble::new(Exit::Config, what));
+    }
+    let labels = labels.iter().map(|label| Arc::from(label.as_str())).collect();
+    Ok(Traits { zone: zone.map(|zone| Arc::from(zone.as_str())), labels })
 }
 
 fn multicast(
@@ -234,9 +309,15 @@ impl Plan {
         config.listen = self.peer;
         config.multicast = self.multicast;
         config.seeds = self.seeds;
-        config.zone = self.zone;
         config.advertise = self.advertise;
         config.threads = self.cores.map(usize::from);
+        if let Some(warm_max) = self.warm_max {
+            config.runtime.warm_max = warm_max.into();
+        }
+        config.traits = self.traits;
+        config.tune = self.tune;
+        config.shares_code = self.shares_code;
+        config.runtime.compiler = Some(compile::compiler(self.allowance)?);
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
         let gateway = bound.serve(Arc::new(Bridge(node.clone())));
         let gateway = gateway.map_err(|error| gateway_trouble(&error))?;

@@ -25,10 +25,8 @@ const PAYBACK_FACTOR: f64 = 2.0;
 const COOL_DOWN_PERIODS: u32 = 3;
 /// The least that is added for, as a share of the holders' capacity: less would not be seen.
 const EXCESS_SHARE_MIN: f64 = 0.05;
-/// A copy is given up when the others would be loaded less than this without it...
+/// A copy is given up when the others would be loaded less than this without it for a while.
 const UNNEEDED_SHARE: f64 = 0.6;
-/// ...for as long as this.
-const UNNEEDED_AFTER: Duration = Duration::from_secs(60);
 
 /// A node that holds the component.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,6 +61,11 @@ impl<T> Spare<T> {
 pub struct Demand {
     /// The expected processor time of a step, in microseconds.
     pub demand_us: f64,
+    /// Work for it that comes to its holders, in processor seconds at speed one per second; more
+    /// than this cannot move to others.
+    pub inflow: f64,
+    /// Work for it that was turned away because its holders are full, in the same unit.
+    pub refused: f64,
     /// What taking it in costs, in processor seconds: fetching, verifying, compiling.
     pub load_seconds: f64,
     /// Between two measurements.
@@ -89,7 +92,7 @@ impl Adoption {
         if self.hot_periods < MEASURE_PERIODS || now < self.not_before {
             return Vec::new();
         }
-        let targets = targets(excess(holders), demand, spares);
+        let targets = targets(excess(demand, holders), demand, spares);
         if !targets.is_empty() {
             let loading = Duration::from_secs_f64(demand.load_seconds.clamp(0.0, 3600.0));
             self.not_before = now + loading + demand.period * COOL_DOWN_PERIODS;
@@ -102,23 +105,31 @@ impl Adoption {
 fn is_hot(demand: &Demand, holders: &[Holder]) -> bool {
     let least = holders.iter().map(|holder| holder.wait_us).reduce(f64::min);
     let (inflow, capacity) = totals(holders);
-    least.is_some_and(|least| least > WAIT_STEPS * demand.demand_us)
-        && inflow > LOAD_SHARE * capacity
+    least.is_some_and(|least| is_full(least, demand.demand_us))
+        && inflow + demand.refused > LOAD_SHARE * capacity
 }
 
-fn totals(holders: &[Holder]) -> (f64, f64) {
+/// Whether a wait, in microseconds, is one of a full holder of a component with this demand.
+pub fn is_full(wait_us: f64, demand_us: f64) -> bool {
+    wait_us > WAIT_STEPS * demand_us
+}
+
+/// The work that comes to holders, and what they can do.
+pub fn totals(holders: &[Holder]) -> (f64, f64) {
     let inflow = holders.iter().map(|holder| holder.inflow).sum();
     let capacity = holders.iter().map(|holder| holder.capacity).sum();
     (inflow, capacity)
 }
 
-/// The work that must find other cores: what comes in over the target share, or what has piled up.
-fn excess(holders: &[Holder]) -> f64 {
+/// The work that must find other cores: what comes in over the target share, or what has piled up;
+/// no more than the component's own.
+fn excess(demand: &Demand, holders: &[Holder]) -> f64 {
     let (inflow, capacity) = totals(holders);
     let waits: f64 = holders.iter().map(|holder| holder.wait_us).sum();
     let backlog = waits / 1e6 / holders.len().max(1) as f64 * capacity;
-    let over = inflow - TARGET_SHARE * capacity;
-    over.max(backlog / BACKLOG_SECONDS).max(EXCESS_SHARE_MIN * capacity)
+    let over = inflow + demand.refused - TARGET_SHARE * capacity;
+    let excess = over.max(backlog / BACKLOG_SECONDS).max(EXCESS_SHARE_MIN * capacity);
+    excess.min(demand.inflow + demand.refused)
 }
 
 /// Who takes it in: the nodes with the most to spare, until the excess is covered, as long as each
@@ -137,11 +148,21 @@ fn targets<T: Copy>(mut excess: f64, demand: &Demand, spares: &mut [Spare<T>]) -
     targets
 }
 
-/// Whether a copy can be given up: the others were able to do all that comes in since `since`.
-/// `without` has the holders but for it.
-pub fn is_unneeded(now: Time, since: Time, inflow: f64, without: &[Holder]) -> bool {
-    let (_, capacity) = totals(without);
-    inflow < UNNEEDED_SHARE * capacity && now.since(since) >= UNNEEDED_AFTER
+/// Whether these holders can easily do all that comes in.
+pub fn suffice(inflow: f64, holders: &[Holder]) -> bool {
+    inflow < UNNEEDED_SHARE * totals(holders).1
+}
+
+/// Whether a copy can be given up: the others suffice, and did so since `since`, for as long as
+/// `after`. `without` has the holders but for it.
+pub fn is_unneeded(
+    now: Time,
+    since: Time,
+    after: Duration,
+    inflow: f64,
+    without: &[Holder],
+) -> bool {
+    suffice(inflow, without) && now.since(since) >= after
 }
 
 #[cfg(test)]
@@ -150,8 +171,13 @@ mod tests {
 
     use super::*;
 
-    const DEMAND: Demand =
-        Demand { demand_us: 1000.0, load_seconds: 0.3, period: Duration::from_millis(250) };
+    const DEMAND: Demand = Demand {
+        demand_us: 1000.0,
+        inflow: f64::INFINITY,
+        refused: 0.0,
+        load_seconds: 0.3,
+        period: Duration::from_millis(250),
+    };
 
     fn at(millis: i64) -> Time {
         Time::from_micros(millis * 1000)
@@ -209,13 +235,29 @@ mod tests {
         assert_eq!(targets(100.0, &DEMAND, &mut many.clone()).len(), TARGETS_MAX);
     }
 
+    /// If this fails, more nodes take a component in than its own work could keep busy, because its
+    /// holders are full of other work; or work that is turned away counts for nothing.
+    #[test]
+    fn only_a_components_own_work_moves() {
+        let full = [holder(9000.0, 4.0), holder(9000.0, 4.4)];
+        let small = Demand { inflow: 0.1, ..DEMAND };
+        assert_eq!(targets(excess(&small, &full), &small, &mut spares()), vec![4]);
+        let tiny = Demand { inflow: 0.01, ..DEMAND };
+        assert_eq!(targets(excess(&tiny, &full), &tiny, &mut spares()), vec![]);
+        let refused = Demand { inflow: 4.0, refused: 6.0, ..DEMAND };
+        assert_eq!(targets(excess(&refused, &full), &refused, &mut spares()), vec![4, 2, 3]);
+    }
+
     /// If this fails, a copy is given up that is needed again at once, or none ever is.
     #[test]
     fn a_copy_is_given_up_when_the_others_suffice() {
         let others = [holder(0.0, 1.0)];
-        assert!(is_unneeded(at(60_000), at(0), 2.3, &others));
-        assert!(!is_unneeded(at(59_999), at(0), 2.3, &others));
-        assert!(!is_unneeded(at(60_000), at(0), 2.5, &others));
-        assert!(!is_unneeded(at(60_000), at(0), 0.0, &[]));
+        let unneeded = |millis, inflow, others: &[Holder]| {
+            is_unneeded(at(millis), at(0), Duration::from_secs(60), inflow, others)
+        };
+        assert!(unneeded(60_000, 2.3, &others));
+        assert!(!unneeded(59_999, 2.3, &others));
+        assert!(!unneeded(60_000, 2.5, &others));
+        assert!(!unneeded(60_000, 0.0, &[]));
     }
 }

@@ -5,6 +5,11 @@ use izna_proto::Load;
 
 use crate::{Duration, Time};
 
+/// How fast the measured reaction follows the last measurement: some five of them back.
+const REACTION_SMOOTHING: f64 = 0.2;
+/// A measurement counts for so much at most: a node that slept for long is soon used again.
+const REACTION_MAX: Duration = Duration::from_millis(200);
+
 /// A belief. Small, because a node has one for each node of its zone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Belief {
@@ -12,12 +17,14 @@ pub struct Belief {
     learned: Time,
     uncovered: u32,
     owed_since: Time,
+    reaction_us: f64,
+    reacted: Time,
 }
 
 impl Belief {
     /// Nothing was told yet.
     pub fn new(load: Load, now: Time) -> Self {
-        Self { load, learned: now, uncovered: 0, owed_since: now }
+        Self { load, learned: now, uncovered: 0, owed_since: now, reaction_us: 0.0, reacted: now }
     }
 
     /// A load that the node told of itself. An older one than is known is dropped: a beacon may
@@ -50,6 +57,24 @@ impl Belief {
     pub fn answered(&mut self, now: Time) {
         self.uncovered = self.uncovered.saturating_sub(1);
         self.owed_since = now;
+    }
+
+    /// It took so long from a message to its answer, the way there and back included.
+    pub fn reacts(&mut self, now: Time, took: Duration) {
+        let took_us = took.min(REACTION_MAX).as_secs_f64() * 1e6;
+        self.reaction_us += REACTION_SMOOTHING * (took_us - self.reaction_us);
+        self.reacted = now;
+    }
+
+    /// How long it takes from a message to its answer, in microseconds. A node whose processors
+    /// others use looks idle by its own load, but all that it does comes late.
+    pub fn reaction_us(&self) -> f64 {
+        self.reaction_us
+    }
+
+    /// When that was measured last.
+    pub fn reacted(&self) -> Time {
+        self.reacted
     }
 
     /// The link to it broke: what it owes it will not give.
@@ -113,6 +138,21 @@ mod tests {
         assert_eq!(belief.uncovered(), 2);
         belief.answered(at(7));
         assert_eq!(belief.uncovered(), 1);
+    }
+
+    /// If this fails, a node that answers late counts as one that is there at once, or goes on
+    /// counting as late.
+    #[test]
+    fn reactions_are_averaged() {
+        let mut belief = Belief::new(load(0, 0), at(0));
+        for _ in 0..20 {
+            belief.reacts(at(1), Duration::from_micros(1000));
+        }
+        assert!((980.0..1000.0).contains(&belief.reaction_us()), "{belief:?}");
+        for _ in 0..20 {
+            belief.reacts(at(2), Duration::from_micros(0));
+        }
+        assert!(belief.reaction_us() < 20.0, "{belief:?}");
     }
 
     /// If this fails, a node that hangs gets process after process; or one that answers in turn is

@@ -27,6 +27,8 @@ pub enum Rule {
     Stays,
     /// It has moved as often as it may.
     Settled,
+    /// A local link leads to its entry, or back to it.
+    Local,
     /// No other node can take it.
     Alone,
     /// Drawn among the others.
@@ -97,6 +99,7 @@ impl Rule {
             Self::Idle => "a core here was idle",
             Self::Stays => "no other node is markedly better",
             Self::Settled => "it has moved as often as it may",
+            Self::Local => "it is on a local link",
             Self::Alone => "no other node can take it",
             Self::Drawn => "drawn among the others",
             Self::Bounced => "passed on at arrival",

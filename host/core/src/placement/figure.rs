@@ -15,6 +15,20 @@ const SPEED_WINDOW_US: f64 = 250_000.0;
 /// seconds. Shorter, the others would try it out too often: each trial is a slow process.
 const SPEED_FORGIVEN_S: f64 = 5.0;
 
+/// A step that takes longer on average, in microseconds, is never brief.
+const BRIEF_US_MAX: f64 = 100.0;
+/// How long no step was handed out before a brief one, in microseconds, and in lengths of it: what
+/// the sockets' thread runs itself is at most a fifth of its time, and a node under load uses its
+/// other threads.
+const BRIEF_GAP_US_MIN: f64 = 50.0;
+const BRIEF_GAP_STEPS: f64 = 4.0;
+
+/// Whether a step is so short, and comes so seldom, that to wake another thread for it takes longer
+/// than to run it. `gap_us` is the time since a step was handed out before.
+pub fn is_brief(demand_us: f64, gap_us: f64) -> bool {
+    demand_us <= BRIEF_US_MAX && gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us)
+}
+
 /// What runs or waits for a core on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Waiting {
@@ -170,6 +184,14 @@ mod tests {
         assert!((3800.0..4300.0).contains(&journey.process_us()), "{journey:?}");
         (0..10_000).for_each(|_| journey.stepped(100.0, false));
         assert!((3000.0..3300.0).contains(&journey.process_us()), "{journey:?}");
+    }
+
+    /// If this fails, long or many steps keep a node from its sockets, or short and rare ones wait
+    /// for a thread to wake.
+    #[test]
+    fn brief_steps_are_short_and_rare() {
+        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 400.0));
+        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 399.0) && !is_brief(101.0, 1e6));
     }
 
     /// If this fails, a node with an idle core looks busy, or one that has none does not.

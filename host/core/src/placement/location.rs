@@ -61,8 +61,8 @@ pub fn here(load: &Load, costs: &Costs) -> Estimate {
 pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
     let load = belief.load();
     let capacity = capacity(load);
-    let mut time_us =
-        costs.hop_us + costs.move_us + f64::from(load.wait_us) + costs.demand() / speed(load);
+    let way_us = (costs.hop_us + costs.move_us).max(belief.reaction_us());
+    let mut time_us = way_us + f64::from(load.wait_us) + costs.demand() / speed(load);
     let (uncovered, idle) = (belief.uncovered(), u32::from(load.idle));
     if uncovered > 0 && uncovered >= idle {
         let waiting = if idle == 0 { uncovered } else { uncovered - idle + 1 };
@@ -76,6 +76,13 @@ pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
 pub fn occupancy(load: &Load) -> (Estimate, f64) {
     let (time_us, idle) = (f64::from(load.wait_us), f64::from(load.idle));
     (Estimate { time_us, idle, capacity: capacity(load) }, speed(load))
+}
+
+impl Estimate {
+    /// The same for a function that waits at another node, and so must first be started again.
+    pub fn with_replay(self, replay_us: u32, load: &Load) -> Self {
+        Self { time_us: self.time_us + f64::from(replay_us) / speed(load), ..self }
+    }
 }
 
 /// The least that any other node could offer, if the fastest had an idle core.

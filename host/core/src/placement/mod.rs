@@ -20,11 +20,13 @@ mod pull;
 mod transfer;
 mod zone;
 
-pub use adoption::{Adoption, Demand, Holder, MEASURE_PERIODS, Spare, is_unneeded};
+pub use adoption::{
+    Adoption, Demand, Holder, MEASURE_PERIODS, Spare, is_full, is_unneeded, suffice, totals,
+};
 pub use belief::Belief;
 pub use explain::{Explanation, Rule, Weighed};
 pub(crate) use figure::MEMORY_FULL;
-pub use figure::{Journey, Overhead, Speed, Waiting, memory_wait_us, network_wait_us};
+pub use figure::{Journey, Overhead, Speed, Waiting, is_brief, memory_wait_us, network_wait_us};
 pub(crate) use location::speed;
 pub use location::{
     Candidates, Costs, DEMAND_US_FIRST, Estimate, here, least_us, occupancy, there,

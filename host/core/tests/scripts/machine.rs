@@ -10,7 +10,9 @@ use std::{fmt::Write, sync::Arc};
 
 use bytes::Bytes;
 use expect_test::Expect;
-use izna_core::{Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time};
+use izna_core::{
+    Assignment, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time,
+};
 use izna_proto::{
     App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd, ZoneId,
 };
@@ -48,6 +50,7 @@ impl Machine {
         config.admit_wait_max = Duration::from_secs(1);
         config.beacon_interval = Duration::from_secs(1_000_000);
         config.summary_interval = Duration::from_secs(1_000_000);
+        config.adoption_interval = Duration::from_secs(1_000_000);
         config.silent_after = Duration::from_secs(1_000_000);
         config.probe_after = Duration::from_secs(1_000_000);
         Self { config, core: None, show: Vec::new(), sequence: 0, printed: String::new() }
@@ -147,14 +150,15 @@ impl Machine {
     fn join(&mut self, at: Time, words: &mut Words<'_>) {
         words.next();
         let peer = words.node();
-        let digests = words.components();
+        let copies = words.components();
+        let traits = words.traits();
         let (show, printed) = (std::mem::take(&mut self.show), self.printed.clone());
         let beacon = self.beacon(peer, words);
         self.handle(at, Input::Heard(beacon), "");
         let name = Arc::from(format!("node-{}", peer.0));
         let zone = ZoneId::default();
-        self.handle(at, Input::LinkUp { peer, incarnation: 1, name, zone }, "");
-        let message = Message::Inventory { epoch: 0, table: 0, holds: digests };
+        self.handle(at, Input::LinkUp { peer, incarnation: 1, name, traits, zone }, "");
+        let message = Message::Inventory { epoch: 0, table: 0, copies };
         self.handle(at, Input::Received { peer, message }, "");
         (self.show, self.printed) = (show, printed);
     }
@@ -175,7 +179,19 @@ impl Machine {
             "deploy" => Input::Deploy(words.app()),
             "undeploy" => Input::Undeploy(Arc::from(words.next())),
             "restore" => Input::Restore(words.table_entries()),
-            "ready" => Input::Ready(words.digest()),
+            "ready" => {
+                let cost = words.option("cost").map(Duration::from_millis);
+                Input::Ready { digest: words.digest(), cost }
+            }
+            word @ ("hold" | "unhold") => Input::Assign {
+                app: Arc::from("app"),
+                component: Arc::from(words.next()),
+                node: words.node(),
+                assignment: match word {
+                    "hold" => Assignment::Holds,
+                    _ => Assignment::DoesNotHold,
+                },
+            },
             "not-ready" => Input::NotReady(words.digest(), String::from("no")),
             "submit" => submit(words),
             "abandon" => Input::Abandon(SlotId(words.number())),
@@ -189,7 +205,8 @@ impl Machine {
                 let peer = words.node();
                 let incarnation = words.option("incarnation").unwrap_or(1);
                 let zone = ZoneId(u32::try_from(words.option("zone").unwrap_or(0)).unwrap());
-                Input::LinkUp { peer, incarnation, name: Arc::from(""), zone }
+                let (name, traits) = (Arc::from(""), words.traits());
+                Input::LinkUp { peer, incarnation, name, traits, zone }
             }
             "told" => Input::Told {
                 from_abroad: words.flag("abroad"),
@@ -262,7 +279,8 @@ fn step(word: &str, words: &mut Words<'_>) -> Input {
     };
     let used = Duration::from_micros(words.option("used").unwrap_or(1000));
     let took = Duration::from_micros(words.option("took").unwrap_or(0)).max(used);
-    Input::Stepped { held, end, used, took }
+    let warm = words.flag("warm");
+    Input::Stepped { held, end, used, took, warm }
 }
 
 fn set(config: &mut Config, setting: &str, value: u64) {
@@ -292,6 +310,9 @@ fn set(config: &mut Config, setting: &str, value: u64) {
         "acknowledge_timeout" => config.acknowledge_timeout = millis,
         "probe_after" => config.probe_after = millis,
         "lost_after" => config.lost_after = millis,
+        "adopted_max" => config.adopted_max = count,
+        "adoption_interval" => config.adoption_interval = millis,
+        "unneeded_after" => config.unneeded_after = millis,
         "retain_revision" => config.retain_revision = millis,
         other => panic!("no such setting: {other}"),
     }

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod adoption;
 mod calls;
 mod gateway;
 mod machine;

@@ -148,8 +148,8 @@ fn refusals_teach() {
               node 3 live, 1 components
             4 from 3 refused #2 revision
               -> 3 table-entries app@1
-              reply p1 (busy: no node that could run it takes it now) by -
             5 status
+              p1.0 a homeless
               node 2 live, 0 components
               node 3 live, 1 components
         "#]],

@@ -147,10 +147,10 @@ fn silent_closed_and_suspect_nodes_are_left_out() {
               node 3 avoided, 1 components
               node 4 avoided, 1 components
             431 submit 2 a.f
-              reply p2 (busy: no node that could run it takes it now) by -
             440 beacon 3
             450 status
               p1.0 a leaving
+              p2.0 a homeless
               node 2 avoided, 1 components
               node 3 live, 1 components
               node 4 avoided, 1 components

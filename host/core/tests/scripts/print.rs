@@ -1,11 +1,12 @@
 //! What comes out of a core, as a line of text.
 
-use izna_core::{Audience, Core, Note, Output};
+use izna_core::{AdoptionStage, Audience, Core, Note, Output};
 use izna_proto::{
-    Digest, MemoryAnswer, MemoryError, MemoryOperation, Message, NodeId, Outcome, Process, Run,
+    ComponentCopy, ComponentId, Digest, Grounds, MemoryAnswer, MemoryError, MemoryOperation,
+    Message, NodeId, Outcome, Process, Run,
 };
 
-use crate::words::FIRST;
+use crate::words::{self, FIRST};
 
 /// Whether a printed line is of this kind of output.
 pub(crate) fn is(text: &str, kind: &str) -> bool {
@@ -72,6 +73,15 @@ pub(crate) fn output(output: &Output) -> String {
             Note::Twin(node) => format!("twin {}", node.0),
             Note::Lost { again, unknown } => format!("lost: {again} again, {unknown} unknown"),
             Note::NotReady(digest, why) => format!("not ready: {}: {why}", name(digest)),
+            Note::Spreads { component, targets, grounds, .. } => {
+                format!("spreads {component} to {}: {}", nodes(targets), told(grounds))
+            }
+            Note::Adoption { component, stage, .. } => match stage {
+                AdoptionStage::Begun(grounds) => format!("adopts {component}: {}", told(grounds)),
+                AdoptionStage::Ready => format!("has adopted {component}"),
+                AdoptionStage::GivenUp => format!("gives up {component}"),
+                AdoptionStage::Failed => format!("cannot adopt {component}"),
+            },
             Note::TableFull(app) => format!("no room for app {app}"),
         },
     }
@@ -98,10 +108,21 @@ fn said(message: &Message) -> String {
             format!("holding {}", held.join(","))
         }
         Message::AskInventory => String::from("ask-inventory"),
-        Message::Inventory { holds, .. } => {
-            let names: Vec<String> = holds.iter().map(name).collect();
+        Message::Inventory { copies, .. } => {
+            let names: Vec<String> = copies.iter().map(copy).collect();
             format!("inventory {}", names.join(","))
         }
+        Message::Demands { demands, .. } => {
+            let figures = demands.iter().map(|demand| {
+                let (inflow, refused) = (demand.inflow_milli, demand.refused_milli);
+                format!("{} {inflow}+{refused}", component(&demand.component))
+            });
+            format!("demands {}", figures.collect::<Vec<_>>().join(","))
+        }
+        Message::Adopt { component: id, grounds } => {
+            format!("adopt {} {}", component(id), told(grounds))
+        }
+        Message::GiveUp { component: id } => format!("give-up {}", component(id)),
         Message::TableSummary(summary) => {
             let lines: Vec<String> =
                 summary.iter().map(|(name, revision)| format!("{name}@{revision}")).collect();
@@ -129,6 +150,30 @@ fn said(message: &Message) -> String {
         Message::Pulled { given, .. } => format!("pulled {given}"),
         other => format!("{other:?}"),
     }
+}
+
+fn copy(copy: &ComponentCopy) -> String {
+    format!("{}{}", component(&copy.component), if copy.adopted.is_some() { "*" } else { "" })
+}
+
+/// The name of a component of app `app`, as the scripts write it.
+fn component(id: &ComponentId) -> String {
+    let letters = ('a'..='z').map(String::from);
+    let builds = ["", "2", "3", "4"];
+    let mut names = letters.flat_map(|letter| builds.map(|build| format!("{letter}{build}")));
+    let found = names.find(|name| words::copy(name).component == *id);
+    found.unwrap_or_else(|| id.to_string())
+}
+
+fn told(grounds: &Grounds) -> String {
+    format!(
+        "{} holders wait {} of {} us, {} of {}",
+        grounds.holders,
+        grounds.wait_us,
+        grounds.demand_us,
+        grounds.inflow_milli,
+        grounds.capacity_milli
+    )
 }
 
 fn process(process: &Process) -> String {

@@ -132,11 +132,11 @@ fn what_waits_for_a_released_component_moves_on() {
             2 submit 1 a.f
               run h1 p1 a.f start ii
             3 from 2 table-entries app@2 a@2
+              release a
             4 submit 2 a.f
-              at 200: release a
+              -> 2 deliver #1 p2.0 a hops 1 steps 0 left 1
             350 done 1 x
               reply p1 ok x by 1
-              -> 2 deliver #1 p2.0 a hops 1 steps 0 left 1
         "#]],
     );
 }

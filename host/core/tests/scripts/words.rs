@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use izna_core::Duration;
 use izna_proto::{
-    Bulletin, ComponentSpec, Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind,
-    Finish, Held, Home, Limits, Load, MemoryError, MemoryOperation, Message, NodeId, Process,
-    ProcessId, Refusal, SlotId, Spread, State, SummaryLine, TableEntry, Trail, ZoneId, pack,
+    Bulletin, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec, Delivery, DeliveryId,
+    Digest, Door, Entry, Failure, FailureKind, Finish, Grounds, Held, Home, Limits, Link, Load,
+    MemoryError, MemoryOperation, Message, Needs, NodeId, Process, ProcessId, Refusal, SlotId,
+    Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId, pack,
 };
 
 use crate::machine::{app, idle_load};
@@ -23,6 +24,34 @@ pub(crate) fn digest(name: &str) -> Digest {
     bytes[0] = name.as_bytes()[0];
     bytes[1] = name.as_bytes().get(1).copied().unwrap_or(0);
     Digest(bytes)
+}
+
+/// `north/gpu`, `/gpu` or `north`: a zone and labels.
+fn traits(word: &str) -> Traits {
+    let mut words = word.split('/').map(Arc::<str>::from);
+    let zone = words.next().filter(|zone| !zone.is_empty());
+    Traits { zone, labels: words.collect() }
+}
+
+fn spread_of(word: &str) -> Spread {
+    let (names, needs) = word.split_once('!').unwrap_or((word, ""));
+    let Traits { zone, labels } = traits(needs);
+    let spread = if names == "all" { Spread::all() } else { Spread::nodes(nodes(names)) };
+    Spread { needs: Needs { zone, labels }, ..spread }
+}
+
+/// `a`, `a2`, `b=a` or `a*`: a component of app `app`, another build of it, another of the same
+/// code, an adopted one.
+pub(crate) fn copy(word: &str) -> ComponentCopy {
+    let (name, build) = match word.trim_end_matches('*') {
+        word if word.contains('=') => word.split_once('=').unwrap(),
+        build => (build.get(..1).unwrap(), build),
+    };
+    let grounds = Grounds { by: NodeId(2), holders: 1, ..Grounds::default() };
+    ComponentCopy {
+        component: ComponentId::of("app", name, &digest(build)),
+        adopted: word.ends_with('*').then_some(grounds),
+    }
 }
 
 impl<'a> Words<'a> {
@@ -70,8 +99,34 @@ impl<'a> Words<'a> {
         digest(self.next())
     }
 
-    pub(crate) fn components(&mut self) -> Vec<Digest> {
-        self.next().split(',').filter(|name| *name != "-").map(digest).collect()
+    /// `a,b2,c*`: components of app `app`, some of another build, some adopted.
+    pub(crate) fn components(&mut self) -> Vec<ComponentCopy> {
+        self.next().split(',').filter(|name| *name != "-").map(copy).collect()
+    }
+
+    /// One of them.
+    pub(crate) fn component(&mut self) -> ComponentId {
+        copy(self.next()).component
+    }
+
+    fn demand(&mut self) -> ComponentDemand {
+        let number =
+            |words: &mut Self, name: &str| u32::try_from(words.option(name).unwrap_or(0)).unwrap();
+        ComponentDemand {
+            component: self.component(),
+            inflow_milli: number(self, "inflow"),
+            refused_milli: number(self, "refused"),
+            demand_us: number(self, "demand"),
+            load_ms: number(self, "cost"),
+        }
+    }
+
+    pub(crate) fn traits(&mut self) -> Traits {
+        let Some(at) = self.words.iter().position(|word| *word == "traits") else {
+            return Traits::default();
+        };
+        self.words.remove(at);
+        traits(self.words.remove(at))
     }
 
     /// `a.f`: a component and a function.
@@ -98,28 +153,36 @@ impl<'a> Words<'a> {
             wait_us: u32::try_from(wait_us).unwrap(),
             idle: u16::try_from(idle).unwrap(),
             at_us: self.option("at").unwrap_or(0),
+            inflow_milli: u32::try_from(self.option("busy").unwrap_or(0)).unwrap(),
+            memory_permille: u16::try_from(self.option("memory").unwrap_or(0)).unwrap(),
             speed_milli: u32::try_from(self.option("speed").unwrap_or(0)).unwrap(),
             accepting: !self.flag("closed"),
             ..idle_load()
         }
     }
 
-    /// `app a@all b@1,2 c=c2@all`: a name, and components with the nodes that hold them.
+    /// `app a@all b@1,2 c=c2@all d!@all e@1!zone/label`: a name, and components with the nodes that
+    /// hold them, and what a node must be.
     pub(crate) fn app(&mut self) -> izna_proto::App {
         let name = self.next();
         let specs: Vec<&str> = std::mem::take(&mut self.words);
         let names: Vec<&str> = specs.iter().map(|spec| split(spec).0).collect();
-        let links: Vec<(Arc<str>, Arc<str>)> =
-            names.iter().map(|name| (Arc::from(*name), Arc::from(*name))).collect();
+        // Links to a name with `!` are local.
+        let link = |name: &&str| {
+            let (name, local) = name.strip_suffix('!').map_or((*name, false), |name| (name, true));
+            Link { name: Arc::from(name), target: Arc::from(name), local }
+        };
+        let links: Vec<Link> = names.iter().map(link).collect();
         let components = specs.iter().map(|spec| {
             let (name, build, spread) = split(spec);
+            let (name, build) = (name.trim_end_matches('!'), build.trim_end_matches('!'));
             ComponentSpec {
                 name: Arc::from(name),
                 digest: digest(build),
                 links: links.clone(),
                 limits: Limits::default(),
                 grants: Arc::default(),
-                spread: if spread == "all" { Spread::All } else { Spread::Nodes(nodes(spread)) },
+                spread: spread_of(spread),
             }
         });
         app(name, components.collect())
@@ -159,7 +222,7 @@ impl<'a> Words<'a> {
         let table = self.option("table").unwrap_or(0);
         let zone = ZoneId(u32::try_from(self.number()).unwrap());
         let line = (!self.words.is_empty()).then(|| SummaryLine {
-            component: self.digest().key(),
+            component: self.component().key(),
             doors: held,
             idle: u16::try_from(idle).unwrap(),
             capacity: pack(8000),
@@ -215,7 +278,7 @@ impl<'a> Words<'a> {
             "inventory" => {
                 let table = self.option("table").unwrap_or(0);
                 let epoch = u16::try_from(table).unwrap();
-                Message::Inventory { epoch, table, holds: self.components() }
+                Message::Inventory { epoch, table, copies: self.components() }
             }
             "table-summary" => Message::TableSummary(self.summary()),
             "table-entries" => Message::TableEntries(self.table_entries()),
@@ -234,6 +297,15 @@ impl<'a> Words<'a> {
             },
             "probe" => Message::Probe { load: self.load() },
             "alive" => Message::Alive { load: self.load() },
+            "demands" => {
+                let demands = vec![self.demand()];
+                Message::Demands { demands, load: self.load() }
+            }
+            "adopt" => Message::Adopt {
+                component: self.component(),
+                grounds: Grounds { by: NodeId(2), holders: 1, ..Grounds::default() },
+            },
+            "give-up" => Message::GiveUp { component: self.component() },
             "pull" => Message::Pull { load: self.load() },
             "pulled" => {
                 let given = u16::try_from(self.number()).unwrap();
@@ -265,8 +337,21 @@ impl<'a> Words<'a> {
             function,
             caller: None,
             state: State::Start { input: Bytes::from_static(b"in") },
+            warm: None,
         };
         let narrow = |number: Option<u64>| u32::try_from(number.unwrap_or(0)).unwrap();
+        // Of a caller that waits, where, and what it takes to start it again.
+        let replay_us = narrow(self.option("replay"));
+        let caller = self.option("warm").map(|node| Entry {
+            component: Arc::from("a"),
+            digest: self::digest("a"),
+            function: Arc::from("f"),
+            caller: None,
+            state: State::Waiting { continuation: Bytes::from_static(b"k") },
+            warm: Some(Warm { node: NodeId(node), replay_us }),
+        });
+        let entry = Entry { caller: caller.as_ref().map(|_| 0), ..entry };
+        let active = u16::from(caller.is_some());
         let millis = |millis: u64| Duration::from_millis(millis).as_micros() as u64;
         let process = Process {
             id: ProcessId(u128::from(number)),
@@ -284,9 +369,9 @@ impl<'a> Words<'a> {
             },
             traceparent: None,
             trail: Trail::default(),
-            entries: vec![entry],
+            entries: caller.into_iter().chain([entry]).collect(),
             left: self.nodes("left"),
-            active: 0,
+            active,
         };
         let queue_moves = u8::try_from(self.option("queue-moves").unwrap_or(0)).unwrap();
         Delivery { id, load: self.load(), queue_moves, process }

@@ -93,6 +93,7 @@ impl Cluster for Fake {
             load: api::Load::default(),
             components: 1,
             zone: "default".into(),
+            labels: vec!["ssd".into()],
             round_trip_us: None,
         }]
     }
@@ -120,6 +121,25 @@ impl Cluster for Fake {
         let entry = TableEntry { name: Arc::clone(&app.name), revision: 2, app: Some(app) };
         self.table.send_modify(|table| Arc::make_mut(table).push(entry));
         Box::pin(async { Ok(2) })
+    }
+
+    fn assign(
+        &self,
+        app: Arc<str>,
+        component: Arc<str>,
+        node: NodeId,
+        holds: bool,
+    ) -> BoxFuture<Result<Revision, String>> {
+        self.table.send_modify(|table| {
+            let lines = Arc::make_mut(table).iter_mut();
+            let apps = lines.filter_map(|entry| entry.app.as_mut());
+            for app in apps.filter(|known| known.name == app) {
+                for spec in app.components.iter_mut().filter(|spec| spec.name == component) {
+                    spec.spread = spec.spread.clone().with(node, holds);
+                }
+            }
+        });
+        Box::pin(async { Ok(4) })
     }
 
     fn undeploy(&self, name: Arc<str>) -> BoxFuture<Result<Revision, String>> {
@@ -195,7 +215,7 @@ pub(crate) fn edge(limits: Limits) -> Edge {
         links: Vec::new(),
         limits: izna_proto::Limits::default(),
         grants: Arc::default(),
-        spread: Spread::All,
+        spread: Spread::all(),
     };
     let app = App { name: Arc::from("app"), components: vec![component], routes };
     let entry = TableEntry { name: Arc::clone(&app.name), revision: 1, app: Some(app) };

@@ -310,6 +310,8 @@ fn deploys_are_checked() {
         assert!(got.0 == status && got.1.contains(text), "{got:?} is not {status} {text}");
     };
     refused(with("/components/0/links/b", "x".into()), 422, "links to `x`");
+    let local = serde_json::json!({ "component": "x", "local": true });
+    refused(with("/components/0/links/b", local), 422, "links to `x`");
     refused(with("/components/0/digest", "11".repeat(32).into()), 409, "no artifact");
     refused(with("/components/0/memory_bytes_max", 5.into()), 422, "5 is not within");
     refused(with("/routes/0/component", "x".into()), 422, "leads to `x`");

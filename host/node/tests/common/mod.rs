@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use izna_node::{Authority, Identity, Multicast, NewProcess, Node, NodeConfig, PeerState};
-use izna_proto::{App, ComponentSpec, Digest, Limits, Spread};
+use izna_proto::{App, ComponentSpec, Digest, Limits, Link, Spread};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that does many things at once.
@@ -104,7 +104,7 @@ pub(crate) fn guest(name: &str) -> Bytes {
 /// An app of one component that can call itself.
 pub(crate) fn app(name: &str, digest: Digest, spread: Spread) -> App {
     let echo: Arc<str> = "echo".into();
-    let links = vec![(echo.clone(), echo.clone())];
+    let links = vec![Link { name: echo.clone(), target: echo.clone(), local: false }];
     let limits = Limits::default();
     let component =
         ComponentSpec { name: echo, digest, links, limits, grants: Arc::default(), spread };

@@ -7,11 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Bulletin, ClusterId, ComponentSpec, DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entry,
-    Failure, FailureKind, Finish, Grants, Held, Hello, Home, LEFT_MAX, LINES_MAX, Limits, Load,
-    MemoryAnswer, MemoryError, MemoryOperation, Message, NodeId, Outcome, PATHS_MAX, PeerAddress,
-    Process, ProcessId, Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail,
-    ZoneId, ZonePath,
+    App, Bulletin, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
+    DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind, Finish, Grants,
+    Grounds, Held, Hello, Home, LEFT_MAX, LINES_MAX, Limits, Link, Load, MemoryAnswer, MemoryError,
+    MemoryOperation, Message, Needs, NodeId, Outcome, PATHS_MAX, PeerAddress, Process, ProcessId,
+    Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId,
+    ZonePath,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -148,13 +149,15 @@ pub(crate) fn state() -> impl Strategy<Value = State> {
 }
 
 pub(crate) fn entry() -> impl Strategy<Value = Entry> {
-    (name(), digest(), name(), option::of(any::<u16>()), state()).prop_map(
-        |(component, digest, function, caller, state)| Entry {
+    let warm = (node(), any::<u32>()).prop_map(|(node, replay_us)| Warm { node, replay_us });
+    (name(), digest(), name(), option::of(any::<u16>()), state(), option::of(warm)).prop_map(
+        |(component, digest, function, caller, state, warm)| Entry {
             component,
             digest,
             function,
             caller,
             state,
+            warm,
         },
     )
 }
@@ -222,8 +225,9 @@ pub(crate) fn grants() -> impl Strategy<Value = Grants> {
 
 pub(crate) fn component() -> impl Strategy<Value = ComponentSpec> {
     let limits = (any::<u64>(), any::<u32>());
-    let spread = prop_oneof![Just(Spread::All), vec(node(), 0..4).prop_map(Spread::Nodes)];
-    (name(), digest(), vec((name(), name()), 0..4), limits, grants(), spread).prop_map(
+    let link = (name(), name(), any::<bool>());
+    let link = link.prop_map(|(name, target, local)| Link { name, target, local });
+    (name(), digest(), vec(link, 0..4), limits, grants(), spread()).prop_map(
         |(name, digest, links, (memory_bytes_max, cpu_ms_max), grants, spread)| ComponentSpec {
             name,
             digest,
@@ -231,6 +235,21 @@ pub(crate) fn component() -> impl Strategy<Value = ComponentSpec> {
             limits: Limits { memory_bytes_max, cpu_ms_max },
             grants: grants.into(),
             spread,
+        },
+    )
+}
+
+fn label() -> impl Strategy<Value = Arc<str>> {
+    "[a-z0-9-]{0,64}".prop_map(Arc::from)
+}
+
+fn spread() -> impl Strategy<Value = Spread> {
+    let nodes = || vec(node(), 0..4);
+    let needs = (option::of(label()), vec(label(), 0..4));
+    (option::of(nodes()), nodes(), nodes(), needs, any::<bool>()).prop_map(
+        |(nodes, added, removed, (zone, labels), adopts)| {
+            let needs = Needs { zone, labels };
+            Spread { nodes, added, removed, needs, adopts }
         },
     )
 }
@@ -257,17 +276,20 @@ pub(crate) fn table_entry() -> impl Strategy<Value = TableEntry> {
 }
 
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
-    let who = (any::<u16>(), any::<u64>(), node(), any::<u64>(), "[a-z0-9-]{0,64}", any::<u16>());
-    (who, zone(), option::of(address())).prop_map(
-        |((protocol, cluster, node, incarnation, name, peer_port), zone, advertise)| Hello {
-            protocol,
-            cluster: ClusterId(cluster),
-            node,
-            incarnation,
-            name,
-            peer_port,
-            zone,
-            advertise,
+    let traits = (option::of(label()), vec(label(), 0..4));
+    let who = (any::<u16>(), any::<u64>(), node(), any::<u64>());
+    (who, "[a-z0-9-]{0,64}", any::<u16>(), traits, option::of(address())).prop_map(
+        |((protocol, cluster, node, incarnation), name, peer_port, (zone, labels), advertise)| {
+            Hello {
+                protocol,
+                cluster: ClusterId(cluster),
+                node,
+                incarnation,
+                name,
+                peer_port,
+                traits: Traits { zone, labels },
+                advertise,
+            }
         },
     )
 }
@@ -323,6 +345,40 @@ fn answer() -> impl Strategy<Value = MemoryAnswer> {
     ]
 }
 
+fn component_id() -> impl Strategy<Value = ComponentId> {
+    any::<u64>().prop_map(ComponentId)
+}
+
+fn grounds() -> impl Strategy<Value = Grounds> {
+    (node(), any::<[u32; 5]>()).prop_map(
+        |(by, [holders, wait_us, demand_us, inflow_milli, capacity_milli])| Grounds {
+            by,
+            holders,
+            wait_us,
+            demand_us,
+            inflow_milli,
+            capacity_milli,
+        },
+    )
+}
+
+fn copy() -> impl Strategy<Value = ComponentCopy> {
+    (component_id(), option::of(grounds()))
+        .prop_map(|(component, adopted)| ComponentCopy { component, adopted })
+}
+
+fn demand() -> impl Strategy<Value = ComponentDemand> {
+    (component_id(), any::<[u32; 4]>()).prop_map(
+        |(component, [inflow_milli, refused_milli, demand_us, load_ms])| ComponentDemand {
+            component,
+            inflow_milli,
+            refused_milli,
+            demand_us,
+            load_ms,
+        },
+    )
+}
+
 /// A message of any sort.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let links =
@@ -351,15 +407,28 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         ];
     let tables = prop_oneof![
         Just(Message::AskInventory),
-        (any::<u16>(), any::<u64>(), vec(digest(), 0..20))
-            .prop_map(|(epoch, table, holds)| Message::Inventory { epoch, table, holds }),
+        (any::<u16>(), any::<u64>(), vec(copy(), 0..20))
+            .prop_map(|(epoch, table, copies)| Message::Inventory { epoch, table, copies }),
         vec((name(), any::<u64>()), 0..20).prop_map(Message::TableSummary),
         vec(table_entry(), 0..4).prop_map(Message::TableEntries),
-        (digest(), any::<u64>())
-            .prop_map(|(digest, offset)| Message::AskArtifact { digest, offset }),
-        (digest(), any::<u64>(), any::<u64>(), payload()).prop_map(
-            |(digest, offset, length, piece)| Message::Artifact { digest, offset, length, piece }
+        (digest(), option::of(digest()), any::<u64>())
+            .prop_map(|(digest, engine, offset)| Message::AskArtifact { digest, engine, offset }),
+        (digest(), option::of(digest()), any::<u64>(), any::<u64>(), payload()).prop_map(
+            |(digest, engine, offset, length, piece)| Message::Artifact {
+                digest,
+                engine,
+                offset,
+                length,
+                piece
+            }
         ),
+    ];
+    let adoption = prop_oneof![
+        (load(), vec(demand(), 0..20))
+            .prop_map(|(load, demands)| Message::Demands { load, demands }),
+        (component_id(), grounds())
+            .prop_map(|(component, grounds)| Message::Adopt { component, grounds }),
+        component_id().prop_map(|component| Message::GiveUp { component }),
     ];
     let memory = prop_oneof![
         (any::<u64>(), vec(any::<u8>(), 0..60), operation()).prop_map(
@@ -372,5 +441,5 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         (any::<u64>(), answer())
             .prop_map(|(request, answer)| Message::MemoryAnswer { request, answer }),
     ];
-    prop_oneof![10 => links, 6 => tables, 2 => memory]
+    prop_oneof![10 => links, 6 => tables, 2 => memory, 3 => adoption]
 }

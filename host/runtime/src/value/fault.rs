@@ -24,9 +24,16 @@ pub(crate) struct Misfit {
 #[error(transparent)]
 pub(crate) struct Unfit(pub(crate) Misfit);
 
+impl Misfit {
+    /// Of the value as a whole.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { path: String::new(), what: what.into() }
+    }
+}
+
 impl Fault {
     pub(crate) fn misfit(what: impl Into<String>) -> Self {
-        Self::Misfit(Misfit { path: String::new(), what: what.into() })
+        Self::Misfit(Misfit::new(what))
     }
 
     /// Expected one thing, found another.

@@ -7,7 +7,7 @@
 //! Why this is sound stands at each `unsafe`.
 #![expect(unsafe_code, reason = "Wasmtime's lifting and lowering is open only by unsafe traits")]
 
-mod cbor;
+pub(crate) mod cbor;
 mod choice;
 mod fault;
 mod lift;

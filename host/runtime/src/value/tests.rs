@@ -2,11 +2,12 @@
 //! lowered here is lifted by them, and the other way round.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ciborium::Value;
 use proptest::prelude::*;
-use proptest::test_runner::{Config as Settings, TestRunner};
+use proptest::test_runner::{Config as Settings, TestCaseError, TestRunner};
 use wasmtime::component::{Component, Linker, Val};
 use wasmtime::{Config, Engine, Store};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -348,8 +349,21 @@ fn encoded(value: &Value) -> Bytes {
     bytes.into()
 }
 
-fn runner(cases: u32) -> TestRunner {
-    TestRunner::new(Settings { cases, failure_persistence: None, ..Settings::default() })
+/// Check so many cases; as a fuzzer (`make fuzz`), others and others for so many seconds.
+fn check<S: Strategy>(
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let seconds = std::env::var("IZNA_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let settings = Settings { cases, failure_persistence: None, ..Settings::default() };
+    let mut rounds = 0;
+    while rounds == 0 || Instant::now() < end {
+        TestRunner::new(settings.clone()).run(strategy, &test).unwrap();
+        rounds += 1;
+    }
+    eprintln!("{} types", u64::from(cases) * rounds);
 }
 
 /// If this failed, a component would get other values than it was sent, or send others than it
@@ -361,7 +375,7 @@ fn values_of_every_type_survive() {
         let values = prop::collection::vec(any_value(&ty), 4);
         (Just(ty), values)
     });
-    let checked = runner(150).run(&typed, |(ty, values)| {
+    check(150, &typed, |(ty, values)| {
         let forwarder = Forwarder::new(&engine, &ty);
         for value in values {
             let input = encoded(&Value::Array(vec![value.clone()]));
@@ -373,7 +387,6 @@ fn values_of_every_type_survive() {
         }
         Ok(())
     });
-    checked.unwrap();
 }
 
 /// If this failed, bytes from anywhere could end the node, or what is no value be taken for one.
@@ -385,7 +398,7 @@ fn malformed_values_are_refused() {
         let mutated = prop::collection::vec((any_value(&ty), mutations), 40);
         (Just(ty), mutated)
     });
-    let checked = runner(60).run(&typed, |(ty, mutated)| {
+    check(60, &typed, |(ty, mutated)| {
         let forwarder = Forwarder::new(&engine, &ty);
         for (value, mutations) in mutated {
             let mut bytes = encoded(&Value::Array(vec![value])).to_vec();
@@ -397,15 +410,21 @@ fn malformed_values_are_refused() {
                     *slot = byte;
                 }
             }
-            // What is taken all the same is a value, and comes back as one.
-            if let Ok(result) = forwarder.call(bytes.into()) {
+            forwarder.seen.lock().unwrap().clear();
+            let bytes = Bytes::from(bytes);
+            // What is taken all the same is a value, and comes back as one; the same is taken again.
+            if let Ok(result) = forwarder.call(bytes) {
                 let again: Value = ciborium::from_reader(&result[..]).unwrap();
                 prop_assert_eq!(&encoded(&again), &result);
+                let seen = forwarder.seen.lock().unwrap().pop().unwrap();
+                prop_assert_eq!(plain(&told(&seen)), plain(&again));
+                let input = encoded(&Value::Array(vec![again]));
+                let second = forwarder.call(input);
+                prop_assert_eq!(second.map_err(|e| TestCaseError::fail(format!("{e:?}")))?, result);
             }
         }
         Ok(())
     });
-    checked.unwrap();
     for bytes in
         [&b""[..], &[0x9f; 1000], &[0x81, 0x9b, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], &[0xff]]
     {

@@ -93,7 +93,7 @@ const WASI: &str = "
             subscribe-duration: func(when: u64) -> pollable;
         }
     }
-    package wasi:http@0.2.0 { interface outgoing-handler { handle: func(); } }
+    package wasi:http@0.3.0 { interface client { send: func(); } }
     package izna:memori@0.1.0 { interface store { get: func(); } }
     ";
 

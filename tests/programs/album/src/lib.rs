@@ -46,7 +46,13 @@ impl Guest for Album {
             diary.results.push(result + u64::from(kept.unwrap_or(true)));
         };
         note(0);
-        (0..calls).for_each(|call| note(painter::spin(u64::from(call), 0)));
+        for _ in 0..calls {
+            // If these were others after a move, it would not make the same call, or would not have
+            // sent what comes back.
+            let seen = random::get_random_u64() ^ monotonic_clock::now();
+            assert_eq!(painter::spin(seen, 0), seen | 1);
+            note(0);
+        }
         diary
     }
 

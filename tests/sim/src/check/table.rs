@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use izna_core::Core;
-use izna_proto::Digest;
+use izna_proto::ComponentId;
 
 use crate::{World, world::node_id};
 
@@ -18,7 +18,7 @@ impl World {
         }
         for n in 0..self.nodes.len() {
             let Some(core) = &self.nodes[n].core else { continue };
-            let holds: BTreeSet<Digest> = core.holds().copied().collect();
+            let holds: BTreeSet<ComponentId> = core.holds().copied().collect();
             if let Some(lacks) = wanted(core, n).difference(&holds).next() {
                 let message = format!("component {lacks} is not ready in the end");
                 self.fail("table", None, n, message);
@@ -28,9 +28,10 @@ impl World {
 }
 
 /// What a node is to hold by its own table.
-fn wanted(core: &Core, n: usize) -> BTreeSet<Digest> {
+fn wanted(core: &Core, n: usize) -> BTreeSet<ComponentId> {
     let apps = core.table().filter_map(|line| line.app.as_ref());
-    let components = apps.flat_map(|app| &app.components);
-    let here = components.filter(|component| component.spread.includes(node_id(n)));
-    here.map(|component| component.digest).collect()
+    let components = apps.flat_map(|app| app.components.iter().map(move |c| (app, c)));
+    let (node, traits) = (node_id(n), core.traits());
+    let here = components.filter(|(_, component)| component.spread.includes(node, traits));
+    here.map(|(app, component)| component.id(&app.name)).collect()
 }

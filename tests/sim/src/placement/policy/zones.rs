@@ -172,6 +172,8 @@ impl Adoptions {
         for component in 0..self.components.len() {
             let demand = Demand {
                 demand_us: cluster.world.believed_s[component] * 1e6,
+                inflow: f64::INFINITY,
+                refused: 0.0,
                 load_seconds: scenario.adoption_s,
                 period: Duration::from_secs_f64(scenario.beacon_ms * 1e-3),
             };
