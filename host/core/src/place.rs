@@ -9,7 +9,7 @@ use izna_proto::{
 use rand::RngExt;
 
 use crate::{
-    Core, HeldId, Time,
+    Core, HeldId,
     core::{Held, Place, Timer},
     holding::component_of,
     life,
@@ -112,11 +112,9 @@ impl Core {
             self.stay(id, Explanation::plain(Rule::Local, Some(own)));
             return true;
         }
-        let since = held.homeless.unwrap_or(self.now);
-        let comes = self.copies.contains_key(&component)
-            && self.now.since(since) < self.config.homeless_after;
+        let comes = self.copies.contains_key(&component) && !self.has_waited(id);
         match (&entry.state, comes) {
-            (State::Start { .. }, true) => self.wait_for_place(id, since),
+            (State::Start { .. }, true) => self.wait_for_place(id),
             (State::Start { .. }, false) => {
                 let component = &entry.component;
                 let message = format!(
@@ -157,8 +155,12 @@ impl Core {
     fn decide(&mut self, id: HeldId, situation: &Situation, candidates: &mut Candidates<NodeId>) {
         let Some(held) = self.held.get(&id) else { return };
         self.find_candidates(held, situation, candidates);
-        if situation.occasion == Occasion::Step && held.tried.len() < TRIED_MAX {
-            let unlinked = self.add_zones(id, situation, candidates);
+        // One that has moved enough stays in the zone: else it goes from door to door for as long as
+        // the holders behind these do not take it.
+        let may_leave = held.tried.len() < TRIED_MAX && held.process.left.len() < MOVES_MAX;
+        let mut unlinked = Vec::new();
+        if situation.occasion == Occasion::Step && may_leave {
+            unlinked = self.add_zones(id, situation, candidates);
             self.connect_one_of(&unlinked);
         }
         let Some(held) = self.held.get(&id) else { return };
@@ -175,7 +177,11 @@ impl Core {
         }
         let unit = self.random.random::<f64>();
         let Some(target) = candidates.draw(costs, unit) else {
-            return self.without_target(id, situation);
+            return match own {
+                // A link to a zone that has room is being made.
+                None if !unlinked.is_empty() && !self.has_waited(id) => self.wait_for_place(id),
+                _ => self.without_target(id, situation),
+            };
         };
         let is_repair = matches!(situation.occasion, Occasion::Arrival | Occasion::Queue);
         let moves_queued = own.is_some() && is_repair;
@@ -359,8 +365,7 @@ impl Core {
                 .view
                 .candidates(self.now, component, &self.config)
                 .any(|peer| self.is_peer_full(peer));
-        let since = held.homeless.unwrap_or(self.now);
-        let waited = self.now.since(since) >= self.config.homeless_after;
+        let waited = self.has_waited(id);
         if situation.fresh && anyone && (full || waited) {
             self.adoptions.refused(self.now, situation.component, situation.costs.demand_us);
             let message = "no node that could run it takes it now";
@@ -373,16 +378,22 @@ impl Core {
             );
             return self.end(id, Err(Failure::new(FailureKind::Unavailable, message)));
         }
-        self.wait_for_place(id, since);
+        self.wait_for_place(id);
+    }
+
+    /// Whether a process has waited for a place as long as it may.
+    fn has_waited(&self, id: HeldId) -> bool {
+        let since = self.held.get(&id).and_then(|held| held.homeless);
+        since.is_some_and(|since| self.now.since(since) >= self.config.homeless_after)
     }
 
     /// Try again a little later.
-    fn wait_for_place(&mut self, id: HeldId, since: Time) {
+    fn wait_for_place(&mut self, id: HeldId) {
         let at = self.now + self.config.retry_interval;
         if let Some(held) = self.held.get_mut(&id) {
             held.place = Place::Homeless;
             held.why = Explanation::plain(Rule::Alone, None);
-            held.homeless = Some(since);
+            held.homeless.get_or_insert(self.now);
             held.tried.clear();
             held.process.left.clear();
             held.queue_moves = 0;

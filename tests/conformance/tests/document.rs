@@ -65,8 +65,9 @@ fn what_matches_is_what_is_taken() {
             Err(_) => continue,
         };
         let shown = diagnostic::compact(&bytes).unwrap_or_default();
-        if shown.contains('(') {
-            // That there are no tags, the document says in words.
+        if shown.contains(['(', '{']) {
+            // That there are no tags, the document says in words; and no message has a map, which
+            // the reader of CDDL takes for a number.
             continue;
         }
         assert_eq!(matches("message", &bytes).is_ok(), taken, "{shown}");

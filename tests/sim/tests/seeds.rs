@@ -19,6 +19,16 @@ fn the_fixed_seeds_find_nothing() {
     assert!(missing.is_empty(), "never seen to happen in {SEEDS} seeds: {missing:?}");
 }
 
+/// If this fails, processes, apps or components get lost between zones when things go wrong.
+#[test]
+fn the_fixed_seeds_find_nothing_in_zones() {
+    let options = |seed| Options { zones: 3, ..Options::draw(seed) };
+    let sweep = sweep(0, SEEDS, options, "");
+    if let Some((_, text)) = sweep.failure {
+        panic!("{text}");
+    }
+}
+
 /// If this fails, a failed seed cannot be replayed: somewhere the order of a hash map, an address
 /// or a clock decides.
 #[test]
@@ -50,7 +60,10 @@ fn a_calm_cluster_answers_everything() {
 /// components are held by few nodes, which are mostly in other zones than the gateways.
 #[test]
 fn a_calm_cluster_of_zones_answers_everything() {
-    let options = Options { zones: 3, nodes: 60, holders: 2, heal_ms: 4000, ..Options::default() };
+    // While the nodes start, a component may have to be got from another zone first.
+    let (deadline_ms, arrivals_per_second) = ([1500, 3000], 200.0);
+    let calm = Options { deadline_ms, arrivals_per_second, heal_ms: 4000, ..Options::default() };
+    let options = Options { zones: 3, nodes: 60, holders: 2, ..calm };
     let report = run(&options, 1, Watch::Nothing);
     assert_eq!(report.violation, None);
     let seen: Vec<&str> = report.seen.iter().map(|(what, _)| what).collect();

@@ -47,18 +47,18 @@ fn an_answer_disarms_its_timer() {
             0 deploy app b@2
             1 join 2 b
             1 timers
-              3 timers
+              4 timers
             2 submit 1 b.f
               -> 2 deliver #1 p1.0 b hops 1 steps 0 left 1
             2 memory 1 a get
               -> 2 memory #1 get
             2 timers
-              7 timers
+              8 timers
             3 from 2 accepted #1
             3 from 2 memory-answer #1 v
               memory-answer 1 v
             3 timers
-              4 timers
+              5 timers
         "#]],
     );
 }

@@ -24,9 +24,9 @@ fn a_beacon_leads_to_a_link() {
             2 up 2
               joined 2
               -> 2 ask-inventory
+              -> 2 probe
             3 from 2 inventory a,b
             4 beacon 2
-              -> 2 ask-inventory
             5 status
               node 2 live, 2 components
         "#]],
@@ -79,6 +79,7 @@ fn a_restarted_node_is_linked_anew() {
               connect 2
             4 beacon 2 incarnation 2
             5 up 2 incarnation 2
+              -> 2 probe
             6 status
               p1.0 a leaving
               node 2 live, 1 components
@@ -103,8 +104,10 @@ fn a_silent_node_is_probed_before_it_is_dead() {
             0 beacon 2
               connect 2
             1 up 2
+              -> 2 probe
               at 1456.641: -> 2 probe
             1600 from 2 alive
+              at 1907.786: -> 2 probe
               at 2859.369: -> 2 probe
               at 3929.643: disconnect 2
             4200 down 2
