@@ -125,6 +125,8 @@ impl Cluster for Bridge {
         let apps: Vec<&App> = table.iter().filter_map(|entry| entry.app.as_ref()).collect();
         let component = |app: &App, spec: &ComponentSpec| {
             let reasons = reasons(&self.0, &snapshot, app, spec);
+            let id = spec.id(&app.name);
+            let zones = snapshot.zones.iter().filter(|zone| zone.holds.contains(&id));
             api::Component {
                 app: app.name.to_string(),
                 name: spec.name.to_string(),
@@ -132,6 +134,7 @@ impl Cluster for Bridge {
                 holders: reasons.iter().map(|reason| reason.node.clone()).collect(),
                 reasons,
                 wanted: wanted(&snapshot, spec),
+                zones: zones.map(|zone| zone.name.clone()).collect(),
                 trouble: None,
             }
         };

@@ -121,9 +121,13 @@ impl Peer {
     /// Its way was not measured for a while, or it answered late and nothing has gone there since:
     /// only a question tells.
     pub(crate) fn is_to_be_timed(&self, now: Time) -> bool {
-        let late =
-            self.belief.reaction_us() > LATE_US && now.since(self.belief.reacted()) > TIMED_EVERY;
+        let late = self.is_slow() && now.since(self.belief.reacted()) > TIMED_EVERY;
         self.timed.is_none() && (late || self.path.is_stale(now))
+    }
+
+    /// It took long to answer of late.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.belief.reaction_us() > LATE_US
     }
 
     /// It was full a moment ago: asking it about every new process would cost both sides what they

@@ -3,7 +3,7 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{
-    ComponentSpec, Grounds, Load, NodeId, ProcessId, TableEntry, Trail, Traits, ZoneId,
+    ComponentId, ComponentSpec, Grounds, Load, NodeId, ProcessId, TableEntry, Trail, Traits, ZoneId,
 };
 
 use crate::{
@@ -178,6 +178,8 @@ pub struct ZoneStatus {
     pub doors: usize,
     /// Components of which its room is known.
     pub components: usize,
+    /// Of the app table's, those that it holds.
+    pub holds: Vec<ComponentId>,
 }
 
 /// A process held here.
@@ -298,7 +300,9 @@ impl Core {
 
     /// The other zones.
     pub fn zones(&self) -> impl Iterator<Item = ZoneStatus> {
-        self.zones.iter().map(|(id, zone)| ZoneStatus {
+        let components: Vec<ComponentId> =
+            self.table.components().map(|(app, component)| component.id(&app.name)).collect();
+        self.zones.iter().map(move |(id, zone)| ZoneStatus {
             zone: id,
             name: zone.name.clone(),
             silent: self.now.since(zone.heard),
@@ -306,6 +310,7 @@ impl Core {
             rate: zone.rate(),
             doors: zone.doors.len(),
             components: zone.components(),
+            holds: components.iter().filter(|c| zone.line(c.key()).is_some()).copied().collect(),
         })
     }
 

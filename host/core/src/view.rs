@@ -212,7 +212,10 @@ impl View {
         peer.belief.told(now, load);
         let asked = peer.timed.take()?;
         let took = now.since(asked);
-        peer.belief.reacts(now, took);
+        // How soon a node answers that nothing goes to, says little of how soon it would otherwise.
+        if peer.is_slow() {
+            peer.belief.reacts(now, took);
+        }
         peer.path.answered(now, took, 0);
         Some(asked)
     }

@@ -276,6 +276,9 @@ pub struct Component {
     pub reasons: Vec<Reason>,
     /// How many nodes that are alive should hold it.
     pub wanted: usize,
+    /// The other zones that tell that they hold it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
     /// Why the asked node cannot hold it, where it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

@@ -179,7 +179,11 @@ fn await_holders(
         if status.revision != revision || !same_code(&status.app, app) {
             return Err(superseded(&status, revision));
         }
-        let open = status.components.iter().find(|c| c.holders.len() < c.wanted.max(1));
+        let is_open = |component: &&api::Component| {
+            let nowhere = component.holders.is_empty() && component.zones.is_empty();
+            nowhere || component.holders.len() < component.wanted
+        };
+        let open = status.components.iter().find(is_open);
         let Some(open) = open.filter(|_| !wait.is_zero()) else { return Ok(status) };
         if began.elapsed() > wait {
             let what = format!("component `{}` is not ready on all its nodes", open.name);

@@ -6,6 +6,9 @@ use crate::{Duration, Time};
 /// How long a measurement counts, at least once and at most twice: the shortest round trip and the
 /// highest rate of that time are those of the way itself, all else is waiting.
 const WINDOW: Duration = Duration::from_secs(10);
+/// So many answers tell the way of a window: one alone may have come from a node that was just
+/// starting.
+const ANSWERS_MIN: u8 = 4;
 /// Smaller deliveries say nothing about the rate.
 const RATE_BYTES_MIN: usize = 32 << 10;
 
@@ -20,6 +23,7 @@ pub struct Path {
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Figures {
+    answers: u8,
     round_trip_us: Option<f64>,
     /// Bytes a microsecond.
     rate: Option<f64>,
@@ -35,6 +39,7 @@ impl Path {
         }
         let took_us = (took.as_secs_f64() * 1e6).max(1.0);
         if bytes < RATE_BYTES_MIN {
+            self.now.answers = self.now.answers.saturating_add(1);
             let least = self.now.round_trip_us.unwrap_or(took_us);
             self.now.round_trip_us = Some(least.min(took_us));
         } else {
@@ -71,9 +76,9 @@ impl Path {
         self.rate().map_or(0.0, |rate| bytes as f64 / rate)
     }
 
-    /// Whether nothing was measured for a while.
+    /// Whether too little was measured lately.
     pub fn is_stale(&self, now: Time) -> bool {
-        self.now.round_trip_us.is_none() || now.since(self.since) >= WINDOW
+        self.now.answers < ANSWERS_MIN || now.since(self.since) >= WINDOW
     }
 }
 
@@ -95,6 +100,8 @@ mod tests {
         path.answered(at(2), Duration::from_millis(2), 0);
         path.answered(at(3), Duration::from_millis(90), 100);
         assert_eq!(path.hop_us(), Some(1000.0));
+        assert!(path.is_stale(at(4)));
+        path.answered(at(4), Duration::from_millis(9), 100);
         assert!(!path.is_stale(at(4)));
         path.answered(at(11_000), Duration::from_millis(20), 0);
         assert_eq!(path.round_trip_us(), Some(2000.0));
