@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 
 use crate::{
     Error, LABEL_BYTES_MAX, NodeId, Reader, Wire, Writer, ZoneId,
-    message::{read_address, write_address},
+    codec::{read_address, write_address},
 };
 
 /// What every bulletin begins with: a name and the version of the format.

@@ -1,8 +1,11 @@
 //! Writing and reading of deterministic CBOR. Heads are ciborium's; the rules on top (shortest
 //! heads, definite lengths, bounded depth and length, nothing after the end) are here.
 
-use alloc::{string::String, vec::Vec};
-use core::mem;
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{mem, net::SocketAddr};
 
 use bytes::Bytes;
 use ciborium_ll::{Decoder, Encoder, Header, simple};
@@ -365,4 +368,15 @@ pub(crate) fn head_bytes(n: u64) -> usize {
         0x1_0000..=0xffff_ffff => 5,
         _ => 9,
     }
+}
+
+pub(crate) fn write_address(address: &SocketAddr, w: &mut Writer) {
+    w.text(&address.to_string());
+}
+
+pub(crate) fn read_address(r: &mut Reader) -> Result<SocketAddr, Error> {
+    let at = r.offset();
+    let text = r.text(64)?;
+    let parsed = text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
+    parsed.ok_or(Error::Shape { at, expected: "a socket address" })
 }

@@ -1,11 +1,7 @@
 //! What nodes say to each other on their links. A link carries messages one way; answers come on
 //! the other's link.
 
-use alloc::{
-    string::{String, ToString},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::net::SocketAddr;
 
 use bytes::Bytes;
@@ -14,6 +10,7 @@ use crate::{
     ClusterId, ComponentCopy, ComponentDemand, ComponentId, DeliveryId, Digest, Error, Grounds,
     Home, Load, NodeId, Outcome, Process, ProcessId, Reader, SlotId, TableEntry, Traits, Wire,
     Writer, ZoneId,
+    codec::{read_address, write_address},
     memory::{
         MemoryAnswer, MemoryOperation, read_answer, read_operation, write_answer, write_operation,
     },
@@ -21,7 +18,7 @@ use crate::{
 };
 
 /// The version of the messages. Nodes of other versions are told so and not talked to.
-pub const PROTOCOL: u16 = 3;
+pub const PROTOCOL: u16 = 4;
 
 /// The most components, apps or processes that one message lists.
 const LIST_MAX: usize = 65_536;
@@ -591,15 +588,4 @@ impl Wire for PeerAddress {
             Ok(Self { node: NodeId::read(r)?, zone: ZoneId::read(r)?, address: read_address(r)? })
         })
     }
-}
-
-pub(crate) fn write_address(address: &SocketAddr, w: &mut Writer) {
-    w.text(&address.to_string());
-}
-
-pub(crate) fn read_address(r: &mut Reader) -> Result<SocketAddr, Error> {
-    let at = r.offset();
-    let text = r.text(64)?;
-    let parsed = text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
-    parsed.ok_or(Error::Shape { at, expected: "a socket address" })
 }

@@ -73,6 +73,13 @@ impl Ownership {
                 }
                 (beacon.node, Some(beacon.incarnation))
             }
+            // No beacons come from other zones: that a node there began anew, its own link tells.
+            Input::Called { peer, incarnation, .. } => {
+                if self.told[source][index(*peer)].1 >= *incarnation {
+                    return;
+                }
+                (*peer, Some(*incarnation))
+            }
             _ => return,
         };
         let told = &mut self.told[source][index(peer)];
