@@ -374,9 +374,12 @@ impl Core {
         self.put(Output::Keep { digest, holders });
     }
 
-    /// Code that nobody in this zone runs: get a link to a door that runs it, or else to any, since
-    /// a door gets what its zone has.
+    /// Code that nobody in this zone runs: get links to doors that run it, or else to one of each
+    /// zone, since a door gets what its zone has.
     pub(crate) fn connect_for(&mut self, digest: Digest) {
+        if self.is_alone_in_zone() {
+            return;
+        }
         let components =
             self.table.components().filter(|(_, component)| component.digest == digest);
         let ids: Vec<ComponentId> =
@@ -384,15 +387,21 @@ impl Core {
         if ids.iter().any(|id| !self.view.holders(id).is_empty()) {
             return;
         }
+        let linked = |door: &Door| self.view.peer(door.node).is_some_and(|peer| peer.linked);
         let (mut holders, mut others) = (Vec::new(), Vec::new());
         for (_, zone) in self.zones.iter() {
-            others.extend(zone.doors.iter().copied());
-            for line in ids.iter().filter_map(|id| zone.line(id.key())) {
-                holders.extend(line.holders.iter().copied());
-            }
+            let lines = ids.iter().filter_map(|id| zone.line(id.key()));
+            let of: Vec<Door> = lines.flat_map(|line| line.holders.iter().copied()).collect();
+            let (list, doors) =
+                if of.is_empty() { (&mut others, &zone.doors) } else { (&mut holders, &of) };
+            list.push(if doors.iter().any(linked) { Vec::new() } else { doors.clone() });
         }
-        let doors: Vec<Door> = if holders.is_empty() { others } else { holders };
-        self.connect_one_of(&doors);
+        // Where nobody tells of it, any zone may have it, so each is asked.
+        let zones = if holders.is_empty() { others } else { holders };
+        let skip = self.random.random_range(0..zones.len().max(1));
+        for doors in zones.iter().cycle().skip(skip).take(zones.len().min(ZONES_MAX)) {
+            self.connect_one_of(doors);
+        }
     }
 
     /// Whether some node of this zone can be given a process for a component.

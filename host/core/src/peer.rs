@@ -24,6 +24,8 @@ const FULL_FOR: Duration = Duration::from_millis(50);
 /// A node whose reaction takes longer is asked for it again when nothing else goes there.
 const LATE_US: f64 = 10_000.0;
 const TIMED_EVERY: Duration = Duration::from_millis(200);
+/// An answer that takes longer is not waited for.
+const ANSWERED_IN: Duration = Duration::from_secs(2);
 
 /// One other node.
 #[derive(Debug)]
@@ -122,7 +124,9 @@ impl Peer {
     /// only a question tells.
     pub(crate) fn is_to_be_timed(&self, now: Time) -> bool {
         let late = self.is_slow() && now.since(self.belief.reacted()) > TIMED_EVERY;
-        self.timed.is_none() && (late || self.path.is_stale(now))
+        // The answer is lost when the other side's link to here was not up yet.
+        let waits = self.timed.is_some_and(|asked| now.since(asked) < ANSWERED_IN);
+        !waits && (late || self.path.is_stale(now))
     }
 
     /// It took long to answer of late.
