@@ -73,6 +73,7 @@ impl Core {
     }
 
     pub(crate) fn deliver(&mut self, id: HeldId, target: NodeId) {
+        self.explain(id);
         let delivery = self.next_delivery(id, target, Parcel::Process);
         let (now, node) = (self.now, self.config.node);
         let Some(held) = self.held.get_mut(&id) else { return };
