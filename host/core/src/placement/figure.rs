@@ -18,10 +18,10 @@ const SPEED_FORGIVEN_S: f64 = 5.0;
 /// A step that takes longer on average, in microseconds, is never brief.
 const BRIEF_US_MAX: f64 = 100.0;
 /// How long no step was handed out before a brief one, in microseconds, and in lengths of it: what
-/// the sockets' thread runs itself is at most half of its time, and a node under load uses its
+/// the sockets' thread runs itself is at most a fifth of its time, and a node under load uses its
 /// other threads.
 const BRIEF_GAP_US_MIN: f64 = 50.0;
-const BRIEF_GAP_STEPS: f64 = 2.0;
+const BRIEF_GAP_STEPS: f64 = 4.0;
 
 /// Whether a step is so short, and comes so seldom, that to wake another thread for it takes longer
 /// than to run it. `gap_us` is the time since a step was handed out before.
@@ -190,8 +190,8 @@ mod tests {
     /// for a thread to wake.
     #[test]
     fn brief_steps_are_short_and_rare() {
-        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 200.0));
-        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 199.0) && !is_brief(101.0, 1e6));
+        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 400.0));
+        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 399.0) && !is_brief(101.0, 1e6));
     }
 
     /// If this fails, a node with an idle core looks busy, or one that has none does not.
