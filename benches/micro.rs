@@ -18,6 +18,7 @@ use bytes::Bytes;
 use criterion::Criterion;
 use izna_bench::report::{self, Aim};
 use izna_bench::shipped;
+use izna_core::placement::{self, Belief, Candidates, Costs};
 use izna_core::{Core, Input, Output, Submission, Time};
 use izna_proto::{
     App, Beacon, ComponentSpec, Digest, Finish, Limits, Link, Load, MemoryAnswer, MemoryOperation,
@@ -27,6 +28,7 @@ use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Step
 use serde_json::{Value, json};
 
 const PAYLOAD_BYTES: usize = 1 << 10;
+const DECISIONS_AMONG: [u64; 3] = [8, 64, 512];
 const LIMITS: StepLimits =
     StepLimits { memory_bytes_max: 64 << 20, cpu_ms_max: 1000, payload_bytes_max: 4 << 20 };
 
@@ -197,10 +199,39 @@ fn decisions(criterion: &mut Criterion) {
         bench.iter(|| node.process("value", input.clone(), step));
     });
 
+    for nodes in DECISIONS_AMONG {
+        decision(criterion, nodes);
+    }
     let mut cluster = Placing::new(digest, 8);
     criterion.bench_function("core_placement_among_8_nodes", |bench| {
         bench.iter(|| cluster.process(input.clone()));
     });
+}
+
+/// One decision: an estimate for each of so many other nodes, and the draw.
+fn decision(criterion: &mut Criterion, nodes: u64) {
+    let now = Time::from_micros(0);
+    let load = |node: u64| Load { wait_us: 900 * (node % 7) as u32, ..load() };
+    let beliefs: Vec<(NodeId, Belief)> =
+        (0..nodes).map(|node| (NodeId(node), Belief::new(load(node), now))).collect();
+    let costs = Costs { hop_us: 150.0, move_us: 30.0, demand_us: 5000.0 };
+    let mut candidates = Candidates::default();
+    let mut unit = 0.0_f64;
+    criterion.bench_function(&decision_among(nodes), |bench| {
+        bench.iter(|| {
+            candidates.clear();
+            for (node, belief) in &beliefs {
+                candidates.push(*node, placement::there(belief, &costs));
+            }
+            // The golden ratio's multiples are spread evenly.
+            unit = (unit + 0.618_034).fract();
+            candidates.draw(&costs, unit)
+        });
+    });
+}
+
+fn decision_among(nodes: u64) -> String {
+    format!("decision_among_{nodes}_nodes")
 }
 
 fn wire(criterion: &mut Criterion) {
@@ -469,6 +500,14 @@ fn main() {
     ] {
         println!("{}", report::aim(what, best, "us", Aim::AtMost(aim)));
         println!("        median: {median:.2} us");
+    }
+    let decisions = DECISIONS_AMONG.map(|nodes| (nodes, samples_us(&decision_among(nodes))));
+    for (nodes, (best, _)) in decisions.iter().filter_map(|(n, us)| us.map(|us| (n, us))) {
+        let what = format!("a decision among {nodes} nodes");
+        match nodes {
+            64 => println!("{}", report::aim(&what, best, "us", Aim::AtMost(1.0))),
+            _ => println!("        {what}: {best:.2} us"),
+        }
     }
     let warm_kib = warm_kib();
     println!("a suspended function that is kept: {warm_kib:.0} KiB of memory");

@@ -171,6 +171,13 @@ impl Shared {
         self.ended.load(Ordering::Relaxed)
     }
 
+    /// Wait until then, or until all ends.
+    async fn wait_until(&self, then: Instant) {
+        while Instant::now() < then && !self.ended() {
+            sleep_until(then.min(Instant::now() + Duration::from_millis(100)).into()).await;
+        }
+    }
+
     fn note(&self, end: End) -> Result<()> {
         let at = self.begun.elapsed();
         lock(&self.report).note(at, end)
@@ -241,18 +248,23 @@ impl Client {
         while !self.shared.ended() {
             let (start, request) = self.shared.take();
             if let Some(start) = start {
+                self.shared.wait_until(start).await;
                 // What would begin after the end does not.
-                while Instant::now() < start {
-                    if self.shared.ended() {
-                        return Ok(());
-                    }
-                    sleep_until(start.min(Instant::now() + Duration::from_millis(100)).into())
-                        .await;
+                if self.shared.ended() {
+                    return Ok(());
                 }
             }
             let begun = start.unwrap_or_else(Instant::now);
             let end = self.send(&request, begun).await;
+            let pause = match &end {
+                // In an open loop the next request is that of another client.
+                End::Refused { retry_after, .. } if start.is_none() => Some(*retry_after),
+                _ => None,
+            };
             self.shared.note(end)?;
+            if let Some(pause) = pause {
+                self.shared.wait_until(Instant::now() + pause).await;
+            }
         }
         Ok(())
     }
@@ -319,7 +331,8 @@ impl Client {
             let (status, text) = (response.status, response.text());
             let detail = format!("{status} {:?}: {text}", response.headers);
             if status == BUSY {
-                End::Refused { detail }
+                let seconds = response.header("retry-after").and_then(|value| value.parse().ok());
+                End::Refused { detail, retry_after: Duration::from_secs(seconds.unwrap_or(0)) }
             } else {
                 End::Failed { kind: format!("status {status}"), detail }
             }

@@ -50,9 +50,19 @@ pub struct Bin {
 /// How a request ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    Done { latency: Duration, nodes: Vec<String> },
-    Refused { detail: String },
-    Failed { kind: String, detail: String },
+    Done {
+        latency: Duration,
+        nodes: Vec<String>,
+    },
+    /// And after what time the client may come again.
+    Refused {
+        detail: String,
+        retry_after: Duration,
+    },
+    Failed {
+        kind: String,
+        detail: String,
+    },
 }
 
 impl Report {
@@ -88,7 +98,7 @@ impl Report {
                 }
                 return Ok(());
             }
-            End::Refused { detail } => {
+            End::Refused { detail, .. } => {
                 bin.refused += 1;
                 ("status 503".to_owned(), detail)
             }
@@ -201,7 +211,9 @@ mod tests {
         let mut report = Report::new(MS * 500).unwrap();
         report.note(MS * 499, done(10)).unwrap();
         report.note(MS * 500, done(20)).unwrap();
-        report.note(MS * 1700, End::Refused { detail: "full".into() }).unwrap();
+        report
+            .note(MS * 1700, End::Refused { detail: "full".into(), retry_after: Duration::ZERO })
+            .unwrap();
         let failed = End::Failed { kind: "status 502".into(), detail: "lost".into() };
         report.note(MS * 1701, failed).unwrap();
         let counts: Vec<_> = report.bins.iter().map(|b| (b.done, b.refused, b.failed)).collect();

@@ -30,6 +30,8 @@ pub struct Config {
     /// Steps at all, with those that have used up a slice or wait for the host and so have given up
     /// their slot.
     pub sliced_max: usize,
+    /// Whether each decision of placement is told as [`Note::Placed`](crate::Note::Placed).
+    pub explains: bool,
     /// Processes held at all: running, queued, waiting for a node, on their way out.
     pub held_max: usize,
     /// Processes held beyond which a new one, of which nothing has run, is not taken.
@@ -128,6 +130,7 @@ impl Config {
             seed: node.0 ^ incarnation,
             slots_max: usize::from(cores),
             sliced_max: usize::from(cores) * 16,
+            explains: false,
             held_max: 4096,
             admit_max: 2048,
             admit_wait_max: millis(500),

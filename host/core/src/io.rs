@@ -8,7 +8,7 @@ use izna_proto::{
     NodeId, Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
-use crate::{Duration, HeldId};
+use crate::{Duration, HeldId, placement::Explanation};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -297,7 +297,7 @@ pub struct Reply {
 }
 
 /// Something an operator should read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Note {
     /// A node is in the view and linked.
     Joined(NodeId),
@@ -318,6 +318,17 @@ pub enum Note {
     TableFull(Arc<str>),
     /// A component cannot be had.
     NotReady(Digest, String),
+    /// Where a process goes on, if [`Config::explains`](crate::Config::explains).
+    Placed {
+        /// The process.
+        process: ProcessId,
+        /// Its app.
+        app: Arc<str>,
+        /// The component that is to run.
+        component: Arc<str>,
+        /// What decided, by which figures.
+        why: Explanation,
+    },
     /// This node has decided that others take a component in.
     Spreads {
         /// The component.

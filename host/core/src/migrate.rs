@@ -93,6 +93,7 @@ impl Core {
     }
 
     pub(crate) fn deliver(&mut self, id: HeldId, target: NodeId) {
+        self.explain(id);
         let Some(held) = self.held.get(&id) else { return };
         let component = held.process.entry().map(|entry| component_of(&held.process, entry));
         let (home, bytes) = (held.process.home, held.process.payload_bytes());

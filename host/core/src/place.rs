@@ -9,7 +9,7 @@ use izna_proto::{
 use rand::RngExt;
 
 use crate::{
-    Core, HeldId,
+    Core, HeldId, Note,
     core::{Held, Place, Timer},
     holding::component_of,
     life,
@@ -200,7 +200,23 @@ impl Core {
         if let Some(held) = self.held.get_mut(&id) {
             held.why = why;
         }
+        self.explain(id);
         self.enqueue(id);
+    }
+
+    /// Tell why a process stays or goes, if anyone wants to know.
+    pub(crate) fn explain(&mut self, id: HeldId) {
+        if !self.config.explains {
+            return;
+        }
+        let Some(held) = self.held.get(&id) else { return };
+        let Some(entry) = held.process.entry() else { return };
+        self.note(Note::Placed {
+            process: held.process.id,
+            app: held.process.app.clone(),
+            component: entry.component.clone(),
+            why: held.why,
+        });
     }
 
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {

@@ -108,6 +108,9 @@ pub fn told(grounds: &Grounds) -> String {
     )
 }
 
+/// The target, for the filter of the log, under which each decision of placement is told.
+pub(crate) const PLACEMENT: &str = "placement";
+
 fn tell(shell: &Shell, note: Note, twins: &Quiet) {
     let name = |node: NodeId| shell.name_of(node).unwrap_or_else(|| "?".into());
     match note {
@@ -148,6 +151,9 @@ fn tell(shell: &Shell, note: Note, twins: &Quiet) {
                 tracing::warn!(%app, %component, "cannot have the component that it was to adopt");
             }
         },
+        Note::Placed { process, app, component, why } => {
+            tracing::debug!(target: PLACEMENT, %process, %app, %component, %why, "placed");
+        }
         Note::NotReady(digest, why) => {
             tracing::warn!(%digest, why, "a component cannot be had; it is tried again");
         }

@@ -27,7 +27,7 @@ use crate::{
     Error, Identity, Multicast,
     artifacts::{self, Artifacts},
     beacon::Seal,
-    control::{self, Control},
+    control::{self, Control, PLACEMENT},
     identity::zone_id,
     inbound,
     load::Gauge,
@@ -465,6 +465,7 @@ fn core_config(
     let mut core = izna_core::Config::new(identity.node, store.incarnation(), cores.max(1));
     core.peer_port = address.port();
     core.capacity_milli = capacity_milli;
+    core.explains = tracing::enabled!(target: PLACEMENT, tracing::Level::DEBUG);
     core
 }
 

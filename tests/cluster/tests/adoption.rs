@@ -192,7 +192,7 @@ fn components_run_where_their_needs_are_met() {
 
     let identity = cluster.identity("g").unwrap();
     let mut launch = cluster.launch("g", &identity).unwrap();
-    launch.arguments.extend(["--label", "gpu", "--zone", "north"].map(str::to_owned));
+    launch.arguments.extend(["--label", "gpu"].map(str::to_owned));
     let mut labelled = Node::start("g", cluster.folder(), launch).unwrap();
     labelled.wait_ready().unwrap();
     let deployed = || {

@@ -130,6 +130,20 @@ fn a_component_that_misbehaves_ends_its_step_and_nothing_else() {
     assert_eq!(twice.status, 200, "{}", twice.text());
 }
 
+/// If this fails, nobody can learn from a node's log why a process went where it went.
+#[test]
+fn each_decision_of_placement_can_be_logged() {
+    let options = Options::nodes(&["a", "b"]).arguments(&["--log", "info,placement=debug"]);
+    let cluster = Cluster::start(options).unwrap();
+    cluster.deploy(&cluster.app("echo", &echo(&["b"])).unwrap(), &[]).unwrap();
+    let reply = cluster.node("a").unwrap().get("/echo").unwrap();
+    let process = reply.header("x-izna-process").unwrap().to_owned();
+    let went = cluster.node("a").unwrap().wait_log(&["placement: placed", &process]).unwrap();
+    assert!(went.contains("component=echo why=drawn among the others; 1 others"), "{went}");
+    let stays = cluster.node("b").unwrap().wait_log(&["placement: placed", &process]).unwrap();
+    assert!(stays.contains("component=echo why="), "{stays}");
+}
+
 /// If this fails, a client can make a node read or keep as much as it likes, or gets no clear
 /// answer.
 #[test]

@@ -1,5 +1,5 @@
 //! Zones of real nodes: two and three, each with a multicast group of its own, and relays with a
-//! delay between them. Needs no privilege.
+//! delay between them. Where it is allowed, each node is in a network namespace of its own.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -11,16 +11,26 @@
 use std::time::Duration;
 
 use izna_bench::{
-    relay, wait,
+    Network, relay,
+    segment::Segment,
+    wait,
     zones::{Layout, Zones},
 };
 use izna_tests_cluster::echo;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const DELAY: Duration = Duration::from_millis(10);
 
 fn number(told: &Value, key: &str) -> u64 {
     told.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn layout(zones: &[(&str, &[&str])]) -> Layout {
+    let mut layout = Layout::new(zones, DELAY);
+    if Segment::new().is_ok() {
+        layout.options.network = Network::Bridge;
+    }
+    layout
 }
 
 /// If this fails, zones do not find each other, a process does not find its way into the one that
@@ -29,8 +39,7 @@ fn number(told: &Value, key: &str) -> u64 {
 #[test]
 fn a_process_crosses_to_the_zone_that_holds_its_component() {
     let measured = relay::measure([127, 0, 0, 1].into(), DELAY).unwrap();
-    let layout =
-        Layout::new(&[("west", &["w1", "w2", "w3"]), ("east", &["e1", "e2", "e3"])], DELAY);
+    let layout = layout(&[("west", &["w1", "w2", "w3"]), ("east", &["e1", "e2", "e3"])]);
     let zones = Zones::start(layout).unwrap();
     // Held by one node of the zone that it is not deployed in.
     let app = zones.cluster().app("echo", &echo(&["e2"])).unwrap();
@@ -62,7 +71,7 @@ fn a_process_crosses_to_the_zone_that_holds_its_component() {
 /// If this fails, a zone falls silent with the node that speaks for it, or two go on to speak.
 #[test]
 fn another_node_speaks_when_the_speaker_is_lost() {
-    let layout = Layout::new(&[("west", &["w1", "w2"]), ("east", &["e1", "e2"])], DELAY);
+    let layout = layout(&[("west", &["w1", "w2"]), ("east", &["e1", "e2"])]);
     let mut zones = Zones::start(layout).unwrap();
     let speaks = |zones: &Zones, node: &str| {
         let own = zones.node(node).unwrap().manage("/v1/zones").unwrap();
@@ -95,7 +104,7 @@ fn another_node_speaks_when_the_speaker_is_lost() {
 #[test]
 fn three_zones_meet_and_keep_their_work() {
     let west: (&str, &[&str]) = ("west", &["w1", "w2"]);
-    let layout = Layout::new(&[west, ("east", &["e1", "e2"]), ("north", &["n1", "n2"])], DELAY);
+    let layout = layout(&[west, ("east", &["e1", "e2"]), ("north", &["n1", "n2"])]);
     let zones = Zones::start(layout).unwrap();
     let app = zones.cluster().app("echo", &echo(&[])).unwrap();
     zones.deploy("n1", &app).unwrap();
@@ -115,4 +124,26 @@ fn three_zones_meet_and_keep_their_work() {
         }
         assert_eq!(node.metric("izna_crossings_total").unwrap(), before, "{gateway}");
     }
+}
+
+/// If this fails, a component that must stay in one zone runs in another, or cannot be deployed by a
+/// node of another.
+#[test]
+fn a_component_runs_in_the_zone_that_it_needs() {
+    let zones = Zones::start(layout(&[("west", &["w1"]), ("east", &["e1", "e2"])])).unwrap();
+    let manifest =
+        echo(&[]).replace("GUESTS/echo.wasm\"", "GUESTS/echo.wasm\"\nzone = \"east\"");
+    let app = zones.cluster().app("echo", &manifest).unwrap();
+    zones.deploy("w1", &app).unwrap();
+    let west = zones.node("w1").unwrap();
+    for _ in 0..5 {
+        let ran = wait::until("a reply of the east", || {
+            let response = west.post("/echo", b"hello").ok()?;
+            (response.status == 200).then_some(response.nodes())
+        });
+        let ran = ran.unwrap_or_else(|error| panic!("{error:#}\n{}", west.log()));
+        assert!(ran.iter().all(|node| node.starts_with('e')), "{ran:?}");
+    }
+    let listed = west.manage("/v1/components").unwrap();
+    assert_eq!((&listed[0]["holders"], &listed[0]["zones"]), (&json!([]), &json!(["east"])));
 }

@@ -94,7 +94,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", env = "IZNA_NODE_COMPILE_SECONDS_MAX", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     compile_seconds_max: Option<u32>,
-    /// What is logged, as a filter of levels and targets [default: info]
+    /// What is logged, as a filter of levels and targets: `info,placement=debug` has each decision of
+    /// placement too [default: info]
     #[arg(long, value_name = "FILTER", env = "IZNA_NODE_LOG", hide_env = true)]
     log: Option<String>,
     /// How it is logged [default: text]

@@ -73,6 +73,9 @@ pub(crate) fn output(output: &Output) -> String {
             Note::Twin(node) => format!("twin {}", node.0),
             Note::Lost { again, unknown } => format!("lost: {again} again, {unknown} unknown"),
             Note::NotReady(digest, why) => format!("not ready: {}: {why}", name(digest)),
+            Note::Placed { process, component, why, .. } => {
+                format!("placed p{} {component}: {why}", process.0)
+            }
             Note::Spreads { component, targets, grounds, .. } => {
                 format!("spreads {component} to {}: {}", nodes(targets), told(grounds))
             }
