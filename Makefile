@@ -13,7 +13,7 @@ help:
 	@echo "make bench        the benchmarks, about five minutes once it is built"
 	@echo "make bench-languages  what the same services cost in each language: the table of docs/languages.md"
 	@echo "make bench-peers  a wasi:http component beside wasmtime serve and plain hyper, rounds interleaved"
-	@echo "make paper        the paper's experiments and some beyond, about twelve minutes, into target/paper"
+	@echo "make paper        the paper's experiments and some beyond, about eight minutes, into target/paper"
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
 	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"

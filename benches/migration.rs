@@ -102,9 +102,8 @@ fn main() {
     // Of what a busy machine does to a round the best has least.
     let best = |pick: fn(&Round) -> f64| rounds.iter().map(pick).fold(f64::INFINITY, f64::min);
     let (migration, call, raw) = (best(|r| r.migration), best(|r| r.call), best(|r| r.raw));
-    let mut ratios: Vec<f64> = rounds.iter().map(|round| round.migration / round.raw).collect();
-    ratios.sort_by(f64::total_cmp);
-    let (ratio, median) = (migration / raw, ratios[ROUNDS / 2]);
+    let ratio = migration / raw;
+    let median = median(rounds.iter().map(|round| round.migration / round.raw).collect());
     println!("raw TCP ping-pong of {WIRE_BYTES} bytes each way: {raw:.1} us");
     println!("a migration, from delivery to acceptance: {migration:.1} us");
     println!(
@@ -112,11 +111,10 @@ fn main() {
         call / raw
     );
     let typed = best(|r| r.typed);
-    let mut typed_all: Vec<f64> = rounds.iter().map(|round| round.typed).collect();
-    typed_all.sort_by(f64::total_cmp);
+    let typed_median = self::median(rounds.iter().map(|round| round.typed).collect());
     let what = "a call of 1 KiB between ordinary components on two nodes";
     println!("{}", report::aim(what, typed, "us", Aim::AtMost(120.0)));
-    println!("        median of {ROUNDS} rounds: {:.1} us", typed_all[ROUNDS / 2]);
+    println!("        median of {ROUNDS} rounds: {typed_median:.1} us");
     println!(
         "{}",
         report::aim("migration over raw TCP, best rounds", ratio, "times", Aim::AtMost(2.5))
@@ -127,7 +125,7 @@ fn main() {
         ("migration_us", json!(migration)),
         ("remote_call_us", json!(call)),
         ("typed_call_us", json!(typed)),
-        ("typed_call_median_us", json!(typed_all[ROUNDS / 2])),
+        ("typed_call_median_us", json!(typed_median)),
         ("ratio_best", json!(ratio)),
         ("ratio_median", json!(median)),
     ];
@@ -157,9 +155,12 @@ fn echo(manage: SocketAddr, component: &str) -> f64 {
         let returned = response.unwrap().json().unwrap();
         returned.get("elapsed_us").and_then(Value::as_f64).unwrap()
     };
-    let mut took: Vec<f64> = (0..TYPED).map(process).collect();
-    took.sort_by(f64::total_cmp);
-    took[took.len() / 2]
+    median((0..TYPED).map(process).collect())
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 /// The microseconds and the count of all migrations so far.

@@ -383,6 +383,23 @@ mod tests {
         assert!(report.first_failure.unwrap().ends_with(": busy"));
     }
 
+    /// If this fails, a client that was refused asks again at once, and overload looks worse than it
+    /// is for clients that do as they are told.
+    #[test]
+    fn refused_clients_wait_as_they_are_told() {
+        let busy = b"HTTP/1.1 503 Busy\r\nretry-after: 3600\r\ncontent-length: 4\r\n\r\nbusy";
+        let done = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let mut plan = Plan::get(server(busy), "/", 2);
+        plan.gateways.push(server(done));
+        let load = Load::start(plan).unwrap();
+        let enough = || {
+            let report = load.report();
+            (report.done() > 100 && report.refused() > 0).then_some(())
+        };
+        crate::wait::until("a refusal and many responses", enough).unwrap();
+        assert_eq!(load.end().unwrap().refused(), 1);
+    }
+
     /// If this fails, the share of a node in the work is not what is reported.
     #[test]
     fn steps_are_counted_by_node() {

@@ -9,7 +9,7 @@ use izna_proto::{ComponentId, Grounds, Load, NodeId, Traits, ZoneId};
 
 use crate::{
     Config, Duration, Time,
-    placement::{Belief, Path},
+    placement::{Belief, Costs, Path},
 };
 
 /// The longest way there and back that anything waits for, and that a node of the own zone is taken
@@ -22,7 +22,7 @@ const LATE_MAX: Duration = Duration::from_millis(5);
 const FULL_FOR: Duration = Duration::from_millis(50);
 
 /// A node whose reaction takes longer is asked for it again when nothing else goes there.
-const LATE_US: f64 = 10_000.0;
+const SLOW_US: f64 = 10_000.0;
 const TIMED_EVERY: Duration = Duration::from_millis(200);
 /// An answer that takes longer is not waited for.
 const ANSWERED_IN: Duration = Duration::from_secs(2);
@@ -131,7 +131,7 @@ impl Peer {
 
     /// It took long to answer of late.
     pub(crate) fn is_slow(&self) -> bool {
-        self.belief.reaction_us() > LATE_US
+        self.belief.reaction_us() > SLOW_US
     }
 
     /// It was full a moment ago: asking it about every new process would cost both sides what they
@@ -143,6 +143,11 @@ impl Peer {
     /// It is linked, and of this node's zone.
     pub(crate) fn is_near(&self) -> bool {
         self.linked && self.zone.is_none()
+    }
+
+    /// What a step costs with the way to this node, as far as that was measured.
+    pub(crate) fn costs(&self, costs: Costs) -> Costs {
+        Costs { hop_us: self.path.hop_us().unwrap_or(costs.hop_us), ..costs }
     }
 
     /// The way there and back; nothing while it was not measured. What was measured while the other

@@ -16,7 +16,7 @@ use crate::{
     peer::{Peer, PeerState},
     placement::{
         self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
-        QUEUE_MOVES_MAX, Rule, least_us, speed,
+        QUEUE_MOVES_MAX, Rule, soonest_us, speed,
     },
 };
 
@@ -240,30 +240,28 @@ impl Core {
 
     /// Whether a process of which nothing has run is not taken any more.
     pub(crate) fn is_full(&self, load: &Load) -> bool {
-        let wait_max = self.config.admit_wait_max.as_micros();
-        self.held.len() > self.config.admit_max
-            || u128::from(load.wait_us) > wait_max
-            || self.is_backlogged(load)
+        self.held.len() > self.config.admit_max || self.waits_too_long(load)
     }
 
     /// Whether another node is taken to be as full.
     fn is_peer_full(&self, peer: &Peer) -> bool {
-        let load = peer.belief.load();
-        u128::from(load.wait_us) > self.config.admit_wait_max.as_micros()
-            || peer.refuses_new(self.now)
-            || self.is_backlogged(load)
+        peer.refuses_new(self.now) || self.waits_too_long(peer.belief.load())
     }
 
     /// Whether a process that begins at a node of this load would wait there for too long. Those
     /// that wait go before it with all their steps, not with the next one only; one for each core
     /// may wait however long they are.
-    fn is_backlogged(&self, load: &Load) -> bool {
+    fn waits_too_long(&self, load: &Load) -> bool {
+        let wait_us_max = self.config.admit_wait_max.as_micros();
+        if u128::from(load.wait_us) > wait_us_max {
+            return true;
+        }
         let capacity = f64::from(load.capacity_milli.max(1)) / 1000.0;
         let cores = (capacity / speed(load)).max(1.0);
         let ahead = f64::from(load.queued) + 1.0 - cores;
         // All nodes are taken to need as much for themselves as this one.
         let backlog_us = ahead * self.journey.process_us() / self.overhead.left_of(capacity);
-        ahead > cores && backlog_us > self.config.admit_wait_max.as_micros() as f64
+        ahead > cores && backlog_us > wait_us_max as f64
     }
 
     pub(crate) fn costs(&self, digest: &Digest) -> Costs {
@@ -296,9 +294,7 @@ impl Core {
                 let full = situation.fresh && self.is_peer_full(peer);
                 let on_time = peer.is_late(self.now, &self.config) == late;
                 if on_time && whole && !been && !full {
-                    let hop_us = peer.path.hop_us().unwrap_or(situation.costs.hop_us);
-                    let costs = Costs { hop_us, ..situation.costs };
-                    let mut there = placement::there(&peer.belief, &costs);
+                    let mut there = placement::there(&peer.belief, &peer.costs(situation.costs));
                     there.time_us += peer.path.carry_us(bytes);
                     let load = peer.belief.load();
                     candidates.push(node, situation.with_replay(there, node, load));
@@ -322,8 +318,7 @@ impl Core {
             let peer = view.peer(node);
             let takes = |state| state == PeerState::Live;
             let able = |peer: &Peer| {
-                let there_us = least_us(speed(peer.belief.load()), &situation.costs)
-                    + peer.belief.reaction_us();
+                let there_us = soonest_us(&peer.belief, &peer.costs(situation.costs));
                 let sooner = there_us + situation.replay_us(node) < own.time_us;
                 sooner
                     && situation.needed().all(|other| peer.holds(other))

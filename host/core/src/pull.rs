@@ -13,7 +13,7 @@ use crate::{
     peer::{Peer, PeerState},
     placement::{
         Costs, MOVES_MAX, Puller, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Tokens, Waiting, appeal_us,
-        gift_max, is_worth_giving, least_us, speed,
+        gift_max, is_worth_giving, soonest_us, speed,
     },
 };
 
@@ -116,6 +116,7 @@ impl Core {
             let (digest, component) = (entry.digest, component_of(&held.process, entry));
             let with =
                 Waiting { queued: ahead.queued + 1, work_us: ahead.work_us + held.demand_us };
+            let costs = self.costs_of_giving(held, &digest);
             let free = !held.stays
                 && held.queue_moves < QUEUE_MOVES_MAX
                 && held.process.left.len() < MOVES_MAX
@@ -124,8 +125,8 @@ impl Core {
             if free
                 && self.takes(peer, &component)
                 && self.company(held).iter().all(|other| self.takes(peer, other))
-                && is_worth_giving(&with, capacity, &self.costs_of_giving(held, &digest))
-                && self.ends_sooner(peer, &with, load, &self.costs_of_giving(held, &digest))
+                && is_worth_giving(&with, capacity, &costs)
+                && self.ends_sooner(peer, &with, costs)
             {
                 gifts.push(*id);
                 if gifts.len() >= max {
@@ -138,12 +139,13 @@ impl Core {
         gifts
     }
 
-    /// Whether a node that tells this load, with an idle core, ends the last of `ahead` sooner than
-    /// this one: an idle core that others on its machine use is not worth much.
-    fn ends_sooner(&self, peer: NodeId, ahead: &Waiting, load: &Load, costs: &Costs) -> bool {
+    /// Whether a node with an idle core ends the last of `ahead` sooner than this one: an idle core
+    /// that others on its machine use is not worth much.
+    fn ends_sooner(&self, peer: NodeId, ahead: &Waiting, costs: Costs) -> bool {
         let own = self.load();
         let here_us = ahead.work_us / self.capacity_for_steps() + costs.demand_us / speed(&own);
-        least_us(speed(load), costs) + self.view.reaction_us(peer) < here_us
+        let there_us = |peer: &Peer| soonest_us(&peer.belief, &peer.costs(costs));
+        self.view.peer(peer).map(there_us).is_some_and(|there_us| there_us < here_us)
     }
 
     /// One that waits here as it stands has to start again where it goes.

@@ -220,11 +220,6 @@ impl View {
         Some(asked)
     }
 
-    /// How long a node takes from a message to its answer.
-    pub(crate) fn reaction_us(&self, node: NodeId) -> f64 {
-        self.peer(node).map_or(0.0, |peer| peer.belief.reaction_us())
-    }
-
     pub(crate) fn connecting(&mut self, now: Time, node: NodeId, peers_max: usize) -> bool {
         let Some(peer) = self.add(now, node, peers_max) else { return false };
         let connect = !peer.linked && !peer.connecting;

@@ -159,7 +159,6 @@ pub(crate) async fn read_body(
     limits: &Limits,
 ) -> Result<(Bytes, HeaderMap), Refusal> {
     let max = limits.body_bytes_max;
-    // Who sends more before it reads would find the connection closed, not the answer.
     let waits = parts.headers.contains_key(header::EXPECT);
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
@@ -183,7 +182,8 @@ pub(crate) async fn read_body(
     }
 }
 
-/// Read on and forget, so much and so long at most.
+/// Read on and forget, so much and so long at most: who sends all before it reads would find the
+/// connection closed, not the answer.
 async fn discard(body: &mut Incoming) {
     let read = async {
         let mut left = DISCARDED_BYTES_MAX;

@@ -92,8 +92,8 @@ fn a_node_of_another_cluster_does_not_join() {
     let mut stranger = izna_bench::Node::start("x", cluster.folder(), launch).unwrap();
     stranger.wait_ready().unwrap();
 
-    stranger.wait_log(&["INFO", "is of the cluster c-", "do not join"]).unwrap();
-    let warned = ["WARN", "is of the cluster c-", "seeds", "does not join"];
+    stranger.wait_log(&["INFO", "does not have this cluster's beacon key", "do not join"]).unwrap();
+    let warned = ["WARN", "does not have this cluster's beacon key", "seeds", "does not join"];
     cluster.node("a").unwrap().wait_log(&warned).unwrap();
     for node in [&stranger, cluster.node("a").unwrap(), cluster.node("b").unwrap()] {
         let nodes = node.manage("/v1/nodes").unwrap();

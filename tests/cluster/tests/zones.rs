@@ -131,8 +131,7 @@ fn three_zones_meet_and_keep_their_work() {
 #[test]
 fn a_component_runs_in_the_zone_that_it_needs() {
     let zones = Zones::start(layout(&[("west", &["w1"]), ("east", &["e1", "e2"])])).unwrap();
-    let manifest =
-        echo(&[]).replace("GUESTS/echo.wasm\"", "GUESTS/echo.wasm\"\nzone = \"east\"");
+    let manifest = echo(&[]).replace("GUESTS/echo.wasm\"", "GUESTS/echo.wasm\"\nzone = \"east\"");
     let app = zones.cluster().app("echo", &manifest).unwrap();
     zones.deploy("w1", &app).unwrap();
     let west = zones.node("w1").unwrap();

@@ -61,14 +61,20 @@ pub fn here(load: &Load, costs: &Costs) -> Estimate {
 pub fn there(belief: &Belief, costs: &Costs) -> Estimate {
     let load = belief.load();
     let capacity = capacity(load);
-    let way_us = (costs.hop_us + costs.move_us).max(belief.reaction_us());
-    let mut time_us = way_us + f64::from(load.wait_us) + costs.demand() / speed(load);
+    let mut time_us = soonest_us(belief, costs) + f64::from(load.wait_us);
     let (uncovered, idle) = (belief.uncovered(), u32::from(load.idle));
     if uncovered > 0 && uncovered >= idle {
         let waiting = if idle == 0 { uncovered } else { uncovered - idle + 1 };
         time_us += f64::from(waiting) * costs.demand() / capacity;
     }
     Estimate { time_us, idle: f64::from(idle.saturating_sub(uncovered)), capacity }
+}
+
+/// The least that a node could offer, with an idle core: a node that is late with its answers will
+/// be as late with the step.
+pub fn soonest_us(belief: &Belief, costs: &Costs) -> f64 {
+    let way_us = (costs.hop_us + costs.move_us).max(belief.reaction_us());
+    way_us + costs.demand() / speed(belief.load())
 }
 
 /// What a node tells of itself, for the summary of its zone: its wait, idle cores and capacity, and

@@ -29,7 +29,7 @@ pub(crate) use figure::MEMORY_FULL;
 pub use figure::{Journey, Overhead, Speed, Waiting, is_brief, memory_wait_us, network_wait_us};
 pub(crate) use location::speed;
 pub use location::{
-    Candidates, Costs, DEMAND_US_FIRST, Estimate, here, least_us, occupancy, there,
+    Candidates, Costs, DEMAND_US_FIRST, Estimate, here, least_us, occupancy, soonest_us, there,
 };
 pub use overload::Overload;
 pub use path::Path;

@@ -107,6 +107,43 @@ fn a_lost_or_late_answer_is_unavailable() {
     );
 }
 
+/// If this fails, a slow keeper costs each step that asks it a long wait, or is not asked any more
+/// when it is fast again.
+#[test]
+fn a_slow_keeper_rests() {
+    check(
+        "0 join 2 -
+         1 memory 1 a get
+         300 memory 2 a get
+         400 memory 3 b get
+         501 memory 4 a get
+         501 memory 5 b get
+         502 from 2 memory-answer #2 v
+         503 memory 6 a get
+         504 memory 7 b get",
+        expect![[r#"
+            0 join 2 -
+            1 memory 1 a get
+              -> 2 memory #1 get
+              at 251: memory-answer 1 unavailable
+            300 memory 2 a get
+              memory-answer 2 unavailable
+            400 memory 3 b get
+              memory-answer 3 unavailable
+            501 memory 4 a get
+              -> 2 memory #2 get
+            501 memory 5 b get
+              memory-answer 5 unavailable
+            502 from 2 memory-answer #2 v
+              memory-answer 4 v
+            503 memory 6 a get
+              -> 2 memory #3 get
+            504 memory 7 b get
+              -> 2 memory #4 get
+        "#]],
+    );
+}
+
 /// If this fails, memory or what waits for it grows without limit.
 #[test]
 fn memory_limits() {

@@ -113,6 +113,90 @@ fn what_was_sent_counts_until_it_is_told_of() {
     );
 }
 
+/// If this fails, a node that others on its machine slow down gets as much as the rest, because it
+/// looks idle by its own load; or it is not found out when it is quick again.
+#[test]
+fn who_answers_late_is_given_little_and_asked_again() {
+    check(
+        "set probe_after 100
+         set beacon_interval 50
+         set lost_after 100000
+         0 deploy app a@2,3
+         1 join 2 a
+         1 from 2 alive
+         2 submit 1 a.f
+         49 from 2 alive
+         62 from 2 accepted #1
+         97 from 2 alive
+         102 submit 2 a.f
+         162 from 2 accepted #2
+         202 submit 3 a.f
+         262 from 2 accepted #3
+         300 join 3 a
+         300 from 3 alive
+         301 submit 11 a.f
+         302 from 3 accepted #4
+         303 submit 12 a.f
+         304 from 3 accepted #5
+         305 submit 13 a.f
+         306 from 3 accepted #6
+         330 beacon 2
+         400 beacon 2
+         401 beacon 3
+         470 beacon 2
+         540 from 2 alive
+         550 beacon 2
+         560 beacon 3
+         630 beacon 2
+         690 beacon 3
+         700 beacon 2
+         762 wait",
+        expect![[r#"
+            0 deploy app a@2,3
+            1 join 2 a
+            1 from 2 alive
+            2 submit 1 a.f
+              -> 2 deliver #1 p1.0 a hops 1 steps 0 left 1
+              at 48.245: -> 2 probe
+            49 from 2 alive
+            62 from 2 accepted #1
+              at 96.841: -> 2 probe
+            97 from 2 alive
+            102 submit 2 a.f
+              -> 2 deliver #2 p2.0 a hops 1 steps 0 left 1
+            162 from 2 accepted #2
+            202 submit 3 a.f
+              -> 2 deliver #3 p3.0 a hops 1 steps 0 left 1
+            262 from 2 accepted #3
+            300 join 3 a
+            300 from 3 alive
+            301 submit 11 a.f
+              -> 3 deliver #4 p11.0 a hops 1 steps 0 left 1
+            302 from 3 accepted #4
+            303 submit 12 a.f
+              -> 3 deliver #5 p12.0 a hops 1 steps 0 left 1
+            304 from 3 accepted #5
+            305 submit 13 a.f
+              -> 3 deliver #6 p13.0 a hops 1 steps 0 left 1
+            306 from 3 accepted #6
+            330 beacon 2
+            400 beacon 2
+            401 beacon 3
+            470 beacon 2
+              at 475.02: -> 2 probe
+              at 526.28: -> 3 probe
+            540 from 2 alive
+            550 beacon 2
+            560 beacon 3
+            630 beacon 2
+              at 669.727: -> 3 probe
+            690 beacon 3
+            700 beacon 2
+            762 wait
+        "#]],
+    );
+}
+
 /// If this fails, processes go to nodes that are silent, drain, or do not answer.
 #[test]
 fn silent_closed_and_suspect_nodes_are_left_out() {
