@@ -12,15 +12,8 @@ fn policies(names: &[&str]) -> Vec<String> {
 /// `docs/placement.md` can be trusted.
 #[test]
 fn baselines_agree_with_the_reference_model() {
-    let steady = ["jsq", "izna", "prequal-sync", "prequal-async", "peak-ewma", "p2c"];
-    let (what, difference) = largest_difference(4, &steady);
+    let (what, difference) = largest_difference(4);
     assert!(difference < 0.03, "{what}: {:.1} %", difference * 100.0);
-    let (what, difference) = largest_difference(4, &["paper"]);
-    assert!(difference < 0.05, "{what}: {:.1} %", difference * 100.0);
-    // These do not look at loads, so that some nodes are at their limit or over it: how long a
-    // queue grows is then a matter of the policy's own draws, which are not common.
-    let (what, difference) = largest_difference(4, &["random", "capacity"]);
-    assert!(difference < 0.10, "{what}: {:.1} %", difference * 100.0);
 }
 
 /// If this fails, a run cannot be repeated, and ratios compare different things.
