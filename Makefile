@@ -4,7 +4,7 @@ IZNA  := target/release/izna
 # Whatever is built, with the features that the whole workspace asks for: then nothing is built twice.
 BUILD := $(CARGO) build --release --workspace
 
-.PHONY: help demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
+.PHONY: help agreement demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
@@ -17,6 +17,7 @@ help:
 	@echo "                  (ONLY=scaling,joining,losing,disturbed,idle SHORT=1 OUT=folder)"
 	@echo "make sim          the simulator over 1000 seeds (SEEDS=n for more)"
 	@echo "make placement    how good placement is: the grid, its goals, docs/placement.md (FULL=1: everything)"
+	@echo "make agreement    the simulator beside a real cluster of four nodes: docs/placement/agreement.md"
 	@echo "make adoption     how a component spreads over six nodes by itself: docs/placement/adoption.md"
 	@echo "make fuzz         each decoder's fuzz target, and values of components, for a minute each (needs"
 	@echo "                  cargo-fuzz and a nightly)"
@@ -68,6 +69,10 @@ sim:
 
 placement:
 	@$(CARGO) run --release --package izna-sim --bin placement -- grid $(if $(FULL),--full)
+
+agreement: build guests-rust
+	@$(BUILD) --bin bench-agreement
+	@target/release/bench-agreement
 
 adoption: build guests
 	@$(BUILD) --bin bench-adoption

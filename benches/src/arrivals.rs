@@ -6,6 +6,9 @@ use std::time::Duration;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
+/// When what has no time begins: no load lasts as long.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
 /// When the next request of a connection begins.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pace {
@@ -24,6 +27,11 @@ pub enum Pace {
         /// Equal seeds give equal times.
         seed: u64,
     },
+    /// At these times, counted from the start and in their order, and none after the last.
+    At {
+        /// When each begins.
+        times: Vec<Duration>,
+    },
 }
 
 /// The intended times of an open loop, one after another.
@@ -39,7 +47,7 @@ impl Arrivals {
     pub(crate) fn new(pace: Pace) -> Self {
         let seed = match &pace {
             Pace::Random { seed, .. } => *seed,
-            Pace::Closed | Pace::Even { .. } => 0,
+            Pace::Closed | Pace::Even { .. } | Pace::At { .. } => 0,
         };
         let random = Xoshiro256PlusPlus::seed_from_u64(seed);
         Self { pace, count: 0, at_s: 0.0, random }
@@ -52,6 +60,10 @@ impl Arrivals {
         self.count += 1;
         let at_s = match &self.pace {
             Pace::Closed => return (number, None),
+            Pace::At { times } => {
+                let at = usize::try_from(number).ok().and_then(|number| times.get(number));
+                return (number, Some(at.copied().unwrap_or(NEVER)));
+            }
             Pace::Even { per_second } => number as f64 / per_second,
             Pace::Random { rates, .. } => {
                 let unit: f64 = self.random.random();
@@ -59,7 +71,7 @@ impl Arrivals {
                 self.at_s
             }
         };
-        (number, Some(Duration::try_from_secs_f64(at_s).unwrap_or(Duration::MAX)))
+        (number, Some(Duration::try_from_secs_f64(at_s).unwrap_or(NEVER).min(NEVER)))
     }
 }
 
@@ -114,6 +126,16 @@ mod tests {
         assert!((900..1100).contains(&within(0.0, 10.0)), "{}", within(0.0, 10.0));
         assert!((4800..5200).contains(&within(10.0, 20.0)), "{}", within(10.0, 20.0));
         assert!((900..1100).contains(&within(20.0, 30.0)), "{}", within(20.0, 30.0));
+    }
+
+    /// If this fails, requests do not begin when a list says, or some are made up after its end.
+    #[test]
+    fn a_list_of_times_is_kept() {
+        let listed = [1, 5, 5].map(Duration::from_millis);
+        let mut arrivals = Arrivals::new(Pace::At { times: listed.to_vec() });
+        for (number, at) in (0..).zip(listed.into_iter().chain([NEVER])) {
+            assert_eq!(arrivals.next(), (number, Some(at)));
+        }
     }
 
     /// If this fails, a stretch without requests stops all that come after it.

@@ -17,6 +17,7 @@ pub mod relay;
 pub mod report;
 pub mod segment;
 pub mod shipped;
+pub mod spinner;
 pub mod tally;
 pub mod timetable;
 pub mod undo;

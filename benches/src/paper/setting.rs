@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,6 +16,7 @@ use crate::plot::Figure;
 use crate::quota::Quotas;
 use crate::report::{self, Table};
 use crate::segment::Segment;
+use crate::spinner::Spinner;
 use crate::timetable::gateways;
 use crate::{Cluster, Network, Node, Options, Pace, Plan, Requests, shipped, usage};
 
@@ -277,36 +277,5 @@ impl Split {
     /// The mean of one process, in milliseconds, by column.
     pub fn means_ms(&self) -> [Value; 4] {
         self.parts_us.map(|part| json!(part as f64 / 1000.0 / self.ended.max(1) as f64))
-    }
-}
-
-/// A process that spins on a core whenever nothing else wants it. Cores of a machine share what
-/// makes them fast; with all of them always busy, a second of processor time is worth the same
-/// whether one node runs or eight.
-#[derive(Debug)]
-struct Spinner {
-    child: Child,
-}
-
-impl Spinner {
-    fn on_all_cores() -> Vec<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let spin = || {
-            let mut command = Command::new("chrt");
-            command.args(["--idle", "0", "sh", "-c", "while :; do :; done"]);
-            command.spawn().map(|child| Self { child }).ok()
-        };
-        let spinners: Vec<Self> = (0..cores).map_while(|_| spin()).collect();
-        if spinners.is_empty() {
-            eprintln!("no chrt here: a node alone may run on a faster core than one of many");
-        }
-        spinners
-    }
-}
-
-impl Drop for Spinner {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

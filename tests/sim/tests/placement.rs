@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use izna_sim::placement::{Fault, Scenario, Service, grid::largest_difference, play_all};
+use izna_sim::placement::{
+    Fault, Scenario, Service, grid::largest_difference, play, play_all, requests,
+};
 
 fn policies(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| String::from(*name)).collect()
@@ -14,6 +16,33 @@ fn policies(names: &[&str]) -> Vec<String> {
 fn baselines_agree_with_the_reference_model() {
     let (what, difference) = largest_difference(4);
     assert!(difference < 0.03, "{what}: {:.1} %", difference * 100.0);
+}
+
+/// If this fails, a real cluster is asked for other work than the simulator plays beside it.
+#[test]
+fn what_is_asked_for_is_what_is_played() {
+    let scenario = Scenario {
+        capacities: vec![0.5, 0.25, 2.0],
+        steps_ms: vec![1.0, 30.0],
+        load: 0.5,
+        duration_s: 600.0,
+        ..Scenario::default()
+    };
+    let scenario = scenario.suited();
+    let requests = requests(&scenario, 3);
+    // Half of 2.75 cores, at 31 ms each.
+    let rate = requests.len() as f64 / 600.0;
+    assert!((rate / (0.5 * 2.75 / 0.031) - 1.0).abs() < 0.02, "{rate}");
+    let mean = |step: usize| {
+        let sum: f64 = requests.iter().map(|request| request.steps_ms[step]).sum();
+        sum / requests.len() as f64
+    };
+    assert!((mean(0) - 1.0).abs() < 0.02 && (mean(1) / 30.0 - 1.0).abs() < 0.02);
+    assert!(requests.is_sorted_by_key(|request| request.at));
+    let played = play(&scenario, 3, "izna");
+    assert!((played.throughput / 0.5 - 1.0).abs() < 0.02, "{played:?}");
+    // No process is faster than its work on the fastest core, and few wait for long.
+    assert!((31.0..100.0).contains(&played.mean_ms), "{played:?}");
 }
 
 /// If this fails, a run cannot be repeated, and ratios compare different things.

@@ -6,6 +6,7 @@
 //! something though their absolute figures depend on the seed.
 
 mod beacons;
+mod clients;
 mod cluster;
 mod event;
 mod flow;
@@ -17,6 +18,7 @@ mod scenario;
 mod tally;
 mod world;
 
+pub use clients::{Request, requests};
 pub use policy::NAMES;
 pub use scenario::{Arrivals, Fault, Ingress, Order, Scenario, Service, TellsSpeed};
 pub use tally::Results;

@@ -4,28 +4,24 @@ use izna_core::placement::Speed;
 
 use super::{
     beacons::Beacon,
+    clients::{Clients, FIRST},
     cluster::{Cluster, Process, moment, seconds},
     event::{Event, Id, Moment},
     policy::{self, Policy, Verdict, paper},
-    random::{Stream, mix, named, unit},
-    scenario::{Arrivals, Fault, Ingress, Scenario, TellsSpeed},
+    random::{mix, named, unit},
+    scenario::{Fault, Ingress, Scenario, TellsSpeed},
     tally::{Results, window},
     world::World,
 };
-
-/// A burst and a lull: their mean lengths in seconds, and how much of the mean rate comes in them.
-const BURST: (f64, f64) = (0.1, 2.5 / 1.3);
-const LULL: (f64, f64) = (0.4, 1.0 / 1.3);
 
 /// Run one policy in one world.
 pub(super) fn run(scenario: &Scenario, world: &World, seed: u64, policy: &str) -> Results {
     let mut cluster = Cluster::new(scenario, world, seed);
     let policy = policy::make(policy, &mut cluster);
     let duration = moment(scenario.duration_s);
-    let arrivals = Stream::new(named(seed, 6, 6));
+    let clients = Clients::new(scenario, world, seed);
     let shares = Shares::new(&world.shares, scenario.hot_factor);
-    let rate = world.rate_max * scenario.load;
-    let run = Run { cluster, policy, duration, arrivals, rate, shares, burst: None, hot: false };
+    let run = Run { cluster, policy, duration, clients, shares, hot: false };
     run.play()
 }
 
@@ -33,11 +29,8 @@ struct Run<'a> {
     cluster: Cluster<'a>,
     policy: Box<dyn Policy>,
     duration: Moment,
-    arrivals: Stream,
-    rate: f64,
+    clients: Clients,
     shares: Shares,
-    /// Whether a burst is on, and until when it or the lull lasts.
-    burst: Option<(bool, Moment)>,
     /// The first class is hot.
     hot: bool,
 }
@@ -108,7 +101,7 @@ impl Run<'_> {
             }
         }
         self.policy.begin(&mut self.cluster);
-        self.cluster.events.push(1000, Event::Arrival);
+        self.cluster.events.push(FIRST, Event::Arrival);
     }
 
     fn happen(&mut self, event: Event) {
@@ -161,7 +154,7 @@ impl Run<'_> {
         self.cluster.tally.live += 1;
         self.begin_step(id);
         self.place(id, at);
-        let gap_s = self.gap_s();
+        let gap_s = self.clients.gap_s(now);
         self.cluster.events.push(self.cluster.after(gap_s), Event::Arrival);
     }
 
@@ -183,30 +176,12 @@ impl Run<'_> {
         at
     }
 
-    /// The time until the next client, in seconds.
-    fn gap_s(&mut self) -> f64 {
-        let mut rate = self.rate;
-        if self.cluster.scenario.arrivals == Arrivals::Bursts {
-            let now = self.cluster.now;
-            let (mut on, mut until) = self.burst.unwrap_or((false, 0));
-            while now >= until {
-                on = !on;
-                let (mean_s, _) = if on { BURST } else { LULL };
-                until = until.max(now) + moment(self.arrivals.exponential(mean_s));
-            }
-            self.burst = Some((on, until));
-            rate *= if on { BURST.1 } else { LULL.1 };
-        }
-        self.arrivals.exponential(1.0 / rate)
-    }
-
     fn begin_step(&mut self, id: Id) {
         let (world, seed) = (self.cluster.world, self.cluster.seed);
         let service = self.cluster.scenario.service;
         let component = self.cluster.component(id);
         let process = self.cluster.process(id);
-        let drawn = unit(named(seed ^ 0xD0, process.number, u64::from(process.step)));
-        process.work_s = service.draw_s(drawn) * world.means_s[component] / service.mean_s();
+        process.work_s = world.step_s(service, seed, process.number, process.step, component);
         process.believed_s = world.believed_s[component];
         process.moved_s = 0.0;
         process.left_count = 0;

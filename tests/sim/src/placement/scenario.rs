@@ -21,6 +21,11 @@ pub struct Scenario {
     /// The mean number of nodes that hold one; 0 for as many as suit the nodes. Each zone has two
     /// of each at least.
     pub replicas: f64,
+    /// The capacity of each node, in cores: whole ones, or one that is slower. Empty: drawn.
+    pub capacities: Vec<f64>,
+    /// The mean processor time of each step of the only class, in milliseconds: each step is of a
+    /// component of its own, which all nodes hold. Empty: drawn.
+    pub steps_ms: Vec<f64>,
     /// Arrivals as a share of what the best placement could do with these holders.
     pub load: f64,
     /// How the processor time of a step is distributed.
@@ -145,6 +150,8 @@ impl Default for Scenario {
             zone_nodes: 0,
             components: 0,
             replicas: 0.0,
+            capacities: Vec::new(),
+            steps_ms: Vec::new(),
             load: 0.9,
             service: Service::Exponential,
             arrivals: Arrivals::Poisson,
@@ -174,6 +181,7 @@ impl Default for Scenario {
 /// The most nodes and components that a scenario may name.
 const NODES_MAX: usize = 20_000;
 const COMPONENTS_MAX: usize = 1024;
+const STEPS_MAX: usize = 256;
 
 impl Scenario {
     /// Read one from a file.
@@ -193,6 +201,13 @@ impl Scenario {
 
     /// Fill in what suits the number of nodes: components, replicas, duration.
     pub fn suited(mut self) -> Self {
+        if !self.capacities.is_empty() {
+            self.nodes = self.capacities.len();
+        }
+        if !self.steps_ms.is_empty() {
+            self.components = self.steps_ms.len();
+            self.replicas = self.nodes as f64;
+        }
         let (components, replicas, duration_s, warm_up_s): (_, _, _, f64) = match self.nodes {
             0..=4 => (6, 2.5, 60.0, 5.0),
             5..=31 => (12, 5.0, 20.0, 2.0),
@@ -224,6 +239,10 @@ impl Scenario {
             (1..=COMPONENTS_MAX).contains(&self.components),
             "components must be 1 to {COMPONENTS_MAX}"
         );
+        let all_positive = |figures: &[f64]| figures.iter().all(|figure| *figure > 0.0);
+        ensure!(all_positive(&self.capacities), "capacities must be over 0");
+        ensure!(all_positive(&self.steps_ms), "steps_ms must be over 0");
+        ensure!(self.steps_ms.len() < STEPS_MAX, "steps_ms must be fewer than {STEPS_MAX}");
         ensure!((2..=self.nodes).contains(&self.zone_nodes), "zone_nodes must be 2 to nodes");
         ensure!(self.load > 0.0 && self.load <= 10.0, "load must be over 0, and 10 at most");
         ensure!(self.warm_up_s < self.duration_s, "warm_up_s must be less than duration_s");
@@ -307,6 +326,9 @@ mod tests {
         assert!(error("nodes = 1").contains("nodes must be"));
         assert!(error("nodes = 20001").contains("nodes must be"));
         assert!(error("components = 1025").contains("components must be"));
+        assert!(error("capacities = [1.0, 0.0]").contains("capacities must be"));
+        assert!(error("steps_ms = [-1.0]").contains("steps_ms must be"));
+        assert!(error(&format!("steps_ms = {:?}", [1.0; 256])).contains("steps_ms must be"));
         assert!(error("seeds = []").contains("nothing would run"));
         assert!(error("duration_s = 1\nwarm_up_s = 2").contains("warm_up_s"));
     }

@@ -4,7 +4,7 @@
 use super::{
     flow,
     random::{Stream, named, unit},
-    scenario::Scenario,
+    scenario::{Scenario, Service},
 };
 
 /// Classes of processes.
@@ -34,11 +34,20 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         let mut random = Stream::new(named(seed, 77, scenario.nodes as u64));
-        let (cores, speeds) = machines(scenario.nodes, &mut random);
+        let (cores, speeds) = match scenario.capacities.as_slice() {
+            [] => machines(scenario.nodes, &mut random),
+            given => given.iter().map(|capacity| machine(*capacity)).unzip(),
+        };
         let mean_s = scenario.service.mean_s();
-        let means_s: Vec<f64> =
-            (0..scenario.components).map(|_| mean_s * (0.5 + random.unit())).collect();
-        let (classes, shares) = classes(scenario.components, &mut random);
+        let (means_s, (classes, shares)) = if scenario.steps_ms.is_empty() {
+            let mut mean = |_| mean_s * (0.5 + random.unit());
+            let means_s: Vec<f64> = (0..scenario.components).map(&mut mean).collect();
+            (means_s, classes(scenario.components, &mut random))
+        } else {
+            let class = (0..scenario.components as u16).collect();
+            let means_s = scenario.steps_ms.iter().map(|step_ms| step_ms * 1e-3).collect();
+            (means_s, (vec![class], vec![1.0]))
+        };
         let error = |component: usize| {
             let sign = unit(named(seed, 555, component as u64)) * 2.0 - 1.0;
             (1.0 + scenario.demand_error).powf(sign)
@@ -56,7 +65,13 @@ impl World {
             believed_s,
             rate_max: 0.0,
         };
-        world.spread(scenario, &mut random);
+        if scenario.steps_ms.is_empty() {
+            world.spread(scenario, &mut random);
+        } else {
+            let (nodes, components) = (scenario.nodes as u32, scenario.components as u16);
+            world.holders.fill((0..nodes).collect());
+            world.holds.fill((0..components).collect());
+        }
         world.rate_max = flow::rate_max(&world);
         world
     }
@@ -92,6 +107,19 @@ impl World {
         }
     }
 
+    /// The processor time of a step at speed one, in seconds.
+    pub(super) fn step_s(
+        &self,
+        service: Service,
+        seed: u64,
+        number: u64,
+        step: u8,
+        component: usize,
+    ) -> f64 {
+        let drawn = unit(named(seed ^ 0xD0, number, u64::from(step)));
+        service.draw_s(drawn) * self.means_s[component] / service.mean_s()
+    }
+
     pub(super) fn node_capacity(&self, node: usize) -> f64 {
         f64::from(self.cores[node]) * self.speeds[node]
     }
@@ -116,6 +144,14 @@ impl World {
     pub(super) fn work_s(&self) -> f64 {
         self.demand_s().iter().sum()
     }
+}
+
+/// A node of this capacity: whole cores, or one that is slower.
+fn machine(capacity: f64) -> (u16, f64) {
+    let cores = capacity.ceil().clamp(1.0, f64::from(u16::MAX));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was clamped")]
+    let count = cores as u16;
+    (count, capacity / cores)
 }
 
 /// Cores and speeds: four nodes always the same ones, in another order; more as they come.
