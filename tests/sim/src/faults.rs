@@ -172,6 +172,7 @@ impl World {
             cpu_permille: 0,
             memory_permille,
             network_permille: 0,
+            unsent_us: 0,
         };
         self.input(node, Input::Measured(measured));
     }

@@ -159,15 +159,17 @@ fn zones(extent: Extent) -> Vec<Cell> {
     cells
 }
 
-/// Few holders, and a class that becomes twenty times as frequent.
+/// Few holders, and a class that becomes twenty times as frequent for half of the time: the cells of
+/// the facts of placement, section 4.4, to the digit of what JSQ reaches.
 fn adoption() -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (nodes, replicas) in [(16, 2.5), (100, 4.0)] {
+    for (nodes, replicas, duration_s) in [(16, 2.0, 20.0), (100, 5.0, 8.0)] {
         for on in [false, true] {
             let scenario = Scenario {
                 fault: Fault::HotClass,
                 hot_factor: 20.0,
                 replicas,
+                duration_s,
                 adoption_s: if on { 0.3 } else { 0.0 },
                 ..scenario(nodes, 0.7, if on { &PAIR[1..] } else { &PAIR })
             };
