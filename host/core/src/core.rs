@@ -58,6 +58,8 @@ pub struct Core {
     pub(crate) sliced: usize,
     /// When a step was handed out last.
     pub(crate) handed_out: Time,
+    /// When there was another beside it last.
+    pub(crate) crowded: Time,
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
@@ -230,6 +232,7 @@ impl Core {
             cpu_permille: 0,
             memory_permille: 0,
             network_permille: 0,
+            unsent_us: 0,
         };
         Self {
             now,
@@ -256,6 +259,7 @@ impl Core {
             running: 0,
             sliced: 0,
             handed_out: now,
+            crowded: now,
             work_us: 0.0,
             deliveries: BTreeMap::new(),
             next_delivery: first_number(config.incarnation),
@@ -473,7 +477,7 @@ impl Core {
         let (memory, network) = (self.measured.memory_permille, self.measured.network_permille);
         let wait_us = waiting.wait_us(cores, self.capacity_for_steps())
             + memory_wait_us(memory, mean_us)
-            + network_wait_us(network, mean_us);
+            + network_wait_us(network, self.measured.unsent_us, mean_us);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         Load {
             at_us: micros(self.now.since(self.began)),

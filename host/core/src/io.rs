@@ -172,6 +172,8 @@ pub struct Measurement {
     pub memory_permille: u16,
     /// Used share of the network, in thousandths.
     pub network_permille: u16,
+    /// How long it takes to send what waits in the links, in microseconds.
+    pub unsent_us: u32,
 }
 
 /// Something to do. The list is closed: a shell that does these is a node.

@@ -130,6 +130,15 @@ impl Links {
         sent.is_ok()
     }
 
+    /// Bytes that wait to be sent, in all links.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        let unsent = |peer: &Peer| match &peer.state {
+            LinkState::Up { link, .. } => link.unsent_bytes(),
+            _ => 0,
+        };
+        self.lock().values().map(unsent).sum()
+    }
+
     /// The nodes whose link is up.
     pub(crate) fn up(&self) -> Vec<NodeId> {
         let peers = self.lock();

@@ -76,7 +76,7 @@ impl Gauge {
             root: root.to_path_buf(),
             groups,
         };
-        gauge.measure(Instant::now());
+        gauge.measure(Instant::now(), 0);
         gauge
     }
 
@@ -85,8 +85,8 @@ impl Gauge {
         self.cores
     }
 
-    /// Measure what was used since the last time.
-    pub(crate) fn measure(&mut self, now: Instant) -> Measurement {
+    /// Measure what was used since the last time; so much waits in the links.
+    pub(crate) fn measure(&mut self, now: Instant, unsent_bytes: usize) -> Measurement {
         if self.count.is_multiple_of(RARELY) {
             self.read_limits();
         }
@@ -102,7 +102,15 @@ impl Gauge {
             cpu_permille,
             memory_permille: self.memory(),
             network_permille: self.network(elapsed),
+            unsent_us: self.sending_us(unsent_bytes),
         }
+    }
+
+    /// How long the slowest device takes to send so much, in microseconds.
+    fn sending_us(&self, bytes: usize) -> u32 {
+        let slowest = self.speeds.iter().map(|(_, mbits)| *mbits).min();
+        let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(8);
+        u32::try_from(bits / slowest.unwrap_or(MBITS_DEFAULT).max(1)).unwrap_or(u32::MAX)
     }
 
     /// The larger of two shares: of the machine that all use, and of the own quota that this
@@ -355,7 +363,7 @@ mod tests {
         );
         // 50 ms of a second of a tenth of a core are half of it; a fifth of the machine is busy.
         // 6.25 MB/s are half of 100 Mbit/s.
-        let measured = gauge.measure(gauge.at + Duration::from_secs(1));
+        let measured = gauge.measure(gauge.at + Duration::from_secs(1), 125_000);
         assert_eq!(
             measured,
             Measurement {
@@ -364,6 +372,7 @@ mod tests {
                 cpu_permille: 500,
                 memory_permille: 700,
                 network_permille: 500,
+                unsent_us: 10_000,
             }
         );
     }
@@ -382,7 +391,7 @@ mod tests {
             ("sys/fs/cgroup/memory/n1/memory.usage_in_bytes", "250\n"),
         ]);
         let mut gauge = Gauge::at(root.path());
-        let measured = gauge.measure(gauge.at + Duration::from_secs(1));
+        let measured = gauge.measure(gauge.at + Duration::from_secs(1), 0);
         assert_eq!((measured.capacity_milli, measured.memory_permille), (100, 250));
     }
 
@@ -392,7 +401,7 @@ mod tests {
         let root = root(&[]);
         let mut gauge = Gauge::at(root.path());
         assert!(gauge.cores() >= 1.0);
-        let measured = gauge.measure(gauge.at + Duration::from_secs(1));
+        let measured = gauge.measure(gauge.at + Duration::from_secs(1), 0);
         assert_eq!((measured.cpu_permille, measured.memory_permille), (0, 0));
         for odd in ["", "cpu", "cpu x", "4 (", ":", "a:b:c:d\n", "lo", "\u{0}"] {
             let _ = (machine(odd), own(odd), field(odd, "x"), devices(odd));
@@ -406,7 +415,7 @@ mod tests {
         let began = Instant::now();
         let best = (0..20).map(|_| {
             let began = Instant::now();
-            gauge.measure(began);
+            gauge.measure(began, 0);
             began.elapsed()
         });
         let best = best.min().unwrap();

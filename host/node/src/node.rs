@@ -485,7 +485,7 @@ async fn measure(shell: Arc<Shell>, mut gauge: Gauge) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let measured = gauge.measure(Instant::now());
+        let measured = gauge.measure(Instant::now(), shell.links.unsent_bytes());
         shell.feed(Input::Measured(measured));
         shell.runtime.sweep(measured.memory_permille);
     }

@@ -99,6 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<S> {
         Ok(())
     }
 
+    /// Bytes that wait: what the socket has taken is not among them.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     /// Write what waits, until the link ends. Only one may be at it.
     pub(crate) async fn run(&self) -> Ended {
         loop {
@@ -198,6 +203,20 @@ mod tests {
             assert_eq!(frame[..4], [0, 0, 0, 30]);
             assert_eq!(frame[4..], [u8::try_from(n).unwrap(); 30]);
         }
+    }
+
+    /// If this fails, a node whose links are slow looks as good as any.
+    #[test]
+    fn what_waits_is_counted() {
+        let (here, mut there) = duplex(64);
+        let writer = Writer::new(here);
+        writer.send(&[1; 96], Flush::Now).unwrap();
+        assert_eq!(writer.unsent_bytes(), 100 - 64);
+        writer.send(b"more", Flush::Later).unwrap();
+        assert_eq!(writer.unsent_bytes(), 100 - 64 + 8);
+        block(there.read_exact(&mut [0; 64])).unwrap();
+        writer.send(b"", Flush::Now).unwrap();
+        assert_eq!(writer.unsent_bytes(), 0);
     }
 
     /// If this fails, a link whose other side is gone is kept.

@@ -22,11 +22,16 @@ const BRIEF_US_MAX: f64 = 100.0;
 /// other threads.
 const BRIEF_GAP_US_MIN: f64 = 50.0;
 const BRIEF_GAP_STEPS: f64 = 4.0;
+/// How long no two steps were there at a time before all that are short enough are brief, in
+/// microseconds: then there is one process, and another thread would only do what this one waits for.
+const BRIEF_APART_US: f64 = 5_000.0;
 
 /// Whether a step is so short, and comes so seldom, that to wake another thread for it takes longer
-/// than to run it. `gap_us` is the time since a step was handed out before.
-pub fn is_brief(demand_us: f64, gap_us: f64) -> bool {
-    demand_us <= BRIEF_US_MAX && gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us)
+/// than to run it. `gap_us` is the time since a step was handed out before, `apart_us` since there
+/// was another beside it.
+pub fn is_brief(demand_us: f64, gap_us: f64, apart_us: f64) -> bool {
+    let is_seldom = gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us);
+    demand_us <= BRIEF_US_MAX && (is_seldom || apart_us >= BRIEF_APART_US)
 }
 
 /// What runs or waits for a core on a node.
@@ -60,11 +65,12 @@ pub fn memory_wait_us(memory_permille: u16, mean_us: f64) -> f64 {
     mean_us * f64::from(over) / f64::from(left)
 }
 
-/// What a busy link adds to the wait of a step that takes `mean_us`: judgement, not measured.
-pub fn network_wait_us(network_permille: u16, mean_us: f64) -> f64 {
-    let Some(over) = network_permille.checked_sub(NETWORK_TIGHT) else { return 0.0 };
+/// What the network adds to the wait of a step that takes `mean_us`: what is sent goes behind what
+/// waits to be sent, and a busy link lets it wait longer. The second is judgement, not measured.
+pub fn network_wait_us(network_permille: u16, unsent_us: u32, mean_us: f64) -> f64 {
+    let over = network_permille.saturating_sub(NETWORK_TIGHT);
     let left = 1000u16.saturating_sub(network_permille).max(1);
-    mean_us * f64::from(over) / f64::from(left)
+    f64::from(unsent_us) + mean_us * f64::from(over) / f64::from(left)
 }
 
 /// How fast what a whole process takes follows the latest step: some twenty processes back.
@@ -190,8 +196,9 @@ mod tests {
     /// for a thread to wake.
     #[test]
     fn brief_steps_are_short_and_rare() {
-        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 400.0));
-        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 399.0) && !is_brief(101.0, 1e6));
+        assert!(is_brief(10.0, 50.0, 0.0) && is_brief(100.0, 400.0, 0.0));
+        assert!(!is_brief(10.0, 49.0, 4999.0) && !is_brief(100.0, 399.0, 4999.0));
+        assert!(is_brief(100.0, 0.0, 5000.0) && !is_brief(101.0, 1e6, 1e6));
     }
 
     /// If this fails, a node with an idle core looks busy, or one that has none does not.
@@ -211,8 +218,10 @@ mod tests {
         assert_eq!(memory_wait_us(800, 1000.0), 0.0);
         assert_eq!(memory_wait_us(900, 1000.0), 2000.0);
         assert!(memory_wait_us(1000, 1000.0) > 100_000.0);
-        assert_eq!(network_wait_us(800, 1000.0), 0.0);
-        assert_eq!(network_wait_us(900, 1000.0), 1000.0);
+        assert_eq!(network_wait_us(800, 0, 1000.0), 0.0);
+        assert_eq!(network_wait_us(900, 0, 1000.0), 1000.0);
+        assert_eq!(network_wait_us(900, 70, 1000.0), 1070.0);
+        assert_eq!(network_wait_us(10, 70, 1000.0), 70.0);
     }
 
     /// If this fails, a node that is busy with requests promises its cores to steps.

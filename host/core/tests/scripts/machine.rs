@@ -230,6 +230,7 @@ impl Machine {
                 cpu_permille: 0,
                 memory_permille: u16::try_from(words.option("memory").unwrap()).unwrap(),
                 network_permille: 0,
+                unsent_us: u32::try_from(words.option("unsent").unwrap_or(0)).unwrap(),
             }),
             "memory" => Input::Memory {
                 request: words.number(),

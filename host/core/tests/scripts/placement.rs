@@ -197,6 +197,23 @@ fn who_answers_late_is_given_little_and_asked_again() {
     );
 }
 
+/// If this fails, a node gives nothing away though what it sends waits in its links.
+#[test]
+fn what_waits_to_be_sent_is_part_of_the_load() {
+    check(
+        "show beacon
+         set beacon_interval 100
+         1 measured memory 100 unsent 7000
+         101 wait",
+        expect![[r#"
+              at 0: beacon wait 0
+            1 measured memory 100 unsent 7000
+              at 96.491: beacon wait 7000
+            101 wait
+        "#]],
+    );
+}
+
 /// If this fails, processes go to nodes that are silent, drain, or do not answer.
 #[test]
 fn silent_closed_and_suspect_nodes_are_left_out() {
