@@ -12,7 +12,7 @@ use izna_proto::{ComponentId, Digest, Load, Message, NodeId, Outcome, Process, S
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
-    Config, Counters, Duration, HeldId, Input, Measurement, Note, Output, Time,
+    Config, Counters, Duration, HeldId, Input, Measurement, Note, Output, TableError, Time,
     adopt::Adoptions,
     gateway::{Budget, Slot},
     holding::OwnCopy,
@@ -39,6 +39,8 @@ pub struct Core {
     pub(crate) timers: BTreeSet<(Time, Timer)>,
 
     pub(crate) table: Table,
+    /// Why the last deploy, undeploy or assignment here left no line.
+    pub(crate) not_deployed: Option<TableError>,
     pub(crate) view: View,
     pub(crate) zones: Zones,
     /// Bulletins of this node so far, and when it last answered a zone that was not known.
@@ -243,6 +245,7 @@ impl Core {
             ]),
             began: now,
             table: Table::default(),
+            not_deployed: None,
             view: View::default(),
             zones: Zones::default(),
             told: 0,

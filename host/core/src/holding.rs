@@ -252,6 +252,7 @@ impl Core {
         node: NodeId,
         assignment: Assignment,
     ) {
+        self.not_deployed = None;
         let Some(app) = self.table.entry(name).and_then(|entry| entry.app.clone()) else { return };
         let holds = assignment == Assignment::Holds;
         let assigned = |spec: ComponentSpec| match &*spec.name == component {

@@ -14,7 +14,7 @@ use rand::RngExt;
 use crate::{
     Core, Note, Output,
     core::Timer,
-    placement,
+    placement, table,
     view::{self, Check},
 };
 
@@ -186,9 +186,16 @@ impl Core {
     /// A deploy or, without an app, an undeploy at this node.
     pub(crate) fn deploy(&mut self, name: Arc<str>, app: Option<App>) {
         let entry = self.table.next(name, app);
-        self.merge(Vec::from([entry.clone()]));
-        if self.table.entry(&entry.name) != Some(&entry) {
-            return self.note(Note::TableFull(entry.name));
+        self.not_deployed = table::check(&entry).err();
+        if self.not_deployed.is_none() {
+            self.merge(Vec::from([entry.clone()]));
+            if self.table.entry(&entry.name) != Some(&entry) {
+                self.not_deployed = Some(self.table.full(self.config.apps_max));
+            }
+        }
+        if let Some(why) = &self.not_deployed {
+            let why = why.clone();
+            return self.note(Note::NotDeployed(entry.name, why));
         }
         let peers: Vec<NodeId> = self.view.present(self.now, &self.config).collect();
         for peer in peers {

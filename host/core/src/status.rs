@@ -7,7 +7,7 @@ use izna_proto::{
 };
 
 use crate::{
-    Core, Duration, HeldId,
+    Core, Duration, HeldId, TableError,
     core::{Held, Place},
     migrate::micros,
     peer::{Peer, PeerState},
@@ -424,6 +424,11 @@ impl Core {
     /// The newest line of each app.
     pub fn table(&self) -> impl Iterator<Item = &TableEntry> {
         self.table.entries()
+    }
+
+    /// Why the last deploy, undeploy or assignment at this node was refused; none if it was not.
+    pub fn not_deployed(&self) -> Option<&TableError> {
+        self.not_deployed.as_ref()
     }
 
     /// The bytes of cluster memory kept here.

@@ -17,6 +17,44 @@ use crate::{Duration, Time};
 /// Revisions of one app that are kept for the processes that began with them.
 const REVISIONS_MAX: usize = 8;
 
+/// The most bytes of one line.
+const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// Why a deploy, an undeploy or an assignment leaves no line in the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It has no room for one more app.
+    #[error("the app table is full: it has {max} apps, {undeployed} of them undeployed")]
+    Full {
+        /// The apps in it that were undeployed: for a while they are remembered as that.
+        undeployed: usize,
+        /// The most apps that it takes.
+        max: usize,
+    },
+    /// The line is too long.
+    #[error("the app takes {bytes} bytes in the app table, over the limit of {max}")]
+    Large {
+        /// Its length.
+        bytes: usize,
+        /// The longest that is taken.
+        max: usize,
+    },
+    /// No node could read the line, this one after a restart included.
+    #[error("the app is over a limit of the app table")]
+    Unreadable(#[source] izna_proto::Error),
+}
+
+/// Check that other nodes, and this one after a restart, can read a line that is made here.
+pub(crate) fn check(entry: &TableEntry) -> Result<(), Error> {
+    let line = entry.to_bytes();
+    let (bytes, max) = (line.len(), LINE_BYTES_MAX);
+    if bytes > max {
+        return Err(Error::Large { bytes, max });
+    }
+    TableEntry::from_bytes(line).map(drop).map_err(Error::Unreadable)
+}
+
 /// The app table of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -80,6 +118,12 @@ impl Table {
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &TableEntry> {
         self.apps.values().map(|line| &line.newest)
+    }
+
+    /// What says that there is no room.
+    pub(crate) fn full(&self, max: usize) -> Error {
+        let undeployed = self.entries().filter(|entry| entry.app.is_none()).count();
+        Error::Full { undeployed, max }
     }
 
     pub(crate) fn sum(&self) -> u64 {

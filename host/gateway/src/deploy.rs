@@ -115,7 +115,11 @@ fn check_component(
     app: &api::App,
     cluster: &dyn Cluster,
 ) -> Result<ComponentSpec, Error> {
-    let name = &component.name;
+    let (name, count) = (&component.name, component.links.len());
+    if count > PARTS_MAX {
+        let text = format!("component `{name}`: {count} links are over the limit of {PARTS_MAX}");
+        return Err(wrong(text));
+    }
     for (link, to) in &component.links {
         check_typed_name("a link", link)?;
         let target = app.components.iter().find(|other| other.name == to.component);

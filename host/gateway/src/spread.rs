@@ -34,8 +34,7 @@ pub(crate) fn check(component: &api::AppComponent, cluster: &dyn Cluster) -> Res
             "component `{name}`: none of its nodes ({nodes}) is known here; known are {known}"
         )));
     }
-    let ids =
-        |names: &[String]| names.iter().take(PARTS_MAX).map(|name| cluster.node_id(name)).collect();
+    let ids = |names: &[String]| names.iter().map(|name| cluster.node_id(name)).collect();
     let labels = component.labels.iter().map(|label| Arc::from(label.as_str()));
     let spread = Spread {
         nodes: component.nodes.as_ref().map(|nodes| ids(nodes)),
@@ -61,6 +60,12 @@ fn check_words(name: &str, component: &api::AppComponent) -> Result<(), Error> {
     if count > LABELS_MAX {
         let text = format!("component `{name}`: {count} labels are over the limit of {LABELS_MAX}");
         return Err(wrong(text));
+    }
+    let nodes = component.nodes.as_deref().unwrap_or_default();
+    let lists = [("nodes", nodes), ("added", &component.added), ("removed", &component.removed)];
+    if let Some((list, nodes)) = lists.iter().find(|(_, nodes)| nodes.len() > PARTS_MAX) {
+        let text = format!("component `{name}`: {} nodes in `{list}` are over the", nodes.len());
+        return Err(wrong(format!("{text} limit of {PARTS_MAX}")));
     }
     component.labels.iter().try_for_each(|label| check_word("a label", label))?;
     component.zone.as_ref().map_or(Ok(()), |zone| check_word("a zone", zone))

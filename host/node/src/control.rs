@@ -130,8 +130,9 @@ fn tell(shell: &Shell, note: Note, twins: &Quiet) {
         Note::Lost { again, unknown } => {
             tracing::warn!(again, unknown, "processes were lost with a node");
         }
-        Note::TableFull(app) => {
-            tracing::error!(%app, "the app table is full: this app is not taken");
+        Note::NotDeployed(app, why) => {
+            let error: &dyn std::error::Error = &why;
+            tracing::error!(%app, error, "an app is not taken");
         }
         Note::Spreads { component, app, targets, grounds } => {
             let targets: Vec<_> = targets.iter().map(|target| name(*target)).collect();

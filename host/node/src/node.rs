@@ -304,9 +304,11 @@ impl Node {
     }
 
     async fn change(&self, input: Input, name: Arc<str>) -> Result<TableEntry, Error> {
-        let find = |core: &Core| core.table().find(|entry| entry.name == name).cloned();
-        let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)?;
-        let entry = entry.ok_or_else(|| Error::TableFull { app: name.to_string() })?;
+        let find = |core: &Core| match core.not_deployed() {
+            Some(why) => Err(Error::NotTaken { app: name.to_string(), source: why.clone() }),
+            None => core.table().find(|entry| entry.name == name).cloned().ok_or(Error::Stopped),
+        };
+        let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)??;
         let (sender, written) = oneshot::channel();
         let _ = self.shell.control.send(Control::Written(sender));
         written.await.unwrap_or(Err(Error::Stopped))?;

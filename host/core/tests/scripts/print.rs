@@ -85,7 +85,7 @@ pub(crate) fn output(output: &Output) -> String {
                 AdoptionStage::GivenUp => format!("gives up {component}"),
                 AdoptionStage::Failed => format!("cannot adopt {component}"),
             },
-            Note::TableFull(app) => format!("no room for app {app}"),
+            Note::NotDeployed(app, why) => format!("{app} is not deployed: {why}"),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::machine::check;
+use crate::machine::{check, run};
 
 /// If this fails, a deploy does not reach the others, or not the disk.
 #[test]
@@ -175,11 +175,38 @@ fn apps_max() {
               store app@1
               hold a from -
             1 deploy other b@all
-              no room for app other
+              other is not deployed: the app table is full: it has 1 apps, 0 of them undeployed
             2 from 2 table-entries third@1 c@all
             3 deploy app a=a2@all
               store app@2
               hold a2 from -
         "#]],
     );
+}
+
+/// If this fails, a line is deployed that no other node can read, nor this one after a restart:
+/// links break for as long as it is there.
+#[test]
+fn a_line_that_none_can_read_is_refused() {
+    let nodes = |count: u64| (2..2 + count).map(|node| node.to_string()).collect::<Vec<_>>();
+    let (fits, over) = (nodes(256).join(","), nodes(257).join(","));
+    let script = format!(
+        "show store\n0 deploy app a@{fits}\n1 deploy app a@{over}\n2 hold a 300\n3 deploy app a@2"
+    );
+    let printed = run(&script).replace(&fits, "FITS").replace(&over, "OVER");
+    expect![[r#"
+        0 deploy app a@FITS
+          store app@1
+        1 deploy app a@FITS,258
+          app is not deployed: the app is over a limit of the app table
+        2 hold a 300
+          store app@2
+        3 deploy app a@2
+          store app@3
+    "#]]
+    .assert_eq(&printed);
+    let added = |node: u64| format!("{node} hold a {}\n", node + 10);
+    let script = format!("0 deploy app a@1\n{}", (1..=257).map(added).collect::<String>());
+    let refused = run(&script).lines().filter(|line| line.contains("is not deployed")).count();
+    assert_eq!(refused, 1, "the 257th that is added by hand");
 }

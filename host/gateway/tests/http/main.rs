@@ -323,6 +323,15 @@ fn deploys_are_checked() {
     let route = app["routes"][0].clone();
     twice["routes"].as_array_mut().unwrap().push(route);
     refused(put(&twice), 422, "route `/two` is claimed twice");
+    for list in ["nodes", "added", "removed"] {
+        let mut many = app.clone();
+        let names: Vec<String> = (1..=257).map(|node| format!("node-{node}")).collect();
+        many["components"][0][list] = serde_json::json!(names);
+        refused(put(&many), 422, &format!("257 nodes in `{list}` are over the limit of 256"));
+    }
+    let links: serde_json::Map<String, serde_json::Value> =
+        (0..257).map(|link| (format!("b{link}"), "a".into())).collect();
+    refused(with("/components/0/links", links.into()), 422, "257 links are over the limit of 256");
     let mut typo = app.clone();
     typo["componets"] = serde_json::json!([]);
     refused(put(&typo), 400, "unknown field `componets`");
