@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use izna_proto::{
-    App, Beacon, Held as HeldProcess, Message, NodeId, Revision, TableEntry, Traits, ZoneId,
+    App, Beacon, Held as HeldProcess, Message, NodeId, Revision, TableEntry, Traits, Wire, ZoneId,
 };
 use rand::RngExt;
 
@@ -17,6 +17,11 @@ use crate::{
     placement, table,
     view::{self, Check},
 };
+
+/// The most bytes of one message with lines of the table, if it has more than one line...
+const PART_BYTES_MAX: usize = 1 << 20;
+/// ...and of all that answer one summary.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 impl Core {
     /// Send a beacon, and do what is done at its pace.
@@ -220,6 +225,32 @@ impl Core {
         self.reconcile();
     }
 
+    /// Send lines of the table, in messages that a link takes. Of more than one answer should have,
+    /// some are sent, others each time: those that are taken are not asked for again.
+    fn send_lines(&mut self, peer: NodeId, mut lines: Vec<TableEntry>) {
+        let bytes = |line: &TableEntry| line.to_bytes().len();
+        if lines.iter().map(bytes).sum::<usize>() > ANSWER_BYTES_MAX {
+            let first = self.random.random_range(0..lines.len());
+            lines.rotate_left(first);
+        }
+        let (mut part, mut part_bytes, mut sent_bytes) = (Vec::new(), 0, 0);
+        for line in lines {
+            let bytes = bytes(&line);
+            if sent_bytes > 0 && sent_bytes + bytes > ANSWER_BYTES_MAX {
+                break;
+            }
+            if part_bytes > 0 && part_bytes + bytes > PART_BYTES_MAX {
+                self.send(peer, Message::TableEntries(core::mem::take(&mut part)));
+                part_bytes = 0;
+            }
+            (part_bytes, sent_bytes) = (part_bytes + bytes, sent_bytes + bytes);
+            part.push(line);
+        }
+        if !part.is_empty() {
+            self.send(peer, Message::TableEntries(part));
+        }
+    }
+
     pub(crate) fn table_summary(&mut self, peer: NodeId, summary: &[(Arc<str>, Revision)]) {
         let (mut missing, news) = self.table.compare(summary);
         let told = match self.zone_of(peer) {
@@ -231,9 +262,7 @@ impl Core {
             // side.
             missing = self.table.entries().cloned().collect();
         }
-        if !missing.is_empty() {
-            self.send(peer, Message::TableEntries(missing));
-        }
+        self.send_lines(peer, missing);
         if news {
             let summary = self.table.summary();
             self.send(peer, Message::TableSummary(summary));

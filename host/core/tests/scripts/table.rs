@@ -1,8 +1,15 @@
 //! The app table and the components that it calls for.
 
-use expect_test::expect;
+use std::sync::Arc;
 
-use crate::machine::{check, run};
+use expect_test::expect;
+use izna_core::{Config, Core, Input, Output, Time};
+use izna_proto::{Grants, Message, NodeId, TableEntry, Wire};
+
+use crate::{
+    machine::{self, check, run},
+    words::Words,
+};
 
 /// If this fails, a deploy does not reach the others, or not the disk.
 #[test]
@@ -209,4 +216,40 @@ fn a_line_that_none_can_read_is_refused() {
     let script = format!("0 deploy app a@1\n{}", (1..=257).map(added).collect::<String>());
     let refused = run(&script).lines().filter(|line| line.contains("is not deployed")).count();
     assert_eq!(refused, 1, "the 257th that is added by hand");
+}
+
+/// If this fails, a node that lacks much of a large table never gets it: one message with all of it
+/// is longer than a link takes.
+#[test]
+fn a_large_table_is_told_in_parts() {
+    let line = |number: usize| {
+        let name: Arc<str> = Arc::from(format!("app-{number}"));
+        let mut app = machine::app(&name, Words::new("app a@2").app().components);
+        let long = vec![("LONG".to_owned(), "x".repeat(700 << 10))];
+        app.components[0].grants = Arc::new(Grants { env: long, ..Grants::default() });
+        TableEntry { name, revision: 1, app: Some(app) }
+    };
+    let mut core = Core::new(Config::new(NodeId(1), 1, 1), Time::from_micros(0));
+    core.handle(Time::from_micros(0), Input::Restore((0..40).map(line).collect()));
+    let mut known: Vec<(Arc<str>, u64)> = Vec::new();
+    let mut summaries = 0;
+    while known.len() < 40 {
+        summaries += 1;
+        assert!(summaries < 10, "{known:?}");
+        while core.poll().is_some() {}
+        let message = Message::TableSummary(known.clone());
+        core.handle(Time::from_micros(1), Input::Received { peer: NodeId(2), message });
+        let mut bytes = 0;
+        while let Some(output) = core.poll() {
+            let Output::Send { message: message @ Message::TableEntries(_), .. } = output else {
+                continue;
+            };
+            assert!(message.to_bytes().len() < 2 << 20);
+            bytes += message.to_bytes().len();
+            let Message::TableEntries(entries) = message else { continue };
+            known.extend(entries.iter().map(|entry| (entry.name.clone(), entry.revision)));
+        }
+        assert!(bytes < 10 << 20, "{bytes} at once");
+    }
+    assert!(summaries > 2);
 }
