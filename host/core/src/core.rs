@@ -149,12 +149,23 @@ pub(crate) struct Component {
     pub(crate) ran: bool,
     /// What getting it has cost, where it was compiled here.
     pub(crate) cost: Option<Duration>,
+    /// How long it was not asked for after it could not be had the last time.
+    pub(crate) delay: Duration,
+}
+
+impl Component {
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, ComponentState::Failed { .. })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ComponentState {
     Asked,
-    Failed,
+    /// It is asked for again then.
+    Failed {
+        again: Time,
+    },
     Ready,
 }
 
@@ -365,8 +376,10 @@ impl Core {
             Message::Holding(held) => self.holding(&held),
             Message::AskInventory => self.send_inventory(peer),
             Message::Inventory { epoch, table, copies } => {
+                let failed = self.failed_code();
                 self.view.told_inventory(peer, copies);
                 self.view.told_epoch(self.now, peer, epoch, table);
+                self.look_at_holders(failed);
             }
             Message::TableSummary(summary) => self.table_summary(peer, &summary),
             Message::TableEntries(entries) => self.merge(entries),

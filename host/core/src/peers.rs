@@ -127,6 +127,10 @@ impl Core {
             return;
         }
         self.note(Note::Joined(peer));
+        // It may have what nobody else has.
+        for (digest, _) in self.failed_code() {
+            self.ask_soon(digest);
+        }
         if abroad.is_none() {
             // Whether the tables differ, the next beacon tells.
             self.send(peer, Message::AskInventory);
@@ -212,6 +216,9 @@ impl Core {
     pub(crate) fn merge(&mut self, entries: Vec<TableEntry>) {
         for entry in entries {
             if self.table.merge(self.now, entry.clone(), self.config.apps_max) {
+                // Where it was deployed again its code is.
+                let app = entry.app.iter().flat_map(|app| &app.components);
+                app.for_each(|component| self.ask_soon(component.digest));
                 self.put(Output::Store(entry));
             }
         }

@@ -138,9 +138,9 @@ fn adopted_max() {
 #[test]
 fn an_adoption_that_fails_ends() {
     let script = "0 join 2 a\n0 deploy app a@2\n1 from 2 adopt a\n2 not-ready a\n600 not-ready a\n\
-                  1200 not-ready a\n1800 wait\n";
+                  1700 not-ready a\n9000 wait\n";
     let said = lines(script, &["hold a", "adopt", "release"]);
-    let expected = ["hold a", "at 502: hold a", "at 1100: hold a", "cannot adopt a", "release a"];
+    let expected = ["hold a", "at 502: hold a", "at 1600: hold a", "cannot adopt a", "release a"];
     let told: Vec<&str> = said[1..].iter().map(|line| line.trim_end_matches(" from 2")).collect();
     assert_eq!(told, expected);
 }

@@ -113,6 +113,37 @@ fn components_are_held_and_released() {
     );
 }
 
+/// If this fails, a component that cannot be had keeps everyone busy for ever, or one that can be
+/// had again is not got for long.
+#[test]
+fn what_cannot_be_had_is_asked_for_ever_less() {
+    let asked = |script: &str| -> Vec<String> {
+        let printed = run(script);
+        let asked = printed.lines().filter(|line| line.contains("hold a"));
+        asked.map(|line| line.trim().split(" from").next().unwrap().to_owned()).collect()
+    };
+    let (mut script, mut at, mut delay) = ("0 deploy app a@1\n".to_owned(), 10, 500);
+    let mut expected = vec!["hold a".to_owned()];
+    for _ in 0..10 {
+        script += &format!("{at} not-ready a\n");
+        expected.push(format!("at {}: hold a", at + delay));
+        (at, delay) = (at + delay + 10, (delay * 2).min(60_000));
+    }
+    assert_eq!(asked(&format!("{script}{at} wait")), expected);
+    let failed = format!("{script}{at} not-ready a\n");
+    for news in ["join 2 -", "deploy app a@1,2", "join 2 a"] {
+        let (then, end) = (at + 100, at + 20_000);
+        let asked = asked(&format!("{failed}{then} {news}\n{end} wait"));
+        assert_eq!(asked.last().unwrap(), &format!("at {}: hold a", then + 500), "{news}");
+    }
+    let failed = failed.replacen("0 deploy", "0 join 2 -\n0 deploy", 1);
+    let (then, end) = (at + 100, at + 20_000);
+    let told = asked(&format!("{failed}{then} from 2 inventory a\n{end} wait"));
+    assert_eq!(told.last().unwrap(), &format!("at {}: hold a", then + 500));
+    let told = asked(&format!("{failed}{then} from 2 inventory -\n{end} wait"));
+    assert_eq!(told.last().unwrap(), expected.last().unwrap(), "that is no news");
+}
+
 /// If this fails, a restarted node has forgotten its apps.
 #[test]
 fn a_restored_table_is_not_stored_again() {
