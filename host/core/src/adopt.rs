@@ -365,22 +365,25 @@ impl Core {
     /// The node that decides does not need this one's copy any more. The last copy stays: another
     /// must be there whose node was told to hold it, or has a lower id and so goes later.
     pub(crate) fn give_up(&mut self, component: ComponentId) {
-        let adopted = self.copies.get(&component).is_some_and(|copy| copy.adopted.is_some());
-        let stays =
-            |peer: &Peer| peer.adopted(&component).is_none() || peer.node < self.config.node;
-        let others = self.view.candidates(self.now, &component, &self.config);
-        if adopted && others.into_iter().any(stays) {
+        if self.copies.get(&component).is_some_and(|copy| self.may_give_up(&component, copy)) {
             self.let_go(component);
         }
     }
 
-    /// When memory is short: give up the component that was taken in and has the least work.
+    fn may_give_up(&self, component: &ComponentId, copy: &OwnCopy) -> bool {
+        let stays = |peer: &Peer| peer.adopted(component).is_none() || peer.node < self.config.node;
+        let mut others = self.view.candidates(self.now, component, &self.config);
+        copy.adopted.is_some() && others.any(stays)
+    }
+
+    /// When memory is short: give up the component that has the least work, of those that were taken
+    /// in and that others have.
     fn make_room(&mut self) {
         if self.measured.memory_permille < MEMORY_TIGHT {
             return;
         }
-        let adopted = self.copies.iter().filter(|(_, copy)| copy.adopted.is_some());
-        let least = adopted.min_by(|a, b| a.1.inflow.rate.total_cmp(&b.1.inflow.rate));
+        let spare = self.copies.iter().filter(|(id, copy)| self.may_give_up(id, copy));
+        let least = spare.min_by(|a, b| a.1.inflow.rate.total_cmp(&b.1.inflow.rate));
         if let Some(component) = least.map(|(component, _)| *component) {
             self.give_up(component);
         }
