@@ -35,8 +35,9 @@ use crate::{
 
 /// The longest message: the largest process, and room.
 pub(crate) const FRAME_BYTES_MAX: usize = 20 << 20;
-/// The longest message before the other side's name is proved and told.
-const HELLO_BYTES_MAX: usize = 1024;
+/// The longest message before the other side's name is proved and told: the longest greeting, and
+/// room for what another version has in it.
+const HELLO_BYTES_MAX: usize = 4096;
 /// How long a handshake may take, greeting included.
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const DELAY_MIN: Duration = Duration::from_millis(50);
