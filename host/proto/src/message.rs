@@ -509,6 +509,17 @@ impl Wire for Line {
     }
 }
 
+impl Hello {
+    /// The version in a greeting of whatever version; none if it is no greeting.
+    pub fn protocol_of(message: &Bytes) -> Option<u16> {
+        let mut r = Reader::new(message.clone());
+        r.enter(usize::MAX).ok()?;
+        let is_hello = r.narrow::<u8>().ok()? == sort::HELLO;
+        r.enter(usize::MAX).ok().filter(|_| is_hello)?;
+        r.narrow().ok()
+    }
+}
+
 impl Wire for Hello {
     fn write(&self, w: &mut Writer) {
         w.array(8);
