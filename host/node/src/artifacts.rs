@@ -139,19 +139,20 @@ impl Artifacts {
 /// Give pieces to nodes that asked, one after the other.
 pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>) {
     // What was compiled is checked as a whole, so it is read once for all of its pieces.
-    let mut compiled: Option<(Digest, Bytes)> = None;
+    let mut compiled: Option<(Digest, Digest, Bytes)> = None;
     while let Some((peer, part)) = asked.recv().await {
         let Part { digest, engine, offset } = part;
         let (length, piece) = match engine {
             None => artifact_piece(&shell, digest, offset).await,
             Some(engine) => {
-                if compiled.as_ref().is_none_or(|(of, _)| *of != digest) {
-                    compiled = code(&shell, digest, engine).await.map(|code| (digest, code));
+                if compiled.as_ref().is_none_or(|(of, by, _)| (*of, *by) != (digest, engine)) {
+                    let code = code(&shell, digest, engine).await;
+                    compiled = code.map(|code| (digest, engine, code));
                 }
-                compiled.as_ref().map_or((0, Bytes::new()), |(_, code)| cut(code, offset))
+                compiled.as_ref().map_or((0, Bytes::new()), |(.., code)| cut(code, offset))
             }
         };
-        if length <= offset + PIECE_BYTES {
+        if length <= offset.saturating_add(PIECE_BYTES) {
             compiled = None;
         }
         let lacks = engine.is_none() && length == 0;
