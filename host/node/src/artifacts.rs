@@ -59,7 +59,7 @@ pub(crate) struct Artifacts {
     pieces: Mutex<HashMap<Request, oneshot::Sender<(u64, Bytes)>>>,
     asked: mpsc::Sender<Request>,
     /// Compiling uses all cores: one at a time.
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
     /// Whether compiled code is given to nodes of this cluster, and taken from them.
     shares_code: bool,
 }
@@ -100,7 +100,7 @@ impl Artifacts {
             costs: Mutex::default(),
             pieces: Mutex::default(),
             asked,
-            compiling: Semaphore::new(1),
+            compiling: Arc::new(Semaphore::new(1)),
             shares_code,
         };
         (artifacts, receiver)
@@ -333,13 +333,18 @@ async fn compile(
     bytes: Bytes,
     holders: &[NodeId],
 ) -> Result<Component, Error> {
-    let permit = shell.artifacts.compiling.acquire().await.map_err(|_| Error::Stopped)?;
     if shell.artifacts.shares_code && !shell.runtime.has_code(digest) {
         fetch_code(shell, digest, holders).await;
     }
+    let compiling = shell.artifacts.compiling.clone();
+    let permit = compiling.acquire_owned().await.map_err(|_| Error::Stopped)?;
     let runtime = shell.runtime.clone();
-    let compiled = blocking(shell, move || Ok(runtime.load(digest, &bytes)?)).await;
-    drop(permit);
+    let load = move || {
+        // Nobody may wait for this any more, but it goes on.
+        let _permit = permit;
+        Ok(runtime.load(digest, &bytes)?)
+    };
+    let compiled = blocking(shell, load).await;
     if let Some(cost) = compiled.as_ref().ok().and_then(Component::cost) {
         lock(&shell.artifacts.costs).insert(digest, cost);
     }
