@@ -178,6 +178,7 @@ impl Node {
         entries.iter().for_each(|entry| control::publish(&shell, entry.clone()));
         if damaged.is_empty() {
             artifacts::sweep(&shell)?;
+            shell.spawn(artifacts::tidy(shell.clone()));
         }
         shell.feed(Input::Restore(entries));
         shell.spawn(control::run(shell.clone(), controls));
@@ -258,6 +259,7 @@ impl Node {
     /// cannot be kept.
     pub async fn deploy(&self, app: App) -> Result<TableEntry, Error> {
         let (store, name) = (self.shell.store()?, app.name.clone());
+        self.shell.artifacts.spare(app.components.iter().map(|component| component.digest));
         if let Some(missing) = app.components.iter().find(|c| !store.has(c.digest)) {
             let (app, component) = (name.to_string(), missing.name.to_string());
             return Err(Error::NotAdmitted { app, component, digest: missing.digest });
