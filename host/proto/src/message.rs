@@ -256,11 +256,7 @@ impl Refusal {
 
 fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
     w.array(lines.len());
-    for (name, revision) in lines {
-        w.array(2);
-        w.text(name);
-        w.unsigned(*revision);
-    }
+    lines.iter().for_each(|(name, revision)| Line(name.clone(), *revision).write(w));
 }
 
 /// The first value of a message's array: what sort it is.
