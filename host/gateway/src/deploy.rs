@@ -78,6 +78,7 @@ pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
     let routes = check_routes(&app, &names, cluster)?;
     let components = app.components.iter().map(|c| check_component(c, &app, cluster));
     let components: Vec<ComponentSpec> = components.collect::<Result<_, _>>()?;
+    spread::check_local(&components, cluster)?;
     let granted: usize = components.iter().map(|component| component.grants.bytes()).sum();
     if granted > GRANTS_BYTES_MAX {
         let text = format!("`env` and `config` of all components of app `{}` have", app.name);

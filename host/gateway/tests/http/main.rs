@@ -345,6 +345,44 @@ fn deploys_are_checked() {
     assert_eq!(status(&gone), 200, "{gone}");
 }
 
+/// If this fails, a component is deployed, or put somewhere by hand, where another that it calls
+/// locally may not be; or one is removed from the last node that can run it.
+#[test]
+fn spreads_are_checked() {
+    let edge = edge(limits());
+    let said = |method: &str, path: &str, asked: &serde_json::Value| {
+        let got = edge.manage(method, path, "Host: localhost\r\n", &asked.to_string());
+        (status(&got), body(&got)["error"]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let component = |name: &str, labels: &[&str]| {
+        serde_json::json!({
+            "name": name, "digest": "00".repeat(32), "memory_bytes_max": 1 << 20, "cpu_ms_max": 10,
+            "links": { "b": { "component": "b", "local": name == "a" } }, "labels": labels,
+        })
+    };
+    let deploy = |caller: &[&str], callee: &[&str]| {
+        let components = [component("a", caller), component("b", callee)];
+        said("PUT", "/v1/apps/two", &serde_json::json!({ "name": "two", "components": components }))
+    };
+    let alone = deploy(&[], &["ssd"]);
+    let why = "component `a` has a local link to `b`, and node-2 (zone default) would hold `a` \
+               without `b`";
+    assert!(alone.0 == 409 && alone.1.starts_with(why), "{alone:?}");
+    assert_eq!(deploy(&["ssd"], &[]).0, 200);
+    let assign = |component: &str, node: &str, holds: bool| {
+        let path = format!("/v1/components/two/{component}");
+        said("POST", &path, &serde_json::json!({ "node": node, "holds": holds }))
+    };
+    let removed = assign("b", "node-1", false);
+    let why = "no other node is ready to run `b` now: it is to be on node-2 and is not yet";
+    assert!(removed.0 == 409 && removed.1.starts_with(why), "{removed:?}");
+    assert_eq!(assign("b", "node-2", false).0, 200);
+    assert_eq!(said("DELETE", "/v1/apps/two", &serde_json::Value::Null).0, 200);
+    assert_eq!(deploy(&[], &[]).0, 200);
+    let alone = assign("b", "node-2", false);
+    assert!(alone.0 == 409 && alone.1.contains("a local link to `b`"), "{alone:?}");
+}
+
 /// If this fails, stopping a node cuts off answers, or takes for ever.
 #[test]
 fn stopping_finishes_what_is_in_work() {
