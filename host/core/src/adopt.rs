@@ -34,6 +34,8 @@ const LOAD_SECONDS: f64 = 1.0;
 const MEMORY_SHORT: u16 = 800;
 /// ...and with this share it gives up what it took in.
 const MEMORY_TIGHT: u16 = 900;
+/// The most figures of other nodes, and of this one, that are remembered.
+const TOLD_MAX: usize = 65_536;
 /// The least work that is worth telling of, in cores.
 const RATE_MIN: f64 = 0.001;
 
@@ -44,6 +46,8 @@ pub(crate) struct Adoptions {
     refused: BTreeMap<ComponentId, Inflow>,
     /// What nodes have measured, this one too, and when they told it.
     told: BTreeMap<(ComponentId, NodeId), (Time, ComponentDemand)>,
+    /// Of what is more than a message tells, the last component of which each node was told.
+    told_to: BTreeMap<NodeId, ComponentId>,
     /// The components about which this node decides.
     deciding: BTreeMap<ComponentId, Deciding>,
 }
@@ -147,8 +151,12 @@ impl Core {
                 by_decider.entry(decider).or_default().push(demand);
             }
         }
+        self.adoptions.told_to.retain(|decider, _| by_decider.contains_key(decider));
         for (decider, mut demands) in by_decider {
-            demands.truncate(DEMANDS_MAX);
+            let last = self.adoptions.told_to.get(&decider).copied();
+            if let Some(last) = take_turn(&mut demands, last) {
+                self.adoptions.told_to.insert(decider, last);
+            }
             if decider == self.config.node {
                 self.told_demands(decider, load, demands);
             } else {
@@ -181,7 +189,14 @@ impl Core {
             self.view.told_load(self.now, peer, load);
         }
         for demand in demands {
-            self.adoptions.told.insert((demand.component, peer), (self.now, demand));
+            // Who decides holds the component; in another's view that may have been this node.
+            let of = (demand.component, peer);
+            let is_here = self.copies.contains_key(&demand.component);
+            let has_room =
+                self.adoptions.told.len() < TOLD_MAX || self.adoptions.told.contains_key(&of);
+            if is_here && has_room {
+                self.adoptions.told.insert(of, (self.now, demand));
+            }
         }
     }
 
@@ -390,6 +405,17 @@ impl Core {
     }
 }
 
+/// Of more than one message tells, in the order of the components, those that come after the `last`
+/// that was told of; gives the last of these.
+fn take_turn(demands: &mut Vec<ComponentDemand>, last: Option<ComponentId>) -> Option<ComponentId> {
+    if demands.len() > DEMANDS_MAX {
+        let next = demands.partition_point(|demand| Some(demand.component) <= last);
+        demands.rotate_left(next);
+        demands.truncate(DEMANDS_MAX);
+    }
+    demands.last().map(|demand| demand.component)
+}
+
 /// Whether a local link leads from a component, or to it.
 fn has_company(app: &App, component: &str) -> bool {
     let local = |spec: &ComponentSpec| {
@@ -411,4 +437,35 @@ fn milli(rate: f64) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let milli = (rate * 1000.0).round() as u32;
     milli
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    /// If this fails, of many components the same ones are told of each time, and nobody decides
+    /// about the others.
+    #[test]
+    fn each_component_is_told_of_in_turn() {
+        let demand = |number: u64| ComponentDemand {
+            component: ComponentId(number),
+            inflow_milli: 0,
+            refused_milli: 0,
+            demand_us: 0,
+            load_ms: 0,
+        };
+        let (mut told, mut last) = (BTreeSet::new(), None);
+        for _ in 0..3 {
+            let mut demands: Vec<ComponentDemand> = (0..3000).map(demand).collect();
+            last = take_turn(&mut demands, last);
+            assert_eq!(demands.len(), DEMANDS_MAX);
+            told.extend(demands.iter().map(|demand| demand.component));
+        }
+        assert_eq!(told.len(), 3000);
+        let mut few = Vec::from([demand(1), demand(2)]);
+        assert_eq!(take_turn(&mut few, Some(ComponentId(1))), Some(ComponentId(2)));
+        assert_eq!(few.len(), 2);
+    }
 }
