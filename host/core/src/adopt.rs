@@ -370,10 +370,7 @@ impl Core {
         self.fetch_code();
         if self.is_ready(&component) {
             // Another component of the same code is here.
-            let cost = None;
-            if let Some(digest) = self.copies.get(&component).map(|copy| copy.digest) {
-                self.ready(digest, cost);
-            }
+            self.adopted(&[component]);
         }
     }
 

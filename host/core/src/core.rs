@@ -5,6 +5,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
     vec::Vec,
 };
 
@@ -141,7 +142,7 @@ pub(crate) enum Place {
 }
 
 /// The code of components that this node holds or is getting.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Component {
     pub(crate) state: ComponentState,
     /// The processor time of one step here, smoothed, in microseconds, and whether one has run.
@@ -151,6 +152,8 @@ pub(crate) struct Component {
     pub(crate) cost: Option<Duration>,
     /// How long it was not asked for after it could not be had the last time.
     pub(crate) delay: Duration,
+    /// Why it could not be had the last time.
+    pub(crate) trouble: Option<String>,
 }
 
 impl Component {

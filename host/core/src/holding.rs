@@ -154,6 +154,7 @@ impl Core {
                     ran: false,
                     cost: None,
                     delay: Duration::ZERO,
+                    trouble: None,
                 };
                 self.components.insert(*digest, component);
                 self.ask_for(*digest);
@@ -172,10 +173,17 @@ impl Core {
 
     pub(crate) fn ready(&mut self, digest: Digest, cost: Option<Duration>) {
         let Some(component) = self.components.get_mut(&digest) else { return };
-        component.state = ComponentState::Ready;
+        let was = core::mem::replace(&mut component.state, ComponentState::Ready);
         component.cost = cost.or(component.cost);
-        let adopted: Vec<ComponentId> = self.adopted_of(digest);
-        for id in &adopted {
+        component.trouble = None;
+        if was != ComponentState::Ready {
+            self.adopted(&self.adopted_of(digest));
+        }
+    }
+
+    /// Components that this node took in can run now.
+    pub(crate) fn adopted(&mut self, adopted: &[ComponentId]) {
+        for id in adopted {
             self.note_adoption(*id, AdoptionStage::Ready);
         }
         if !adopted.is_empty() {
@@ -189,6 +197,7 @@ impl Core {
         let Some(component) = self.components.get_mut(&digest) else { return };
         component.delay = (component.delay * 2).clamp(RETRY_MIN, RETRY_MAX);
         let (delay, was) = (component.delay, component.state);
+        component.trouble = Some(why.clone());
         let again = self.now + delay;
         component.state = ComponentState::Failed { again };
         if let ComponentState::Failed { again } = was {

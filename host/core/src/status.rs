@@ -3,7 +3,8 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{
-    ComponentId, ComponentSpec, Grounds, Load, NodeId, ProcessId, TableEntry, Trail, Traits, ZoneId,
+    ComponentId, ComponentSpec, Digest, Grounds, Load, NodeId, ProcessId, TableEntry, Trail,
+    Traits, ZoneId,
 };
 
 use crate::{
@@ -414,6 +415,12 @@ impl Core {
         let mut holders: Vec<Holder> = there.chain(here).collect();
         holders.sort_by_key(|holder| holder.node);
         holders
+    }
+
+    /// Code that could not be had here when it was last tried, and why.
+    pub fn troubles(&self) -> impl Iterator<Item = (Digest, &str)> {
+        let failed = self.components.iter();
+        failed.filter_map(|(digest, code)| Some((*digest, code.trouble.as_deref()?)))
     }
 
     /// What components may ask of this node.

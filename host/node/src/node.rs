@@ -353,6 +353,7 @@ impl Node {
                 draining: core.draining(),
                 load: core.load(),
                 holds: core.holds().copied().collect(),
+                troubles: core.troubles().map(|(code, why)| (code, why.to_owned())).collect(),
                 traits: core.traits().clone(),
                 held_by: held_by(core),
                 peers: peers.collect(),
