@@ -231,6 +231,8 @@ pub enum Output {
     /// Keep this line of the app table on disk, in place of the app's older ones. Routes may have
     /// changed.
     Store(TableEntry),
+    /// Remove the line of this app, which was undeployed long ago, from the app table on disk.
+    Forget(Arc<str>),
     /// What came of a step's request to cluster memory.
     MemoryAnswer {
         /// Which request.

@@ -215,6 +215,9 @@ impl Core {
     /// Lines of the table, from wherever they come.
     pub(crate) fn merge(&mut self, entries: Vec<TableEntry>) {
         for entry in entries {
+            if let Some(name) = self.table.make_room(self.now, &entry, self.config.apps_max) {
+                self.put(Output::Forget(name));
+            }
             if self.table.merge(self.now, entry.clone(), self.config.apps_max) {
                 // Where it was deployed again its code is.
                 let app = entry.app.iter().flat_map(|app| &app.components);

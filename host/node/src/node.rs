@@ -312,7 +312,7 @@ impl Node {
         };
         let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)??;
         let (sender, written) = oneshot::channel();
-        let _ = self.shell.control.send(Control::Written(sender));
+        let _ = self.shell.control.send(Control::Written(entry.name.clone(), sender));
         written.await.unwrap_or(Err(Error::Stopped))?;
         Ok(entry)
     }

@@ -255,6 +255,9 @@ impl World {
             Output::Store(entry) => {
                 self.nodes[n].table.insert(entry.name.clone(), entry);
             }
+            Output::Forget(name) => {
+                self.nodes[n].table.remove(&name);
+            }
             Output::MemoryAnswer { request, answer } => self.remembered(n, request, answer),
             // Addresses are always known here.
             Output::Introduce { .. } | Output::Drained | Output::Note(_) => {}

@@ -62,6 +62,7 @@ pub(crate) fn output(output: &Output) -> String {
         }
         Output::Release(digest) => format!("release {}", name(digest)),
         Output::Store(entry) => format!("store {}@{}", entry.name, entry.revision),
+        Output::Forget(name) => format!("forget {name}"),
         Output::MemoryAnswer { request, answer } => {
             format!("memory-answer {request} {}", answered(answer))
         }

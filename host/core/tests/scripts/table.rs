@@ -207,17 +207,30 @@ fn apps_max() {
          0 deploy app a@all
          1 deploy other b@all
          2 from 2 table-entries third@1 c@all
-         3 deploy app a=a2@all",
+         3 deploy app a=a2@all
+         4 undeploy app
+         5 deploy other b@all
+         3600004 deploy other b@all",
         expect![[r#"
             0 deploy app a@all
               store app@1
               hold a from -
             1 deploy other b@all
-              other is not deployed: the app table is full: it has 1 apps, 0 of them undeployed
+              other is not deployed: the app table is full: it has 1 apps, 0 of them undeployed, which make room after an hour
             2 from 2 table-entries third@1 c@all
             3 deploy app a=a2@all
               store app@2
               hold a2 from -
+            4 undeploy app
+              store app@3
+            5 deploy other b@all
+              other is not deployed: the app table is full: it has 1 apps, 1 of them undeployed, which make room after an hour
+              at 300100: release a
+              at 300100: release a2
+            3600004 deploy other b@all
+              forget app
+              store other@1
+              hold b from -
         "#]],
     );
 }
