@@ -32,8 +32,7 @@ const LINE_BYTES_MAX: usize = 4 << 20;
 pub enum Error {
     /// It has no room for one more app.
     #[error(
-        "the app table is full: it has {max} apps, {undeployed} of them undeployed, which make \
-         room after an hour"
+        "the app table is full: {max} apps, {undeployed} undeployed, which make room in an hour"
     )]
     Full {
         /// The apps in it that were undeployed.

@@ -216,7 +216,7 @@ fn apps_max() {
               store app@1
               hold a from -
             1 deploy other b@all
-              other is not deployed: the app table is full: it has 1 apps, 0 of them undeployed, which make room after an hour
+              other is not deployed: the app table is full: 1 apps, 0 undeployed, which make room in an hour
             2 from 2 table-entries third@1 c@all
             3 deploy app a=a2@all
               store app@2
@@ -224,7 +224,7 @@ fn apps_max() {
             4 undeploy app
               store app@3
             5 deploy other b@all
-              other is not deployed: the app table is full: it has 1 apps, 1 of them undeployed, which make room after an hour
+              other is not deployed: the app table is full: 1 apps, 1 undeployed, which make room in an hour
               at 300100: release a
               at 300100: release a2
             3600004 deploy other b@all
