@@ -154,7 +154,12 @@ impl World {
         }
         let at = node.local(self.now);
         let cause = Cause::of(&input, &mut self.requests, self.now, n, node.incarnation);
-        self.ownership.tell(n, &input);
+        // What a beacon of another zone has, as one with a seed here sends, is not believed of its node.
+        let is_far = matches!(&input, Input::Heard(beacon)
+            if self.zone(index(beacon.node)) != self.zone(n));
+        if !is_far {
+            self.ownership.tell(n, &input);
+        }
         self.note_answers(n, &cause);
         if self.tracing {
             self.trace_input(n, &input);
