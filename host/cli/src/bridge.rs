@@ -135,7 +135,7 @@ impl Cluster for Bridge {
                 reasons,
                 wanted: wanted(&snapshot, spec),
                 zones: zones.map(|zone| zone.name.clone()).collect(),
-                trouble: None,
+                trouble: trouble(&snapshot, spec),
             }
         };
         let of = |app: &App| app.components.iter().map(|c| component(app, c)).collect::<Vec<_>>();
@@ -248,6 +248,13 @@ fn wanted(snapshot: &Snapshot, spec: &ComponentSpec) -> usize {
     all.filter(|(node, traits)| spec.spread.includes(*node, traits)).count()
 }
 
+/// Why this node cannot hold a component that it should hold.
+fn trouble(snapshot: &Snapshot, spec: &ComponentSpec) -> Option<String> {
+    let mut troubles = snapshot.troubles.iter().filter(|(digest, _)| *digest == spec.digest);
+    let is_wanted = spec.spread.includes(snapshot.node, &snapshot.traits);
+    troubles.next().filter(|_| is_wanted).map(|(_, why)| why.clone())
+}
+
 fn micros(figure: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let figure = figure as u64;
@@ -265,8 +272,8 @@ fn reasons(node: &Node, snapshot: &Snapshot, app: &App, spec: &ComponentSpec) ->
     let holders = held.map(|(_, holders)| holders.as_slice()).unwrap_or_default();
     let reason = |holder: &Holder| {
         let (reason, why) = match &holder.reason {
-            Reason::Deployed => ("deployed", None),
-            Reason::ByHand => ("by hand", None),
+            Reason::Deployed => (api::DEPLOYED, None),
+            Reason::ByHand => (api::BY_HAND, None),
             Reason::Adopted(grounds) => ("adopted", Some(grounds_told(grounds))),
             Reason::Kept => ("until others have it", None),
         };

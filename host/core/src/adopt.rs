@@ -34,6 +34,8 @@ const LOAD_SECONDS: f64 = 1.0;
 const MEMORY_SHORT: u16 = 800;
 /// ...and with this share it gives up what it took in.
 const MEMORY_TIGHT: u16 = 900;
+/// The most figures of other nodes, and of this one, that are remembered.
+const TOLD_MAX: usize = 65_536;
 /// The least work that is worth telling of, in cores.
 const RATE_MIN: f64 = 0.001;
 
@@ -44,6 +46,8 @@ pub(crate) struct Adoptions {
     refused: BTreeMap<ComponentId, Inflow>,
     /// What nodes have measured, this one too, and when they told it.
     told: BTreeMap<(ComponentId, NodeId), (Time, ComponentDemand)>,
+    /// Of what is more than a message tells, the last component of which each node was told.
+    told_to: BTreeMap<NodeId, ComponentId>,
     /// The components about which this node decides.
     deciding: BTreeMap<ComponentId, Deciding>,
 }
@@ -147,8 +151,12 @@ impl Core {
                 by_decider.entry(decider).or_default().push(demand);
             }
         }
+        self.adoptions.told_to.retain(|decider, _| by_decider.contains_key(decider));
         for (decider, mut demands) in by_decider {
-            demands.truncate(DEMANDS_MAX);
+            let last = self.adoptions.told_to.get(&decider).copied();
+            if let Some(last) = take_turn(&mut demands, last) {
+                self.adoptions.told_to.insert(decider, last);
+            }
             if decider == self.config.node {
                 self.told_demands(decider, load, demands);
             } else {
@@ -181,7 +189,14 @@ impl Core {
             self.view.told_load(self.now, peer, load);
         }
         for demand in demands {
-            self.adoptions.told.insert((demand.component, peer), (self.now, demand));
+            // Who decides holds the component; in another's view that may have been this node.
+            let of = (demand.component, peer);
+            let is_here = self.copies.contains_key(&demand.component);
+            let has_room =
+                self.adoptions.told.len() < TOLD_MAX || self.adoptions.told.contains_key(&of);
+            if is_here && has_room {
+                self.adoptions.told.insert(of, (self.now, demand));
+            }
         }
     }
 
@@ -355,36 +370,47 @@ impl Core {
         self.fetch_code();
         if self.is_ready(&component) {
             // Another component of the same code is here.
-            let cost = None;
-            if let Some(digest) = self.copies.get(&component).map(|copy| copy.digest) {
-                self.ready(digest, cost);
-            }
+            self.adopted(&[component]);
         }
     }
 
     /// The node that decides does not need this one's copy any more. The last copy stays: another
     /// must be there whose node was told to hold it, or has a lower id and so goes later.
     pub(crate) fn give_up(&mut self, component: ComponentId) {
-        let adopted = self.copies.get(&component).is_some_and(|copy| copy.adopted.is_some());
-        let stays =
-            |peer: &Peer| peer.adopted(&component).is_none() || peer.node < self.config.node;
-        let others = self.view.candidates(self.now, &component, &self.config);
-        if adopted && others.into_iter().any(stays) {
+        if self.copies.get(&component).is_some_and(|copy| self.may_give_up(&component, copy)) {
             self.let_go(component);
         }
     }
 
-    /// When memory is short: give up the component that was taken in and has the least work.
+    fn may_give_up(&self, component: &ComponentId, copy: &OwnCopy) -> bool {
+        let stays = |peer: &Peer| peer.adopted(component).is_none() || peer.node < self.config.node;
+        let mut others = self.view.candidates(self.now, component, &self.config);
+        copy.adopted.is_some() && others.any(stays)
+    }
+
+    /// When memory is short: give up the component that has the least work, of those that were taken
+    /// in and that others have.
     fn make_room(&mut self) {
         if self.measured.memory_permille < MEMORY_TIGHT {
             return;
         }
-        let adopted = self.copies.iter().filter(|(_, copy)| copy.adopted.is_some());
-        let least = adopted.min_by(|a, b| a.1.inflow.rate.total_cmp(&b.1.inflow.rate));
+        let spare = self.copies.iter().filter(|(id, copy)| self.may_give_up(id, copy));
+        let least = spare.min_by(|a, b| a.1.inflow.rate.total_cmp(&b.1.inflow.rate));
         if let Some(component) = least.map(|(component, _)| *component) {
             self.give_up(component);
         }
     }
+}
+
+/// Of more than one message tells, in the order of the components, those that come after the `last`
+/// that was told of; gives the last of these.
+fn take_turn(demands: &mut Vec<ComponentDemand>, last: Option<ComponentId>) -> Option<ComponentId> {
+    if demands.len() > DEMANDS_MAX {
+        let next = demands.partition_point(|demand| Some(demand.component) <= last);
+        demands.rotate_left(next);
+        demands.truncate(DEMANDS_MAX);
+    }
+    demands.last().map(|demand| demand.component)
 }
 
 /// Whether a local link leads from a component, or to it.
@@ -408,4 +434,35 @@ fn milli(rate: f64) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let milli = (rate * 1000.0).round() as u32;
     milli
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    /// If this fails, of many components the same ones are told of each time, and nobody decides
+    /// about the others.
+    #[test]
+    fn each_component_is_told_of_in_turn() {
+        let demand = |number: u64| ComponentDemand {
+            component: ComponentId(number),
+            inflow_milli: 0,
+            refused_milli: 0,
+            demand_us: 0,
+            load_ms: 0,
+        };
+        let (mut told, mut last) = (BTreeSet::new(), None);
+        for _ in 0..3 {
+            let mut demands: Vec<ComponentDemand> = (0..3000).map(demand).collect();
+            last = take_turn(&mut demands, last);
+            assert_eq!(demands.len(), DEMANDS_MAX);
+            told.extend(demands.iter().map(|demand| demand.component));
+        }
+        assert_eq!(told.len(), 3000);
+        let mut few = Vec::from([demand(1), demand(2)]);
+        assert_eq!(take_turn(&mut few, Some(ComponentId(1))), Some(ComponentId(2)));
+        assert_eq!(few.len(), 2);
+    }
 }

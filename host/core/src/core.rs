@@ -5,6 +5,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
     vec::Vec,
 };
 
@@ -12,7 +13,7 @@ use izna_proto::{ComponentId, Digest, Load, Message, NodeId, Outcome, Process, S
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
-    Config, Counters, Duration, HeldId, Input, Measurement, Note, Output, Time,
+    Config, Counters, Duration, HeldId, Input, Measurement, Note, Output, TableError, Time,
     adopt::Adoptions,
     gateway::{Budget, Slot},
     holding::OwnCopy,
@@ -39,6 +40,8 @@ pub struct Core {
     pub(crate) timers: BTreeSet<(Time, Timer)>,
 
     pub(crate) table: Table,
+    /// Why the last deploy, undeploy or assignment here left no line.
+    pub(crate) not_deployed: Option<TableError>,
     pub(crate) view: View,
     pub(crate) zones: Zones,
     /// Bulletins of this node so far, and when it last answered a zone that was not known.
@@ -141,7 +144,7 @@ pub(crate) enum Place {
 }
 
 /// The code of components that this node holds or is getting.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Component {
     pub(crate) state: ComponentState,
     /// The processor time of one step here, smoothed, in microseconds, and whether one has run.
@@ -149,12 +152,25 @@ pub(crate) struct Component {
     pub(crate) ran: bool,
     /// What getting it has cost, where it was compiled here.
     pub(crate) cost: Option<Duration>,
+    /// How long it was not asked for after it could not be had the last time.
+    pub(crate) delay: Duration,
+    /// Why it could not be had the last time.
+    pub(crate) trouble: Option<String>,
+}
+
+impl Component {
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, ComponentState::Failed { .. })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ComponentState {
     Asked,
-    Failed,
+    /// It is asked for again then.
+    Failed {
+        again: Time,
+    },
     Ready,
 }
 
@@ -246,6 +262,7 @@ impl Core {
             ]),
             began: now,
             table: Table::default(),
+            not_deployed: None,
             view: View::default(),
             zones: Zones::default(),
             told: 0,
@@ -366,8 +383,10 @@ impl Core {
             Message::Holding(held) => self.holding(&held),
             Message::AskInventory => self.send_inventory(peer),
             Message::Inventory { epoch, table, copies } => {
+                let failed = self.failed_code();
                 self.view.told_inventory(peer, copies);
                 self.view.told_epoch(self.now, peer, epoch, table);
+                self.look_at_holders(failed);
             }
             Message::TableSummary(summary) => self.table_summary(peer, &summary),
             Message::TableEntries(entries) => self.merge(entries),

@@ -113,12 +113,17 @@ impl Core {
         let submission = &waiting.submission;
         let app = self.table.app(&submission.app, waiting.revision);
         let Some(spec) = app.and_then(|app| app.component(&submission.component)) else {
-            let message = format!("app {} was undeployed meanwhile", submission.app);
-            return self.reply(
-                slot,
-                Err(Failure::new(FailureKind::Unavailable, message)),
-                Trail::default(),
-            );
+            let (name, revision) = (&submission.app, waiting.revision);
+            let newest = self.table.entry(name).and_then(|entry| entry.app.as_ref());
+            let message = match newest {
+                Some(_) => format!(
+                    "revision {revision} of app {name}, with which this request began, is not known \
+                     any more: newer ones were deployed meanwhile"
+                ),
+                None => format!("app {name} was undeployed meanwhile"),
+            };
+            let failure = Failure::new(FailureKind::Unavailable, message);
+            return self.reply(slot, Err(failure), Trail::default());
         };
         let entry = Entry {
             component: spec.name.clone(),

@@ -20,8 +20,10 @@ use crate::{
     view,
 };
 
-/// Between two askings for a component that could not be had.
-const COMPONENT_RETRY: Duration = Duration::from_millis(500);
+/// Until a component that could not be had is asked for again; doubled each time...
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// ...up to this.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A component that was to be adopted and could not be had so often is left alone.
 const TRIES_MAX: u32 = 3;
 
@@ -146,9 +148,14 @@ impl Core {
         let wanted: BTreeSet<Digest> = self.copies.values().map(|copy| copy.digest).collect();
         for digest in &wanted {
             if !self.components.contains_key(digest) {
-                let state = ComponentState::Asked;
-                let component =
-                    Component { state, demand_us: DEMAND_US_FIRST, ran: false, cost: None };
+                let component = Component {
+                    state: ComponentState::Asked,
+                    demand_us: DEMAND_US_FIRST,
+                    ran: false,
+                    cost: None,
+                    delay: Duration::ZERO,
+                    trouble: None,
+                };
                 self.components.insert(*digest, component);
                 self.ask_for(*digest);
             }
@@ -156,17 +163,27 @@ impl Core {
         let unneeded = self.components.keys().filter(|digest| !wanted.contains(digest));
         let unneeded: Vec<Digest> = unneeded.copied().collect();
         for digest in unneeded {
-            self.components.remove(&digest);
+            let component = self.components.remove(&digest);
+            if let Some(ComponentState::Failed { again }) = component.map(|c| c.state) {
+                self.disarm(again, Timer::Component(digest));
+            }
             self.put(Output::Release(digest));
         }
     }
 
     pub(crate) fn ready(&mut self, digest: Digest, cost: Option<Duration>) {
         let Some(component) = self.components.get_mut(&digest) else { return };
-        component.state = ComponentState::Ready;
+        let was = core::mem::replace(&mut component.state, ComponentState::Ready);
         component.cost = cost.or(component.cost);
-        let adopted: Vec<ComponentId> = self.adopted_of(digest);
-        for id in &adopted {
+        component.trouble = None;
+        if was != ComponentState::Ready {
+            self.adopted(&self.adopted_of(digest));
+        }
+    }
+
+    /// Components that this node took in can run now.
+    pub(crate) fn adopted(&mut self, adopted: &[ComponentId]) {
+        for id in adopted {
             self.note_adoption(*id, AdoptionStage::Ready);
         }
         if !adopted.is_empty() {
@@ -178,8 +195,15 @@ impl Core {
 
     pub(crate) fn not_ready(&mut self, digest: Digest, why: String) {
         let Some(component) = self.components.get_mut(&digest) else { return };
-        component.state = ComponentState::Failed;
-        self.arm(self.now + COMPONENT_RETRY, Timer::Component(digest));
+        component.delay = (component.delay * 2).clamp(RETRY_MIN, RETRY_MAX);
+        let (delay, was) = (component.delay, component.state);
+        component.trouble = Some(why.clone());
+        let again = self.now + delay;
+        component.state = ComponentState::Failed { again };
+        if let ComponentState::Failed { again } = was {
+            self.disarm(again, Timer::Component(digest));
+        }
+        self.arm(again, Timer::Component(digest));
         self.note(Note::NotReady(digest, why));
         for id in self.adopted_of(digest) {
             let Some(copy) = self.copies.get_mut(&id) else { continue };
@@ -198,10 +222,38 @@ impl Core {
     }
 
     pub(crate) fn ask_again(&mut self, digest: Digest) {
-        let failed = |component: &&mut Component| component.state == ComponentState::Failed;
+        let failed = |component: &&mut Component| component.has_failed();
         if let Some(component) = self.components.get_mut(&digest).filter(failed) {
             component.state = ComponentState::Asked;
             self.ask_for(digest);
+        }
+    }
+
+    /// The code that could not be had, and the nodes that run it.
+    pub(crate) fn failed_code(&self) -> Vec<(Digest, Vec<NodeId>)> {
+        let failed = self.components.iter().filter(|(_, component)| component.has_failed());
+        failed.map(|(digest, _)| (*digest, self.runners(digest))).collect()
+    }
+
+    /// Others run what could not be had than did before: it is asked for soon.
+    pub(crate) fn look_at_holders(&mut self, before: Vec<(Digest, Vec<NodeId>)>) {
+        for (digest, runners) in before {
+            if self.runners(&digest) != runners {
+                self.ask_soon(digest);
+            }
+        }
+    }
+
+    /// What kept code from being had may be over: do not wait as long as it was going to be.
+    pub(crate) fn ask_soon(&mut self, digest: Digest) {
+        let soon = self.now + RETRY_MIN;
+        let Some(component) = self.components.get_mut(&digest) else { return };
+        component.delay = Duration::ZERO;
+        let ComponentState::Failed { again } = &mut component.state else { return };
+        if *again > soon {
+            let late = core::mem::replace(again, soon);
+            self.disarm(late, Timer::Component(digest));
+            self.arm(soon, Timer::Component(digest));
         }
     }
 
@@ -218,14 +270,18 @@ impl Core {
 
     /// The nodes of this zone that may have code, those first that run it.
     pub(crate) fn near_with_code(&self, digest: Digest) -> Vec<NodeId> {
-        let mut holders = Vec::new();
-        for (app, component) in self.table.components().filter(|(_, c)| c.digest == digest) {
-            holders.extend(self.view.holders(&component.id(&app.name)));
-        }
+        let mut holders = self.runners(&digest);
         let others = self.view.present(self.now, &self.config);
         let others: Vec<NodeId> = others.filter(|peer| !holders.contains(peer)).collect();
         holders.extend(others);
         holders
+    }
+
+    /// The nodes of this zone that run code.
+    fn runners(&self, digest: &Digest) -> Vec<NodeId> {
+        let components = self.table.components().filter(|(_, c)| c.digest == *digest);
+        let runners = components.map(|(app, c)| self.view.holders(&c.id(&app.name)));
+        runners.flatten().collect()
     }
 
     /// Give up a component that nobody said should be here.
@@ -252,6 +308,7 @@ impl Core {
         node: NodeId,
         assignment: Assignment,
     ) {
+        self.not_deployed = None;
         let Some(app) = self.table.entry(name).and_then(|entry| entry.app.clone()) else { return };
         let holds = assignment == Assignment::Holds;
         let assigned = |spec: ComponentSpec| match &*spec.name == component {

@@ -8,7 +8,7 @@ use izna_proto::{
     NodeId, Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
-use crate::{Duration, HeldId, placement::Explanation};
+use crate::{Duration, HeldId, TableError, placement::Explanation};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -233,6 +233,8 @@ pub enum Output {
     /// Keep this line of the app table on disk, in place of the app's older ones. Routes may have
     /// changed.
     Store(TableEntry),
+    /// Remove the line of this app, which was undeployed long ago, from the app table on disk.
+    Forget(Arc<str>),
     /// What came of a step's request to cluster memory.
     MemoryAnswer {
         /// Which request.
@@ -316,8 +318,8 @@ pub enum Note {
         /// How many were answered with "outcome unknown".
         unknown: usize,
     },
-    /// A deploy was refused: the app table has no room for one more app.
-    TableFull(Arc<str>),
+    /// A deploy, an undeploy or an assignment was refused.
+    NotDeployed(Arc<str>, TableError),
     /// A component cannot be had.
     NotReady(Digest, String),
     /// Where a process goes on, if [`Config::explains`](crate::Config::explains).

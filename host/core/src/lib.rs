@@ -51,6 +51,7 @@ pub use sabotage::Sabotage;
 pub use status::{
     Counters, Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus,
 };
+pub use table::Error as TableError;
 pub use time::{Duration, Time};
 
 /// A process that this node holds, by its place here.

@@ -76,8 +76,8 @@ impl Part {
                     self.bytes -= self::cost(&key, &value);
                 }
                 self.bytes += cost;
-                // A value is often a slice of a larger frame: keep the value, not the frame.
-                self.values.put(key, Bytes::copy_from_slice(&value));
+                // Both are often slices of a larger frame: keep them, not the frame.
+                self.values.put(Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value));
                 Ok(None)
             }
         }
@@ -274,6 +274,18 @@ mod tests {
         }
         part.apply(Bytes::from_static(b"a"), MemoryOperation::Remove).unwrap();
         assert_eq!(part.bytes(), 0);
+    }
+
+    /// If this fails, a kept key or value keeps the whole frame that it came in, and cluster memory
+    /// takes many times its limit.
+    #[test]
+    fn what_is_kept_does_not_keep_its_frame() {
+        let frame = Bytes::from(alloc::vec![7; 1 << 16]);
+        let mut part = Part::new(100_000, 1000);
+        let value = MemoryOperation::Put(frame.slice(10..20));
+        part.apply(frame.slice(0..10), value).unwrap();
+        assert!(frame.is_unique());
+        assert!(part.apply(frame.slice(0..10), MemoryOperation::Get).unwrap().is_some());
     }
 
     /// If this fails, one value can push out everything else.

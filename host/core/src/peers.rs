@@ -7,16 +7,21 @@ use alloc::{
 };
 
 use izna_proto::{
-    App, Beacon, Held as HeldProcess, Message, NodeId, Revision, TableEntry, Traits, ZoneId,
+    App, Beacon, Held as HeldProcess, Message, NodeId, Revision, TableEntry, Traits, Wire, ZoneId,
 };
 use rand::RngExt;
 
 use crate::{
     Core, Note, Output,
     core::Timer,
-    placement,
+    placement, table,
     view::{self, Check},
 };
+
+/// The most bytes of one message with lines of the table, if it has more than one line...
+const PART_BYTES_MAX: usize = 1 << 20;
+/// ...and of all that answer one summary.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 impl Core {
     /// Send a beacon, and do what is done at its pace.
@@ -122,6 +127,10 @@ impl Core {
             return;
         }
         self.note(Note::Joined(peer));
+        // It may have what nobody else has.
+        for (digest, _) in self.failed_code() {
+            self.ask_soon(digest);
+        }
         if abroad.is_none() {
             // Whether the tables differ, the next beacon tells.
             self.send(peer, Message::AskInventory);
@@ -186,9 +195,16 @@ impl Core {
     /// A deploy or, without an app, an undeploy at this node.
     pub(crate) fn deploy(&mut self, name: Arc<str>, app: Option<App>) {
         let entry = self.table.next(name, app);
-        self.merge(Vec::from([entry.clone()]));
-        if self.table.entry(&entry.name) != Some(&entry) {
-            return self.note(Note::TableFull(entry.name));
+        self.not_deployed = table::check(&entry).err();
+        if self.not_deployed.is_none() {
+            self.merge(Vec::from([entry.clone()]));
+            if self.table.entry(&entry.name) != Some(&entry) {
+                self.not_deployed = Some(self.table.full(self.config.apps_max));
+            }
+        }
+        if let Some(why) = &self.not_deployed {
+            let why = why.clone();
+            return self.note(Note::NotDeployed(entry.name, why));
         }
         let peers: Vec<NodeId> = self.view.present(self.now, &self.config).collect();
         for peer in peers {
@@ -199,7 +215,13 @@ impl Core {
     /// Lines of the table, from wherever they come.
     pub(crate) fn merge(&mut self, entries: Vec<TableEntry>) {
         for entry in entries {
+            if let Some(name) = self.table.make_room(self.now, &entry, self.config.apps_max) {
+                self.put(Output::Forget(name));
+            }
             if self.table.merge(self.now, entry.clone(), self.config.apps_max) {
+                // Where it was deployed again its code is.
+                let app = entry.app.iter().flat_map(|app| &app.components);
+                app.for_each(|component| self.ask_soon(component.digest));
                 self.put(Output::Store(entry));
             }
         }
@@ -213,6 +235,32 @@ impl Core {
         self.reconcile();
     }
 
+    /// Send lines of the table, in messages that a link takes. Of more than one answer should have,
+    /// some are sent, others each time: those that are taken are not asked for again.
+    fn send_lines(&mut self, peer: NodeId, mut lines: Vec<TableEntry>) {
+        let bytes = |line: &TableEntry| line.to_bytes().len();
+        if lines.iter().map(bytes).sum::<usize>() > ANSWER_BYTES_MAX {
+            let first = self.random.random_range(0..lines.len());
+            lines.rotate_left(first);
+        }
+        let (mut part, mut part_bytes, mut sent_bytes) = (Vec::new(), 0, 0);
+        for line in lines {
+            let bytes = bytes(&line);
+            if sent_bytes > 0 && sent_bytes + bytes > ANSWER_BYTES_MAX {
+                break;
+            }
+            if part_bytes > 0 && part_bytes + bytes > PART_BYTES_MAX {
+                self.send(peer, Message::TableEntries(core::mem::take(&mut part)));
+                part_bytes = 0;
+            }
+            (part_bytes, sent_bytes) = (part_bytes + bytes, sent_bytes + bytes);
+            part.push(line);
+        }
+        if !part.is_empty() {
+            self.send(peer, Message::TableEntries(part));
+        }
+    }
+
     pub(crate) fn table_summary(&mut self, peer: NodeId, summary: &[(Arc<str>, Revision)]) {
         let (mut missing, news) = self.table.compare(summary);
         let told = match self.zone_of(peer) {
@@ -224,9 +272,7 @@ impl Core {
             // side.
             missing = self.table.entries().cloned().collect();
         }
-        if !missing.is_empty() {
-            self.send(peer, Message::TableEntries(missing));
-        }
+        self.send_lines(peer, missing);
         if news {
             let summary = self.table.summary();
             self.send(peer, Message::TableSummary(summary));

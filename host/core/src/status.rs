@@ -3,11 +3,12 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{
-    ComponentId, ComponentSpec, Grounds, Load, NodeId, ProcessId, TableEntry, Trail, Traits, ZoneId,
+    ComponentId, ComponentSpec, Digest, Grounds, Load, NodeId, ProcessId, TableEntry, Trail,
+    Traits, ZoneId,
 };
 
 use crate::{
-    Core, Duration, HeldId,
+    Core, Duration, HeldId, TableError,
     core::{Held, Place},
     migrate::micros,
     peer::{Peer, PeerState},
@@ -416,6 +417,12 @@ impl Core {
         holders
     }
 
+    /// Code that could not be had here when it was last tried, and why.
+    pub fn troubles(&self) -> impl Iterator<Item = (Digest, &str)> {
+        let failed = self.components.iter();
+        failed.filter_map(|(digest, code)| Some((*digest, code.trouble.as_deref()?)))
+    }
+
     /// What components may ask of this node.
     pub fn traits(&self) -> &Traits {
         &self.config.traits
@@ -424,6 +431,11 @@ impl Core {
     /// The newest line of each app.
     pub fn table(&self) -> impl Iterator<Item = &TableEntry> {
         self.table.entries()
+    }
+
+    /// Why the last deploy, undeploy or assignment at this node was refused; none if it was not.
+    pub fn not_deployed(&self) -> Option<&TableError> {
+        self.not_deployed.as_ref()
     }
 
     /// The bytes of cluster memory kept here.

@@ -14,8 +14,54 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Duration, Time};
 
-/// Revisions of one app that are kept for the processes that began with them.
-const REVISIONS_MAX: usize = 8;
+/// Superseded revisions of one app that are kept, for a while, for the processes that began with
+/// them...
+const REVISIONS_MAX: usize = 64;
+/// ...and their bytes. The newest of them is kept whatever its length.
+const REVISIONS_BYTES_MAX: usize = 4 << 20;
+/// An undeployed app is remembered as that for this long before another may have its place: nodes
+/// that were away meanwhile would bring it back.
+const UNDEPLOYED_FOR: Duration = Duration::from_secs(3600);
+
+/// The most bytes of one line.
+const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// Why a deploy, an undeploy or an assignment leaves no line in the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It has no room for one more app.
+    #[error(
+        "the app table is full: {max} apps, {undeployed} undeployed, which make room in an hour"
+    )]
+    Full {
+        /// The apps in it that were undeployed.
+        undeployed: usize,
+        /// The most apps that it takes.
+        max: usize,
+    },
+    /// The line is too long.
+    #[error("the app takes {bytes} bytes in the app table, over the limit of {max}")]
+    Large {
+        /// Its length.
+        bytes: usize,
+        /// The longest that is taken.
+        max: usize,
+    },
+    /// No node could read the line, this one after a restart included.
+    #[error("the app is over a limit of the app table")]
+    Unreadable(#[source] izna_proto::Error),
+}
+
+/// Check that other nodes, and this one after a restart, can read a line that is made here.
+pub(crate) fn check(entry: &TableEntry) -> Result<(), Error> {
+    let line = entry.to_bytes();
+    let (bytes, max) = (line.len(), LINE_BYTES_MAX);
+    if bytes > max {
+        return Err(Error::Large { bytes, max });
+    }
+    TableEntry::from_bytes(line).map(drop).map_err(Error::Unreadable)
+}
 
 /// The app table of a node.
 #[derive(Debug, Default)]
@@ -28,8 +74,34 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Line {
     newest: TableEntry,
-    /// Superseded revisions and since when, oldest first.
-    old: Vec<(Time, Revision, App)>,
+    /// Since when it is the newest here.
+    since: Time,
+    /// Superseded revisions, oldest first.
+    old: Vec<Superseded>,
+}
+
+#[derive(Debug)]
+struct Superseded {
+    since: Time,
+    revision: Revision,
+    app: App,
+    bytes: usize,
+}
+
+impl Line {
+    fn supersede(&mut self, now: Time, entry: TableEntry) {
+        let old = core::mem::replace(&mut self.newest, entry);
+        self.since = now;
+        let (revision, bytes) = (old.revision, old.to_bytes().len());
+        if let Some(app) = old.app {
+            self.old.push(Superseded { since: now, revision, app, bytes });
+        }
+        let mut bytes: usize = self.old.iter().map(|old| old.bytes).sum();
+        while self.old.len() > REVISIONS_MAX || (bytes > REVISIONS_BYTES_MAX && self.old.len() > 1)
+        {
+            bytes -= self.old.remove(0).bytes;
+        }
+    }
 }
 
 impl Table {
@@ -41,21 +113,41 @@ impl Table {
             Some(line) if !newer(&entry, &line.newest) => return false,
             Some(line) => {
                 self.sum ^= line_sum(&line.newest) ^ line_sum(&entry);
-                let old = core::mem::replace(&mut line.newest, entry);
-                if let Some(app) = old.app {
-                    line.old.push((now, old.revision, app));
-                }
-                if line.old.len() > REVISIONS_MAX {
-                    line.old.remove(0);
-                }
+                line.supersede(now, entry);
             }
             None if full => return false,
             None => {
                 self.sum ^= line_sum(&entry);
-                self.apps.insert(entry.name.clone(), Line { newest: entry, old: Vec::new() });
+                let line = Line { newest: entry, since: now, old: Vec::new() };
+                self.apps.insert(line.newest.name.clone(), line);
             }
         }
         true
+    }
+
+    /// Make room in a full table for a new app: one that was undeployed long ago is forgotten. Gives
+    /// its name.
+    ///
+    /// The first by name, and for one that was undeployed itself only one before it: so tables that
+    /// differ come to have the same ones, whoever forgot which first.
+    pub(crate) fn make_room(
+        &mut self,
+        now: Time,
+        entry: &TableEntry,
+        apps_max: usize,
+    ) -> Option<Arc<str>> {
+        if self.apps.len() < apps_max || self.apps.contains_key(&entry.name) {
+            return None;
+        }
+        let is_over =
+            |line: &&Line| line.newest.app.is_none() && now.since(line.since) >= UNDEPLOYED_FOR;
+        let name = self.apps.values().find(is_over)?.newest.name.clone();
+        if entry.app.is_none() && entry.name < name {
+            return None;
+        }
+        let line = self.apps.remove(&name)?;
+        self.sum ^= line_sum(&line.newest);
+        Some(name)
     }
 
     /// The line that a deploy or undeploy of `name` here makes.
@@ -75,11 +167,17 @@ impl Table {
         if line.newest.revision == revision {
             return line.newest.app.as_ref();
         }
-        line.old.iter().find(|(_, old, _)| *old == revision).map(|(_, _, app)| app)
+        line.old.iter().find(|old| old.revision == revision).map(|old| &old.app)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &TableEntry> {
         self.apps.values().map(|line| &line.newest)
+    }
+
+    /// What says that there is no room.
+    pub(crate) fn full(&self, max: usize) -> Error {
+        let undeployed = self.entries().filter(|entry| entry.app.is_none()).count();
+        Error::Full { undeployed, max }
     }
 
     pub(crate) fn sum(&self) -> u64 {
@@ -106,7 +204,7 @@ impl Table {
     /// Forget revisions that no process can still need.
     pub(crate) fn expire(&mut self, now: Time, retain: Duration) {
         for line in self.apps.values_mut() {
-            line.old.retain(|(since, _, _)| now.since(*since) < retain);
+            line.old.retain(|old| now.since(old.since) < retain);
         }
     }
 
@@ -130,7 +228,7 @@ impl Table {
     /// The components of older revisions, that processes may still need.
     pub(crate) fn superseded(&self) -> BTreeSet<ComponentId> {
         let old = self.apps.values().flat_map(|line| &line.old);
-        old.flat_map(|(_, _, app)| app.components.iter().map(|c| c.id(&app.name))).collect()
+        old.flat_map(|old| old.app.components.iter().map(|c| c.id(&old.app.name))).collect()
     }
 }
 
@@ -193,6 +291,67 @@ mod tests {
         assert!(table.merge(Time::default(), entry("a", 1, true), 1));
         assert!(!table.merge(Time::default(), entry("b", 1, true), 1));
         assert!(table.merge(Time::default(), entry("a", 2, true), 1));
+    }
+
+    /// If this fails, a cluster takes no new app once so many were undeployed, or an app that was
+    /// undeployed comes back from a node that was away.
+    #[test]
+    fn undeployed_apps_make_room() {
+        let (begin, hour) = (Time::default(), Time::from_micros(3_600_000_000));
+        let tables = |names: &[&str]| {
+            let mut table = Table::default();
+            for name in names {
+                table.merge(begin, entry(name, 2, false), 2);
+            }
+            table
+        };
+        let mut table = tables(&["b", "c"]);
+        let full = Error::Full { undeployed: 2, max: 2 };
+        assert_eq!(table.full(2), full);
+        let new = entry("new", 1, true);
+        assert_eq!(table.make_room(begin, &new, 2), None, "too early");
+        assert_eq!(table.make_room(hour, &entry("b", 3, true), 2), None, "it has a place");
+        assert_eq!(table.make_room(hour, &entry("a", 2, false), 2), None, "it was undeployed too");
+        assert_eq!(table.make_room(hour, &new, 3), None, "it is not full");
+        assert_eq!(table.make_room(hour, &new, 2).as_deref(), Some("b"));
+        assert!(table.merge(hour, new.clone(), 2));
+        // Another node had only the other of them.
+        let mut other = tables(&["b"]);
+        other.merge(begin, new, 2);
+        let late = entry("c", 2, false);
+        assert_eq!(other.make_room(hour, &late, 2).as_deref(), Some("b"));
+        other.merge(hour, late, 2);
+        assert_eq!(other.sum(), table.sum());
+        assert_eq!(table.make_room(hour, &entry("b", 2, false), 2), None);
+    }
+
+    /// If this fails, an app that is deployed often loses the requests that are under way, or its
+    /// old revisions fill the memory.
+    #[test]
+    fn old_revisions_are_bounded() {
+        let mut table = Table::default();
+        let now = Time::default();
+        for revision in 1..=100 {
+            table.merge(now, entry("a", revision, true), 10);
+        }
+        let known = |table: &Table| (1..=100).filter(|r| table.app("a", *r).is_some()).count();
+        assert_eq!(known(&table), 1 + REVISIONS_MAX);
+        assert!(table.app("a", 36).is_some());
+        for revision in 101..=110 {
+            let mut large = entry("a", revision, true);
+            if let Some(app) = &mut large.app {
+                let route = izna_proto::Route {
+                    path: "x".repeat(1 << 20),
+                    component: Arc::from("a"),
+                    function: Arc::from("f"),
+                    deadline_ms: 1,
+                    idempotent: false,
+                };
+                app.routes = vec![route];
+            }
+            table.merge(now, large, 10);
+        }
+        assert!(table.app("a", 107).is_some() && table.app("a", 106).is_none());
     }
 
     /// If this fails, a process that began with an old revision cannot go on, or old code is kept

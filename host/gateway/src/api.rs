@@ -284,12 +284,25 @@ pub struct Component {
     pub trouble: Option<String>,
 }
 
+/// The reason of a holder that the deploy names.
+pub const DEPLOYED: &str = "deployed";
+/// The reason of a holder that somebody added.
+pub const BY_HAND: &str = "by hand";
+
+impl Component {
+    /// How many of the nodes that should hold it are ready to run it. Others may be, too.
+    pub fn held_as_wanted(&self) -> usize {
+        let wanted = |reason: &&Reason| [DEPLOYED, BY_HAND].contains(&reason.reason.as_str());
+        self.reasons.iter().filter(wanted).count()
+    }
+}
+
 /// Why a node holds a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// The node.
     pub node: String,
-    /// `deployed`, `by hand`, `adopted`, or `until others have it`.
+    /// [`DEPLOYED`], [`BY_HAND`], `adopted`, or `until others have it`.
     pub reason: String,
     /// Of an adopted one, the figures of the decision, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]

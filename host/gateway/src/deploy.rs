@@ -78,6 +78,7 @@ pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
     let routes = check_routes(&app, &names, cluster)?;
     let components = app.components.iter().map(|c| check_component(c, &app, cluster));
     let components: Vec<ComponentSpec> = components.collect::<Result<_, _>>()?;
+    spread::check_local(&components, cluster)?;
     let granted: usize = components.iter().map(|component| component.grants.bytes()).sum();
     if granted > GRANTS_BYTES_MAX {
         let text = format!("`env` and `config` of all components of app `{}` have", app.name);
@@ -115,7 +116,11 @@ fn check_component(
     app: &api::App,
     cluster: &dyn Cluster,
 ) -> Result<ComponentSpec, Error> {
-    let name = &component.name;
+    let (name, count) = (&component.name, component.links.len());
+    if count > PARTS_MAX {
+        let text = format!("component `{name}`: {count} links are over the limit of {PARTS_MAX}");
+        return Err(wrong(text));
+    }
     for (link, to) in &component.links {
         check_typed_name("a link", link)?;
         let target = app.components.iter().find(|other| other.name == to.component);

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
 };
 use bytes::Bytes;
-use izna_proto::{LABEL_BYTES_MAX, LABELS_MAX, Needs, Spread, Traits};
+use izna_proto::{ComponentSpec, LABEL_BYTES_MAX, LABELS_MAX, Needs, Spread, Traits};
 use std::sync::Arc;
 
 use crate::{
@@ -34,8 +34,7 @@ pub(crate) fn check(component: &api::AppComponent, cluster: &dyn Cluster) -> Res
             "component `{name}`: none of its nodes ({nodes}) is known here; known are {known}"
         )));
     }
-    let ids =
-        |names: &[String]| names.iter().take(PARTS_MAX).map(|name| cluster.node_id(name)).collect();
+    let ids = |names: &[String]| names.iter().map(|name| cluster.node_id(name)).collect();
     let labels = component.labels.iter().map(|label| Arc::from(label.as_str()));
     let spread = Spread {
         nodes: component.nodes.as_ref().map(|nodes| ids(nodes)),
@@ -56,11 +55,51 @@ pub(crate) fn check(component: &api::AppComponent, cluster: &dyn Cluster) -> Res
     )))
 }
 
+/// A call that stays on its node needs both components there. Of nodes that are not known here, and
+/// of those of other zones, that cannot be said.
+///
+/// # Errors
+/// With the first node that is to hold a caller and is not to hold its callee.
+pub(crate) fn check_local(
+    components: &[ComponentSpec],
+    cluster: &dyn Cluster,
+) -> Result<(), Error> {
+    if cluster.zones().len() > 1 {
+        return Ok(());
+    }
+    let known = cluster.nodes();
+    for caller in components {
+        for link in caller.links.iter().filter(|link| link.local) {
+            let callee = components.iter().find(|callee| callee.name == link.target);
+            let Some(callee) = callee else { continue };
+            let lacks = |node: &&api::Node| {
+                let (id, traits) = (cluster.node_id(&node.name), traits(node));
+                caller.spread.includes(id, &traits) && !callee.spread.includes(id, &traits)
+            };
+            if let Some(node) = known.iter().find(lacks) {
+                let (caller, callee, node) = (&caller.name, &callee.name, described(node));
+                return Err(Error::Conflict(format!(
+                    "component `{caller}` has a local link to `{callee}`, and {node} would hold \
+                     `{caller}` without `{callee}`; let both have the same nodes, zone and labels, \
+                     or make the link not local"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_words(name: &str, component: &api::AppComponent) -> Result<(), Error> {
     let count = component.labels.len();
     if count > LABELS_MAX {
         let text = format!("component `{name}`: {count} labels are over the limit of {LABELS_MAX}");
         return Err(wrong(text));
+    }
+    let nodes = component.nodes.as_deref().unwrap_or_default();
+    let lists = [("nodes", nodes), ("added", &component.added), ("removed", &component.removed)];
+    if let Some((list, nodes)) = lists.iter().find(|(_, nodes)| nodes.len() > PARTS_MAX) {
+        let text = format!("component `{name}`: {} nodes in `{list}` are over the", nodes.len());
+        return Err(wrong(format!("{text} limit of {PARTS_MAX}")));
     }
     component.labels.iter().try_for_each(|label| check_word("a label", label))?;
     component.zone.as_ref().map_or(Ok(()), |zone| check_word("a zone", zone))
@@ -157,5 +196,34 @@ fn check_assignment(
         );
         return refused("last-holder", text);
     }
-    Ok(())
+    if !asked.holds
+        && let Some(text) = nobody_ready(shared, name, component, nodes.iter().filter(|n| holds(n)))
+    {
+        return refused("not-ready", text);
+    }
+    let mut components = app.components.clone();
+    components.iter_mut().filter(|c| c.name == spec.name).for_each(|c| c.spread = spread.clone());
+    check_local(&components, &**cluster).or_else(|error| refused("local-link", error.to_string()))
+}
+
+/// Why a component would be lost if the node that is to hold it no more stopped now: none of the
+/// others can run it yet.
+fn nobody_ready<'a>(
+    shared: &Shared,
+    app: &str,
+    component: &str,
+    others: impl Iterator<Item = &'a api::Node>,
+) -> Option<String> {
+    let known = shared.cluster.components();
+    let held = known.iter().find(|held| held.app == app && held.name == component)?;
+    let others: Vec<&str> = others.map(|node| node.name.as_str()).collect();
+    let is_ready = |node: &&str| held.holders.iter().any(|holder| holder == node);
+    if !held.zones.is_empty() || others.iter().any(is_ready) {
+        return None;
+    }
+    let (component, others) = (component.escape_debug(), others.join(", "));
+    Some(format!(
+        "no other node is ready to run `{component}` now: it is to be on {others} and is not yet; \
+         try again once `izna components` lists one of them"
+    ))
 }

@@ -3,18 +3,22 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use izna_core::Input;
-use izna_proto::{Digest, Message, NodeId};
+use izna_proto::{Digest, Message, NodeId, TableEntry};
 use izna_runtime::{Component, Description};
+use izna_store::Store;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +34,12 @@ const CODE_BYTES_MAX: u64 = 512 << 20;
 const PIECES_IN_FLIGHT: usize = 2;
 /// How long a piece may take.
 const PIECE_MAX: Duration = Duration::from_secs(5);
+/// A piece that has not come for this long, and for longer than others took, is asked for again.
+const PIECE_AGAIN: Duration = Duration::from_millis(500);
 /// Nodes' requests for pieces that wait here; further ones are dropped, and made again.
 const ASKED_MAX: usize = 64;
+/// Between two lookings for artifacts that no app has.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 /// What was admitted is kept for this long though no app has it yet.
 const ADMITTED_FOR: Duration = Duration::from_secs(600);
 
@@ -59,7 +67,7 @@ pub(crate) struct Artifacts {
     pieces: Mutex<HashMap<Request, oneshot::Sender<(u64, Bytes)>>>,
     asked: mpsc::Sender<Request>,
     /// Compiling uses all cores: one at a time.
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
     /// Whether compiled code is given to nodes of this cluster, and taken from them.
     shares_code: bool,
 }
@@ -100,7 +108,7 @@ impl Artifacts {
             costs: Mutex::default(),
             pieces: Mutex::default(),
             asked,
-            compiling: Semaphore::new(1),
+            compiling: Arc::new(Semaphore::new(1)),
             shares_code,
         };
         (artifacts, receiver)
@@ -127,6 +135,29 @@ impl Artifacts {
         }
     }
 
+    /// What is about to be deployed is kept, however long ago it was admitted.
+    pub(crate) fn spare(&self, digests: impl Iterator<Item = Digest>) {
+        lock(&self.admitted).extend(digests.map(|digest| (digest, Instant::now())));
+    }
+
+    /// Remove an artifact, unless an app of this table has it, or may have it soon, or it is in use
+    /// here. Until it is gone nobody can begin to use it.
+    fn remove(&self, store: &Store, table: &[TableEntry], digest: Digest) -> Result<(), Error> {
+        let wanted = lock(&self.wanted);
+        let keeping = lock(&self.keeping);
+        let mut admitted = lock(&self.admitted);
+        admitted.retain(|_, at| at.elapsed() < ADMITTED_FOR);
+        let mut apps = table.iter().filter_map(|entry| entry.app.as_ref());
+        let is_needed = wanted.contains_key(&digest)
+            || keeping.contains(&digest)
+            || admitted.contains_key(&digest)
+            || apps.any(|app| app.components.iter().any(|component| component.digest == digest));
+        if !is_needed {
+            store.remove(digest)?;
+        }
+        Ok(())
+    }
+
     fn set_component(&self, digest: Digest, component: Option<Component>) {
         let mut components = self.components.write().unwrap_or_else(PoisonError::into_inner);
         let _old = match component {
@@ -139,19 +170,20 @@ impl Artifacts {
 /// Give pieces to nodes that asked, one after the other.
 pub(crate) async fn serve(shell: Arc<Shell>, mut asked: mpsc::Receiver<Request>) {
     // What was compiled is checked as a whole, so it is read once for all of its pieces.
-    let mut compiled: Option<(Digest, Bytes)> = None;
+    let mut compiled: Option<(Digest, Digest, Bytes)> = None;
     while let Some((peer, part)) = asked.recv().await {
         let Part { digest, engine, offset } = part;
         let (length, piece) = match engine {
             None => artifact_piece(&shell, digest, offset).await,
             Some(engine) => {
-                if compiled.as_ref().is_none_or(|(of, _)| *of != digest) {
-                    compiled = code(&shell, digest, engine).await.map(|code| (digest, code));
+                if compiled.as_ref().is_none_or(|(of, by, _)| (*of, *by) != (digest, engine)) {
+                    let code = code(&shell, digest, engine).await;
+                    compiled = code.map(|code| (digest, engine, code));
                 }
-                compiled.as_ref().map_or((0, Bytes::new()), |(_, code)| cut(code, offset))
+                compiled.as_ref().map_or((0, Bytes::new()), |(.., code)| cut(code, offset))
             }
         };
-        if length <= offset + PIECE_BYTES {
+        if length <= offset.saturating_add(PIECE_BYTES) {
             compiled = None;
         }
         let lacks = engine.is_none() && length == 0;
@@ -247,36 +279,35 @@ pub(crate) fn release(shell: &Arc<Shell>, digest: Digest) {
     }
     lock(&artifacts.costs).remove(&digest);
     artifacts.set_component(digest, None);
-    if is_needed(shell, digest) {
-        return;
-    }
     let Ok(store) = shell.store() else { return };
+    let own = shell.clone();
     // Nobody waits for it; a stop does.
     drop(shell.spawn_blocking(move || {
-        if let Err(error) = store.remove(digest) {
+        if let Err(error) = own.artifacts.remove(&store, &own.table.borrow(), digest) {
             let error: &dyn std::error::Error = &error;
             tracing::error!(%digest, error, "cannot remove an artifact");
         }
     }));
 }
 
-/// Whether an app has the component, or may have it soon.
-fn is_needed(shell: &Shell, digest: Digest) -> bool {
-    let mut admitted = lock(&shell.artifacts.admitted);
-    admitted.retain(|_, at| at.elapsed() < ADMITTED_FOR);
-    let table = shell.table.borrow();
-    let mut apps = table.iter().filter_map(|entry| entry.app.as_ref());
-    admitted.contains_key(&digest)
-        || apps.any(|app| app.components.iter().any(|component| component.digest == digest))
+/// Remove now and then what nothing needs: what was admitted and not deployed, or deployed for a
+/// while where it is not held.
+pub(crate) async fn tidy(shell: Arc<Shell>) {
+    loop {
+        sleep(SWEEP_INTERVAL).await;
+        let own = shell.clone();
+        if let Ok(Err(error)) = shell.spawn_blocking(move || sweep(&own)).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "cannot remove the artifacts that no app has");
+        }
+    }
 }
 
-/// Remove the artifacts that no app has: those of apps that were undeployed while this was down.
+/// Remove the artifacts that no app has and nobody is about to use.
 pub(crate) fn sweep(shell: &Shell) -> Result<(), Error> {
     let store = shell.store()?;
     for digest in store.artifacts()? {
-        if !is_needed(shell, digest) {
-            store.remove(digest)?;
-        }
+        shell.artifacts.remove(&store, &shell.table.borrow(), digest)?;
     }
     Ok(())
 }
@@ -293,7 +324,7 @@ pub(crate) async fn admit(
     });
     let (component, description) = admitted.await?;
     let digest = izna_store::digest(&component);
-    lock(&shell.artifacts.admitted).insert(digest, Instant::now());
+    shell.artifacts.spare([digest].into_iter());
     compile(shell, digest, component.clone(), &[]).await?;
     blocking(shell, move || Ok(store.put_as(digest, &component)?)).await?;
     Ok((digest, description))
@@ -332,13 +363,18 @@ async fn compile(
     bytes: Bytes,
     holders: &[NodeId],
 ) -> Result<Component, Error> {
-    let permit = shell.artifacts.compiling.acquire().await.map_err(|_| Error::Stopped)?;
     if shell.artifacts.shares_code && !shell.runtime.has_code(digest) {
         fetch_code(shell, digest, holders).await;
     }
+    let compiling = shell.artifacts.compiling.clone();
+    let permit = compiling.acquire_owned().await.map_err(|_| Error::Stopped)?;
     let runtime = shell.runtime.clone();
-    let compiled = blocking(shell, move || Ok(runtime.load(digest, &bytes)?)).await;
-    drop(permit);
+    let load = move || {
+        // Nobody may wait for this any more, but it goes on.
+        let _permit = permit;
+        Ok(runtime.load(digest, &bytes)?)
+    };
+    let compiled = blocking(shell, load).await;
     if let Some(cost) = compiled.as_ref().ok().and_then(Component::cost) {
         lock(&shell.artifacts.costs).insert(digest, cost);
     }
@@ -402,7 +438,8 @@ async fn fetch_from(
     holder: NodeId,
 ) -> Result<Bytes, Missing> {
     let part = Part { digest, engine, offset: 0 };
-    let (length, first) = piece(shell, part, holder).await?;
+    let patience = &Patience::new(PIECE_AGAIN);
+    let (length, first) = piece(shell, part, holder, patience).await?;
     if length == 0 {
         return Err(Missing::Gone(name(shell, holder)));
     }
@@ -422,7 +459,7 @@ async fn fetch_from(
     let offsets = (1..length.div_ceil(PIECE_BYTES)).map(|index| index * PIECE_BYTES);
     let mut pieces = stream::iter(offsets)
         .map(|offset| async move {
-            let (told, piece) = piece(shell, Part { offset, ..part }, holder).await?;
+            let (told, piece) = piece(shell, Part { offset, ..part }, holder, patience).await?;
             check(offset, told, piece)
         })
         .buffered(PIECES_IN_FLIGHT);
@@ -432,20 +469,59 @@ async fn fetch_from(
     Ok(bytes.freeze())
 }
 
-async fn piece(shell: &Arc<Shell>, part: Part, holder: NodeId) -> Result<(u64, Bytes), Missing> {
+async fn piece(
+    shell: &Arc<Shell>,
+    part: Part,
+    holder: NodeId,
+    patience: &Patience,
+) -> Result<(u64, Bytes), Missing> {
     let request = (holder, part);
     let (sender, receiver) = oneshot::channel();
     lock(&shell.artifacts.pieces).insert(request, sender);
     let _forget = Forget { shell, request };
     let Part { digest, engine, offset } = part;
     let ask = Message::AskArtifact { digest, engine, offset };
-    if !shell.links.send(holder, &ask, Flush::Later) {
-        return Err(Missing::Gone(name(shell, holder)));
+    let asked = patience.ask(receiver, || shell.links.send(holder, &ask, Flush::Later));
+    match timeout(PIECE_MAX, asked).await {
+        Ok(Some(piece)) => Ok(piece),
+        Ok(None) => Err(Missing::Gone(name(shell, holder))),
+        Err(_) => Err(Missing::Late(name(shell, holder))),
     }
-    match timeout(PIECE_MAX, receiver).await {
-        Ok(Ok(piece)) => Ok(piece),
-        _ => Err(Missing::Late(name(shell, holder))),
+}
+
+/// How long pieces from one node are waited for before they are asked for again: a request is lost
+/// where too many wait. On a slow way, asking again would only make it slower.
+struct Patience(AtomicU64);
+
+impl Patience {
+    fn new(first: Duration) -> Self {
+        Self(AtomicU64::new(micros(first)))
     }
+
+    /// Ask until there is an answer; none when it cannot be asked.
+    async fn ask<T>(
+        &self,
+        mut answer: oneshot::Receiver<T>,
+        mut ask: impl FnMut() -> bool,
+    ) -> Option<T> {
+        let began = Instant::now();
+        let mut times = 1;
+        loop {
+            if !ask() {
+                return None;
+            }
+            let wait = Duration::from_micros(self.0.load(Ordering::Relaxed)).saturating_mul(times);
+            if let Ok(answer) = timeout(wait, &mut answer).await {
+                self.0.fetch_max(micros(began.elapsed()).saturating_mul(2), Ordering::Relaxed);
+                return answer.ok();
+            }
+            times = times.saturating_mul(2);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Ends the wait for a piece, however it ends.
@@ -462,4 +538,61 @@ impl Drop for Forget<'_> {
 
 fn name(shell: &Shell, node: NodeId) -> Arc<str> {
     shell.name_of(node).unwrap_or_else(|| node.to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails, one request that was lost costs a whole artifact, and some seconds.
+    #[tokio::test]
+    async fn a_piece_is_asked_for_until_it_comes() {
+        let patience = Patience::new(Duration::from_millis(1));
+        let (sender, receiver) = oneshot::channel();
+        let (mut sender, mut asked) = (Some(sender), 0);
+        let ask = || {
+            asked += 1;
+            if asked == 3 {
+                let _ = sender.take().unwrap().send("piece");
+            }
+            true
+        };
+        assert_eq!(patience.ask(receiver, ask).await, Some("piece"));
+        assert_eq!(asked, 3);
+        let (_sender, receiver) = oneshot::channel::<()>();
+        assert_eq!(patience.ask(receiver, || false).await, None, "there is no link");
+    }
+
+    /// If this fails, artifacts that nobody needs fill the disk, or one goes that is needed.
+    #[test]
+    fn what_nobody_needs_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (artifacts, _asked) = Artifacts::new(false);
+        let put = |bytes: &'static [u8]| store.put(bytes).unwrap();
+        let names: [&[u8]; 6] = [b"deployed", b"wanted", b"kept", b"new", b"old", b"undeployed"];
+        let [deployed, wanted, kept, new, old, undeployed] = names.map(put);
+        let component = izna_proto::ComponentSpec {
+            name: "a".into(),
+            digest: deployed,
+            links: Vec::new(),
+            limits: izna_proto::Limits::default(),
+            grants: Arc::default(),
+            spread: izna_proto::Spread::all(),
+        };
+        let (name, components): (Arc<str>, _) = ("app".into(), vec![component]);
+        let app = izna_proto::App { name: name.clone(), components, routes: Vec::new() };
+        let table = [TableEntry { name, revision: 1, app: Some(app) }];
+        lock(&artifacts.wanted).insert(wanted, CancellationToken::new());
+        lock(&artifacts.keeping).insert(kept);
+        artifacts.spare([new].into_iter());
+        if let Some(then) = Instant::now().checked_sub(ADMITTED_FOR) {
+            lock(&artifacts.admitted).insert(old, then);
+        }
+        for digest in store.artifacts().unwrap() {
+            artifacts.remove(&store, &table, digest).unwrap();
+        }
+        assert!([deployed, wanted, kept, new].iter().all(|digest| store.has(*digest)));
+        assert!(!store.has(old) && !store.has(undeployed));
+    }
 }

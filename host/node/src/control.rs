@@ -14,8 +14,8 @@ use crate::{Error, artifacts, links, quiet::Quiet, shell::Shell};
 pub(crate) enum Control {
     /// What core wants.
     Output(Output),
-    /// Tell when the lines of the table that came before are on disk, or why they are not.
-    Written(oneshot::Sender<Result<(), Error>>),
+    /// Tell when the lines of this app that came before are on disk, or why they are not.
+    Written(Arc<str>, oneshot::Sender<Result<(), Error>>),
 }
 
 /// Do it all, until the node stops.
@@ -29,8 +29,14 @@ pub(crate) async fn run(shell: Arc<Shell>, mut control: mpsc::UnboundedReceiver<
                 publish(&shell, entry.clone());
                 let _ = keep.send(Control::Output(Output::Store(entry)));
             }
+            Control::Output(Output::Forget(name)) => {
+                shell.table.send_modify(|table| {
+                    *table = Arc::new(table.iter().filter(|e| e.name != name).cloned().collect());
+                });
+                let _ = keep.send(Control::Output(Output::Forget(name)));
+            }
             Control::Output(output) => perform(&shell, output, &twins),
-            written @ Control::Written(_) => {
+            written @ Control::Written(..) => {
                 let _ = keep.send(written);
             }
         }
@@ -58,7 +64,8 @@ fn perform(shell: &Arc<Shell>, output: Output, twins: &Quiet) {
         | Output::Introduce { .. }
         | Output::Reply(_)
         | Output::MemoryAnswer { .. }
-        | Output::Store(_) => {}
+        | Output::Store(_)
+        | Output::Forget(_) => {}
     }
 }
 
@@ -74,21 +81,33 @@ pub(crate) fn publish(shell: &Shell, entry: TableEntry) {
 
 /// Write lines of the table, in order, apart from all else: the disk can be slow.
 async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Control>) {
-    let mut failed = None;
+    // Of each app the last error, until who deployed it asks, or a later line of it is written.
+    let mut failed = BTreeMap::new();
     while let Some(control) = kept.recv().await {
         match control {
             Control::Output(Output::Store(entry)) => {
                 let Ok(store) = shell.store() else { return };
                 let name = entry.name.clone();
                 let wrote = shell.spawn_blocking(move || store.put_entry(&entry)).await;
+                failed.remove(&name);
                 if let Ok(Err(error)) = wrote {
                     let cause: &dyn std::error::Error = &error;
                     tracing::error!(app = %name, error = cause, "cannot keep an app on disk");
-                    failed = Some(error);
+                    failed.insert(name, error);
                 }
             }
-            Control::Written(written) => {
-                let _ = written.send(failed.take().map_or(Ok(()), |error| Err(error.into())));
+            Control::Output(Output::Forget(name)) => {
+                let Ok(store) = shell.store() else { return };
+                let app = name.clone();
+                let removed = shell.spawn_blocking(move || store.remove_entry(&app)).await;
+                if let Ok(Err(error)) = removed {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(app = %name, error, "cannot remove an undeployed app from disk");
+                }
+            }
+            Control::Written(name, written) => {
+                let _ =
+                    written.send(failed.remove(&name).map_or(Ok(()), |error| Err(error.into())));
             }
             Control::Output(_) => {}
         }
@@ -130,8 +149,9 @@ fn tell(shell: &Shell, note: Note, twins: &Quiet) {
         Note::Lost { again, unknown } => {
             tracing::warn!(again, unknown, "processes were lost with a node");
         }
-        Note::TableFull(app) => {
-            tracing::error!(%app, "the app table is full: this app is not taken");
+        Note::NotDeployed(app, why) => {
+            let error: &dyn std::error::Error = &why;
+            tracing::error!(%app, error, "an app is not taken");
         }
         Note::Spreads { component, app, targets, grounds } => {
             let targets: Vec<_> = targets.iter().map(|target| name(*target)).collect();

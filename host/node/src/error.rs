@@ -62,11 +62,13 @@ pub enum Error {
         /// The app.
         app: String,
     },
-    /// The app table takes no more apps.
-    #[error("the app table is full: \"{app}\" does not fit")]
-    TableFull {
+    /// The app table does not take it.
+    #[error("\"{app}\" does not fit")]
+    NotTaken {
         /// The app.
         app: String,
+        /// Why.
+        source: izna_core::TableError,
     },
     /// A seed that is not an address.
     #[error("\"{seed}\" is no address of a node: it must be HOST:PORT")]

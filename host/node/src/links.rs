@@ -35,8 +35,9 @@ use crate::{
 
 /// The longest message: the largest process, and room.
 pub(crate) const FRAME_BYTES_MAX: usize = 20 << 20;
-/// The longest message before the other side's name is proved and told.
-const HELLO_BYTES_MAX: usize = 1024;
+/// The longest message before the other side's name is proved and told: the longest greeting, and
+/// room for what another version has in it.
+const HELLO_BYTES_MAX: usize = 4096;
 /// How long a handshake may take, greeting included.
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const DELAY_MIN: Duration = Duration::from_millis(50);
@@ -344,13 +345,15 @@ pub(crate) async fn hear_hello<S: AsyncRead + AsyncWrite + Unpin>(
     proved: &crate::identity::Peer,
 ) -> Result<Hello, Broken> {
     let frame = frames.next().await.ok_or(Broken::Closed)?.map_err(Broken::Transport)?;
-    let Message::Hello(hello) = Message::from_bytes(frame.freeze()).map_err(Broken::Message)?
-    else {
+    let frame = frame.freeze();
+    // The rest of another version's greeting may be anything.
+    let ours = izna_proto::PROTOCOL;
+    if let Some(theirs) = Hello::protocol_of(&frame).filter(|theirs| *theirs != ours) {
+        return Err(Broken::Protocol { theirs, ours });
+    }
+    let Message::Hello(hello) = Message::from_bytes(frame).map_err(Broken::Message)? else {
         return Err(Broken::Unexpected);
     };
-    if hello.protocol != izna_proto::PROTOCOL {
-        return Err(Broken::Protocol { theirs: hello.protocol, ours: izna_proto::PROTOCOL });
-    }
     if hello.node != proved.node || *hello.name != *proved.name {
         let (said, proved) = (hello.name, proved.name.to_string());
         return Err(Broken::Name { said, proved });
@@ -389,24 +392,61 @@ mod tests {
         }
     }
 
-    /// The other end of the link that is up then.
-    fn up(links: &Links, attempt: u64) -> DuplexStream {
-        let (here, there) = duplex(64);
-        let cluster = izna_proto::ClusterId(1);
-        let (node, name) = (NodeId(1), "one".to_string());
-        let hello = Hello {
+    fn hello() -> Hello {
+        Hello {
             protocol: izna_proto::PROTOCOL,
-            cluster,
-            node,
+            cluster: izna_proto::ClusterId(1),
+            node: NodeId(1),
             incarnation: 1,
-            name,
+            name: "one".to_string(),
             peer_port: 1,
             traits: izna_proto::Traits::default(),
             advertise: None,
-        };
+        }
+    }
+
+    /// The other end of the link that is up then.
+    fn up(links: &Links, attempt: u64) -> DuplexStream {
+        let (here, there) = duplex(64);
         let link = Arc::new(Link::new(Box::new(here)));
-        assert!(links.is_up(NodeId(1), attempt, link, Arc::new(hello)));
+        assert!(links.is_up(NodeId(1), attempt, link, Arc::new(hello())));
         there
+    }
+
+    /// What a node makes of a greeting by `node-1`, the node 1.
+    async fn heard(frame: bytes::Bytes) -> Result<Hello, Broken> {
+        let (here, there) = duplex(1 << 16);
+        let (mut here, mut there) = (frames(here), frames(there));
+        there.send(frame).await.unwrap();
+        let proved = crate::identity::Peer { node: NodeId(1), name: "node-1".into() };
+        hear_hello(&mut here, &proved).await
+    }
+
+    /// If this fails, a node with many labels is linked to nobody.
+    #[tokio::test]
+    async fn the_longest_greeting_is_heard() {
+        use izna_proto::{LABEL_BYTES_MAX, LABELS_MAX};
+        let word = |nth: usize| Arc::from(format!("{nth:0>width$}", width = LABEL_BYTES_MAX));
+        let traits = izna_proto::Traits {
+            zone: Some(word(99)),
+            labels: (0..LABELS_MAX).map(word).collect(),
+        };
+        let advertise = Some("[ffff:ffff::ffff]:65535".parse().unwrap());
+        let hello = Hello { name: "node-1".into(), traits, advertise, ..hello() };
+        let said = Message::Hello(hello.clone()).to_bytes();
+        assert_eq!(heard(said).await.unwrap(), hello);
+    }
+
+    /// If this fails, who runs two versions of izna in one cluster is told of broken messages.
+    #[tokio::test]
+    async fn another_version_is_told_so() {
+        // A greeting of protocol 9, with two values where this version has eight.
+        let said = bytes::Bytes::from_static(&[0x82, 0x00, 0x82, 0x09, 0x01]);
+        let ours = izna_proto::PROTOCOL;
+        let error = heard(said).await.unwrap_err();
+        assert!(matches!(error, Broken::Protocol { theirs: 9, ours: o } if o == ours), "{error:?}");
+        let said = bytes::Bytes::from_static(&[0x82, 0x01, 0x82, 0x09, 0x01]);
+        assert!(matches!(heard(said).await, Err(Broken::Message(_))), "it is no greeting");
     }
 
     /// If this fails, a node that cannot be reached is dialled ten times a second by everyone.

@@ -178,6 +178,7 @@ impl Node {
         entries.iter().for_each(|entry| control::publish(&shell, entry.clone()));
         if damaged.is_empty() {
             artifacts::sweep(&shell)?;
+            shell.spawn(artifacts::tidy(shell.clone()));
         }
         shell.feed(Input::Restore(entries));
         shell.spawn(control::run(shell.clone(), controls));
@@ -258,6 +259,7 @@ impl Node {
     /// cannot be kept.
     pub async fn deploy(&self, app: App) -> Result<TableEntry, Error> {
         let (store, name) = (self.shell.store()?, app.name.clone());
+        self.shell.artifacts.spare(app.components.iter().map(|component| component.digest));
         if let Some(missing) = app.components.iter().find(|c| !store.has(c.digest)) {
             let (app, component) = (name.to_string(), missing.name.to_string());
             return Err(Error::NotAdmitted { app, component, digest: missing.digest });
@@ -304,11 +306,13 @@ impl Node {
     }
 
     async fn change(&self, input: Input, name: Arc<str>) -> Result<TableEntry, Error> {
-        let find = |core: &Core| core.table().find(|entry| entry.name == name).cloned();
-        let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)?;
-        let entry = entry.ok_or_else(|| Error::TableFull { app: name.to_string() })?;
+        let find = |core: &Core| match core.not_deployed() {
+            Some(why) => Err(Error::NotTaken { app: name.to_string(), source: why.clone() }),
+            None => core.table().find(|entry| entry.name == name).cloned().ok_or(Error::Stopped),
+        };
+        let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)??;
         let (sender, written) = oneshot::channel();
-        let _ = self.shell.control.send(Control::Written(sender));
+        let _ = self.shell.control.send(Control::Written(entry.name.clone(), sender));
         written.await.unwrap_or(Err(Error::Stopped))?;
         Ok(entry)
     }
@@ -349,6 +353,7 @@ impl Node {
                 draining: core.draining(),
                 load: core.load(),
                 holds: core.holds().copied().collect(),
+                troubles: core.troubles().map(|(code, why)| (code, why.to_owned())).collect(),
                 traits: core.traits().clone(),
                 held_by: held_by(core),
                 peers: peers.collect(),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use izna_core::{Counters, Holder, PeerStatus, ProcessStatus, ZoneStatus};
-use izna_proto::{ClusterId, ComponentId, Load, NodeId, Traits};
+use izna_proto::{ClusterId, ComponentId, Digest, Load, NodeId, Traits};
 
 /// The most processes that a snapshot lists.
 pub const SNAPSHOT_PROCESSES_MAX: usize = 1000;
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub traits: Traits,
     /// For each component of each app the live nodes that are ready to run it, and why.
     pub held_by: Vec<(ComponentId, Vec<Holder>)>,
+    /// Code that could not be had here when it was last tried, and why.
+    pub troubles: Vec<(Digest, String)>,
     /// The other nodes, by name.
     pub peers: Vec<Peer>,
     /// The other zones.

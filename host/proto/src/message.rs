@@ -256,11 +256,7 @@ impl Refusal {
 
 fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
     w.array(lines.len());
-    for (name, revision) in lines {
-        w.array(2);
-        w.text(name);
-        w.unsigned(*revision);
-    }
+    lines.iter().for_each(|(name, revision)| Line(name.clone(), *revision).write(w));
 }
 
 /// The first value of a message's array: what sort it is.
@@ -506,6 +502,17 @@ impl Wire for Line {
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         reader.tuple(2, |r| Ok(Self(read_name(r)?, r.unsigned()?)))
+    }
+}
+
+impl Hello {
+    /// The version in a greeting of whatever version; none if it is no greeting.
+    pub fn protocol_of(message: &Bytes) -> Option<u16> {
+        let mut r = Reader::new(message.clone());
+        r.enter(usize::MAX).ok()?;
+        let is_hello = r.narrow::<u8>().ok()? == sort::HELLO;
+        r.enter(usize::MAX).ok().filter(|_| is_hello)?;
+        r.narrow().ok()
     }
 }
 

@@ -75,10 +75,16 @@ impl Allowance {
         Error::Compile { reason }
     }
 
-    fn over_time(&self, what: &str) -> Error {
+    fn over_time(&self) -> Error {
         let seconds = self.cpu_seconds_max;
-        let reason = format!("it took more than the {seconds} s of {what} that compiling may use");
+        let reason =
+            format!("it took more than the {seconds} s of processor time that compiling may use");
         Error::Compile { reason }
+    }
+
+    /// How long a child is waited for: it may have to wait for a processor.
+    fn wait_max(&self) -> Duration {
+        Duration::from_secs(u64::from(self.cpu_seconds_max)) * WAIT_FACTOR
     }
 }
 
@@ -123,7 +129,7 @@ impl Compiler {
         let mut stdin = child.stdin.take().ok_or_else(none)?;
         let stdout = child.stdout.take().ok_or_else(none)?;
         let stderr = child.stderr.take().ok_or_else(none)?;
-        let wait_max = Duration::from_secs(u64::from(self.allowance.cpu_seconds_max)) * WAIT_FACTOR;
+        let wait_max = self.allowance.wait_max();
         let (sender, ended) = mpsc::channel();
         let talked = thread::scope(|scope| {
             // A child that fails early reads no more; what matters then is what it says.
@@ -156,11 +162,15 @@ impl Compiler {
         let signal = status.signal();
         let is = |named: Signal| signal == Some(named.as_raw());
         if is(Signal::XCPU) {
-            return self.allowance.over_time("processor time");
+            return self.allowance.over_time();
         }
         if is(Signal::KILL) {
             // By the watch above, or by the system because memory is short everywhere.
-            return self.allowance.over_time("time, or was killed by the system, of all");
+            let seconds = self.allowance.wait_max().as_secs();
+            let reason = format!(
+                "it took more than {seconds} s in all, or the system killed it because memory is short"
+            );
+            return Error::Compile { reason };
         }
         let starved = ["memory allocation of", "Cannot allocate memory", "out of memory"];
         if is(Signal::ABORT) || starved.iter().any(|sign| said.contains(sign)) {

@@ -23,6 +23,14 @@ impl Store {
         file::write(&path, &entry.to_bytes())
     }
 
+    /// Remove the line of an app; false if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_entry(&self, name: &str) -> Result<bool, Error> {
+        file::remove(&self.apps_path().join(format!("{}{ENDING}", escape(name))))
+    }
+
     /// The lines that are kept, and what was wrong with those that are damaged: these are set
     /// aside under a name that ends in `.corrupt`.
     ///
@@ -96,6 +104,8 @@ mod tests {
         }
         let gone = TableEntry { name: "shop".into(), revision: 2, app: None };
         store.put_entry(&gone).unwrap();
+        store.put_entry(&line("forgotten", 1)).unwrap();
+        assert!(store.remove_entry("forgotten").unwrap() && !store.remove_entry("none").unwrap());
         drop(store);
         let (mut entries, damaged) = Store::open(place.path()).unwrap().entries().unwrap();
         assert!(damaged.is_empty(), "{damaged:?}");

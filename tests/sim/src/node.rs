@@ -154,7 +154,12 @@ impl World {
         }
         let at = node.local(self.now);
         let cause = Cause::of(&input, &mut self.requests, self.now, n, node.incarnation);
-        self.ownership.tell(n, &input);
+        // What a beacon of another zone has, as one with a seed here sends, is not believed of its node.
+        let is_far = matches!(&input, Input::Heard(beacon)
+            if self.zone(index(beacon.node)) != self.zone(n));
+        if !is_far {
+            self.ownership.tell(n, &input);
+        }
         self.note_answers(n, &cause);
         if self.tracing {
             self.trace_input(n, &input);
@@ -254,6 +259,9 @@ impl World {
             }
             Output::Store(entry) => {
                 self.nodes[n].table.insert(entry.name.clone(), entry);
+            }
+            Output::Forget(name) => {
+                self.nodes[n].table.remove(&name);
             }
             Output::MemoryAnswer { request, answer } => self.remembered(n, request, answer),
             // Addresses are always known here.

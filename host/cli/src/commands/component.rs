@@ -55,6 +55,9 @@ pub(crate) fn list(context: &Context, arguments: &List) -> Result<(), Trouble> {
         if component.reasons.is_empty() {
             rows.push(vec![name, "none".into(), String::new(), String::new()]);
         }
+        if let Some(trouble) = &component.trouble {
+            rows.push(vec![String::new(), "here".into(), "not ready".into(), trouble.clone()]);
+        }
     }
     output::text(&table(&["COMPONENT", "NODE", "HELD", "WHY"], &rows))
 }

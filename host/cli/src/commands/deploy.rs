@@ -181,7 +181,7 @@ fn await_holders(
         }
         let is_open = |component: &&api::Component| {
             let nowhere = component.holders.is_empty() && component.zones.is_empty();
-            nowhere || component.holders.len() < component.wanted
+            nowhere || component.held_as_wanted() < component.wanted
         };
         let open = status.components.iter().find(is_open);
         let Some(open) = open.filter(|_| !wait.is_zero()) else { return Ok(status) };
@@ -191,7 +191,7 @@ fn await_holders(
                 Some(trouble) => trouble.clone(),
                 None => format!(
                     "it is on {} of {} after {} s: {}",
-                    open.holders.len(),
+                    open.held_as_wanted(),
                     open.wanted,
                     wait.as_secs(),
                     open.holders.join(", ")

@@ -72,6 +72,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         let fix = "take 1 to 64 of a-z, 0-9 and `-`, a letter first";
         return Err(Trouble::new(Exit::Usage, what).fix(fix));
     }
+    // Components in other languages are ordinary ones: they need nothing of Izna.
+    let sdk = arguments.sdk.as_ref().filter(|_| arguments.lang == Language::Rust);
+    let find = |path: &PathBuf| {
+        fs::canonicalize(path).map_err(|error| Trouble::file("find", path, &error))
+    };
+    // Before the folder is made, so that nothing is left behind.
+    let sdk = sdk.map(find).transpose()?;
     let folder = arguments.to.join(name);
     match fs::create_dir(&folder) {
         Ok(()) => {}
@@ -81,13 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         }
         Err(error) => return Err(Trouble::create(&folder, &error)),
     }
-    // Components in other languages are ordinary ones: they need nothing of Izna.
-    let sdk = match &arguments.sdk {
+    let sdk = match sdk {
         _ if arguments.lang != Language::Rust => String::new(),
-        Some(path) => {
-            let path = fs::canonicalize(path).map_err(|e| Trouble::file("find", path, &e))?;
-            path.display().to_string()
-        }
+        Some(path) => path.display().to_string(),
         None => {
             let sdk = folder.join(SDK_FOLDER);
             let src = sdk.join("src");

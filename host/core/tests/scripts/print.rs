@@ -62,6 +62,7 @@ pub(crate) fn output(output: &Output) -> String {
         }
         Output::Release(digest) => format!("release {}", name(digest)),
         Output::Store(entry) => format!("store {}@{}", entry.name, entry.revision),
+        Output::Forget(name) => format!("forget {name}"),
         Output::MemoryAnswer { request, answer } => {
             format!("memory-answer {request} {}", answered(answer))
         }
@@ -85,7 +86,7 @@ pub(crate) fn output(output: &Output) -> String {
                 AdoptionStage::GivenUp => format!("gives up {component}"),
                 AdoptionStage::Failed => format!("cannot adopt {component}"),
             },
-            Note::TableFull(app) => format!("no room for app {app}"),
+            Note::NotDeployed(app, why) => format!("{app} is not deployed: {why}"),
         },
     }
 }

@@ -1,8 +1,15 @@
 //! The app table and the components that it calls for.
 
-use expect_test::expect;
+use std::sync::Arc;
 
-use crate::machine::check;
+use expect_test::expect;
+use izna_core::{Config, Core, Input, Output, Time};
+use izna_proto::{Grants, Message, NodeId, TableEntry, Wire};
+
+use crate::{
+    machine::{self, check, run},
+    words::Words,
+};
 
 /// If this fails, a deploy does not reach the others, or not the disk.
 #[test]
@@ -106,6 +113,37 @@ fn components_are_held_and_released() {
     );
 }
 
+/// If this fails, a component that cannot be had keeps everyone busy for ever, or one that can be
+/// had again is not got for long.
+#[test]
+fn what_cannot_be_had_is_asked_for_ever_less() {
+    let asked = |script: &str| -> Vec<String> {
+        let printed = run(script);
+        let asked = printed.lines().filter(|line| line.contains("hold a"));
+        asked.map(|line| line.trim().split(" from").next().unwrap().to_owned()).collect()
+    };
+    let (mut script, mut at, mut delay) = ("0 deploy app a@1\n".to_owned(), 10, 500);
+    let mut expected = vec!["hold a".to_owned()];
+    for _ in 0..10 {
+        script += &format!("{at} not-ready a\n");
+        expected.push(format!("at {}: hold a", at + delay));
+        (at, delay) = (at + delay + 10, (delay * 2).min(60_000));
+    }
+    assert_eq!(asked(&format!("{script}{at} wait")), expected);
+    let failed = format!("{script}{at} not-ready a\n");
+    for news in ["join 2 -", "deploy app a@1,2", "join 2 a"] {
+        let (then, end) = (at + 100, at + 20_000);
+        let asked = asked(&format!("{failed}{then} {news}\n{end} wait"));
+        assert_eq!(asked.last().unwrap(), &format!("at {}: hold a", then + 500), "{news}");
+    }
+    let failed = failed.replacen("0 deploy", "0 join 2 -\n0 deploy", 1);
+    let (then, end) = (at + 100, at + 20_000);
+    let told = asked(&format!("{failed}{then} from 2 inventory a\n{end} wait"));
+    assert_eq!(told.last().unwrap(), &format!("at {}: hold a", then + 500));
+    let told = asked(&format!("{failed}{then} from 2 inventory -\n{end} wait"));
+    assert_eq!(told.last().unwrap(), expected.last().unwrap(), "that is no news");
+}
+
 /// If this fails, a restarted node has forgotten its apps.
 #[test]
 fn a_restored_table_is_not_stored_again() {
@@ -169,17 +207,93 @@ fn apps_max() {
          0 deploy app a@all
          1 deploy other b@all
          2 from 2 table-entries third@1 c@all
-         3 deploy app a=a2@all",
+         3 deploy app a=a2@all
+         4 undeploy app
+         5 deploy other b@all
+         3600004 deploy other b@all",
         expect![[r#"
             0 deploy app a@all
               store app@1
               hold a from -
             1 deploy other b@all
-              no room for app other
+              other is not deployed: the app table is full: 1 apps, 0 undeployed, which make room in an hour
             2 from 2 table-entries third@1 c@all
             3 deploy app a=a2@all
               store app@2
               hold a2 from -
+            4 undeploy app
+              store app@3
+            5 deploy other b@all
+              other is not deployed: the app table is full: 1 apps, 1 undeployed, which make room in an hour
+              at 300100: release a
+              at 300100: release a2
+            3600004 deploy other b@all
+              forget app
+              store other@1
+              hold b from -
         "#]],
     );
+}
+
+/// If this fails, a line is deployed that no other node can read, nor this one after a restart:
+/// links break for as long as it is there.
+#[test]
+fn a_line_that_none_can_read_is_refused() {
+    let nodes = |count: u64| (2..2 + count).map(|node| node.to_string()).collect::<Vec<_>>();
+    let (fits, over) = (nodes(256).join(","), nodes(257).join(","));
+    let script = format!(
+        "show store\n0 deploy app a@{fits}\n1 deploy app a@{over}\n2 hold a 300\n3 deploy app a@2"
+    );
+    let printed = run(&script).replace(&fits, "FITS").replace(&over, "OVER");
+    expect![[r#"
+        0 deploy app a@FITS
+          store app@1
+        1 deploy app a@FITS,258
+          app is not deployed: the app is over a limit of the app table
+        2 hold a 300
+          store app@2
+        3 deploy app a@2
+          store app@3
+    "#]]
+    .assert_eq(&printed);
+    let added = |node: u64| format!("{node} hold a {}\n", node + 10);
+    let script = format!("0 deploy app a@1\n{}", (1..=257).map(added).collect::<String>());
+    let refused = run(&script).lines().filter(|line| line.contains("is not deployed")).count();
+    assert_eq!(refused, 1, "the 257th that is added by hand");
+}
+
+/// If this fails, a node that lacks much of a large table never gets it: one message with all of it
+/// is longer than a link takes.
+#[test]
+fn a_large_table_is_told_in_parts() {
+    let line = |number: usize| {
+        let name: Arc<str> = Arc::from(format!("app-{number}"));
+        let mut app = machine::app(&name, Words::new("app a@2").app().components);
+        let long = vec![("LONG".to_owned(), "x".repeat(700 << 10))];
+        app.components[0].grants = Arc::new(Grants { env: long, ..Grants::default() });
+        TableEntry { name, revision: 1, app: Some(app) }
+    };
+    let mut core = Core::new(Config::new(NodeId(1), 1, 1), Time::from_micros(0));
+    core.handle(Time::from_micros(0), Input::Restore((0..40).map(line).collect()));
+    let mut known: Vec<(Arc<str>, u64)> = Vec::new();
+    let mut summaries = 0;
+    while known.len() < 40 {
+        summaries += 1;
+        assert!(summaries < 10, "{known:?}");
+        while core.poll().is_some() {}
+        let message = Message::TableSummary(known.clone());
+        core.handle(Time::from_micros(1), Input::Received { peer: NodeId(2), message });
+        let mut bytes = 0;
+        while let Some(output) = core.poll() {
+            let Output::Send { message: message @ Message::TableEntries(_), .. } = output else {
+                continue;
+            };
+            assert!(message.to_bytes().len() < 2 << 20);
+            bytes += message.to_bytes().len();
+            let Message::TableEntries(entries) = message else { continue };
+            known.extend(entries.iter().map(|entry| (entry.name.clone(), entry.revision)));
+        }
+        assert!(bytes < 10 << 20, "{bytes} at once");
+    }
+    assert!(summaries > 2);
 }

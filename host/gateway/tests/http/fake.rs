@@ -84,26 +84,41 @@ impl Cluster for Fake {
     }
 
     fn nodes(&self) -> Vec<api::Node> {
-        vec![api::Node {
-            name: "node-1".into(),
-            id: "n-1".into(),
-            state: "here".into(),
+        let node = |number: u64, labels: &[&str]| api::Node {
+            name: format!("node-{number}"),
+            id: format!("n-{number}"),
+            state: if number == 1 { "here" } else { "live" }.into(),
             incarnation: 1,
             address: None,
             load: api::Load::default(),
             components: 1,
             zone: "default".into(),
-            labels: vec!["ssd".into()],
+            labels: labels.iter().map(ToString::to_string).collect(),
             round_trip_us: None,
-        }]
+        };
+        vec![node(1, &["ssd"]), node(2, &[])]
     }
 
     fn zones(&self) -> Vec<api::Zone> {
         Vec::new()
     }
 
+    /// The first node has all of them.
     fn components(&self) -> Vec<api::Component> {
-        Vec::new()
+        let table = self.table.borrow();
+        let apps = table.iter().filter_map(|entry| entry.app.as_ref());
+        let component = |app: &App, spec: &ComponentSpec| api::Component {
+            app: app.name.to_string(),
+            name: spec.name.to_string(),
+            digest: spec.digest.to_string(),
+            holders: vec!["node-1".into()],
+            reasons: Vec::new(),
+            wanted: 1,
+            zones: Vec::new(),
+            trouble: None,
+        };
+        let of = |app: &App| app.components.iter().map(|c| component(app, c)).collect::<Vec<_>>();
+        apps.flat_map(of).collect()
     }
 
     fn processes(&self, _limit: usize) -> Vec<api::Process> {

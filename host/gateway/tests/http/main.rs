@@ -323,6 +323,15 @@ fn deploys_are_checked() {
     let route = app["routes"][0].clone();
     twice["routes"].as_array_mut().unwrap().push(route);
     refused(put(&twice), 422, "route `/two` is claimed twice");
+    for list in ["nodes", "added", "removed"] {
+        let mut many = app.clone();
+        let names: Vec<String> = (1..=257).map(|node| format!("node-{node}")).collect();
+        many["components"][0][list] = serde_json::json!(names);
+        refused(put(&many), 422, &format!("257 nodes in `{list}` are over the limit of 256"));
+    }
+    let links: serde_json::Map<String, serde_json::Value> =
+        (0..257).map(|link| (format!("b{link}"), "a".into())).collect();
+    refused(with("/components/0/links", links.into()), 422, "257 links are over the limit of 256");
     let mut typo = app.clone();
     typo["componets"] = serde_json::json!([]);
     refused(put(&typo), 400, "unknown field `componets`");
@@ -334,6 +343,44 @@ fn deploys_are_checked() {
     }
     let gone = edge.manage("DELETE", "/v1/apps/two", "Host: localhost\r\n", "");
     assert_eq!(status(&gone), 200, "{gone}");
+}
+
+/// If this fails, a component is deployed, or put somewhere by hand, where another that it calls
+/// locally may not be; or one is removed from the last node that can run it.
+#[test]
+fn spreads_are_checked() {
+    let edge = edge(limits());
+    let said = |method: &str, path: &str, asked: &serde_json::Value| {
+        let got = edge.manage(method, path, "Host: localhost\r\n", &asked.to_string());
+        (status(&got), body(&got)["error"]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let component = |name: &str, labels: &[&str]| {
+        serde_json::json!({
+            "name": name, "digest": "00".repeat(32), "memory_bytes_max": 1 << 20, "cpu_ms_max": 10,
+            "links": { "b": { "component": "b", "local": name == "a" } }, "labels": labels,
+        })
+    };
+    let deploy = |caller: &[&str], callee: &[&str]| {
+        let components = [component("a", caller), component("b", callee)];
+        said("PUT", "/v1/apps/two", &serde_json::json!({ "name": "two", "components": components }))
+    };
+    let alone = deploy(&[], &["ssd"]);
+    let why = "component `a` has a local link to `b`, and node-2 (zone default) would hold `a` \
+               without `b`";
+    assert!(alone.0 == 409 && alone.1.starts_with(why), "{alone:?}");
+    assert_eq!(deploy(&["ssd"], &[]).0, 200);
+    let assign = |component: &str, node: &str, holds: bool| {
+        let path = format!("/v1/components/two/{component}");
+        said("POST", &path, &serde_json::json!({ "node": node, "holds": holds }))
+    };
+    let removed = assign("b", "node-1", false);
+    let why = "no other node is ready to run `b` now: it is to be on node-2 and is not yet";
+    assert!(removed.0 == 409 && removed.1.starts_with(why), "{removed:?}");
+    assert_eq!(assign("b", "node-2", false).0, 200);
+    assert_eq!(said("DELETE", "/v1/apps/two", &serde_json::Value::Null).0, 200);
+    assert_eq!(deploy(&[], &[]).0, 200);
+    let alone = assign("b", "node-2", false);
+    assert!(alone.0 == 409 && alone.1.contains("a local link to `b`"), "{alone:?}");
 }
 
 /// If this fails, stopping a node cuts off answers, or takes for ever.

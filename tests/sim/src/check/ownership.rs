@@ -73,7 +73,7 @@ impl Ownership {
                 }
                 (beacon.node, Some(beacon.incarnation))
             }
-            // No beacons come from other zones: that a node there began anew, its own link tells.
+            // Beacons of other zones tell nothing: that a node there began anew, its own link tells.
             Input::Called { peer, incarnation, .. } => {
                 if self.told[source][index(*peer)].1 >= *incarnation {
                     return;
