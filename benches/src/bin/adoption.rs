@@ -47,7 +47,8 @@ struct Arguments {
 /// When something was seen, counted from the start of the load.
 #[derive(Debug, Default)]
 struct Seen {
-    decided: Option<Duration>,
+    /// Every decision that others are to adopt it.
+    decided: Vec<Duration>,
     begun: Vec<Option<Duration>>,
     ready: Vec<Option<Duration>>,
     replied: Vec<Option<Duration>>,
@@ -107,7 +108,8 @@ fn watch(cluster: &Cluster, load: &Load) -> Seen {
                     *slot = Some(now);
                 }
             };
-            note(Some(&mut seen.decided), log.contains("others are to adopt a component"));
+            let decisions = log.matches("others are to adopt a component").count();
+            seen.decided.resize(decisions.max(seen.decided.len()), now);
             note(seen.begun.get_mut(index), log.contains("adopts a component"));
             note(seen.ready.get_mut(index), log.contains("has adopted a component"));
             note(seen.replied.get_mut(index), report.steps_of(node.name(), 0) > 0);
@@ -132,10 +134,11 @@ fn page(
     report: &Report,
     given_up: bool,
 ) -> Result<String> {
-    let decided = seen.decided.context("nobody decided that others adopt the component")?;
+    let first = seen.decided.first().context("nobody decided that others adopt the component")?;
     let millis = |time: Duration| json!(time.as_secs_f64() * 1e3);
     let mut table = Table::new(&[
         "adopter",
+        "decided after ms",
         "told after ms",
         "fetched and compiled in ms",
         "first reply after the decision, ms",
@@ -144,17 +147,20 @@ fn page(
     for (index, name) in NAMES.iter().enumerate().skip(1) {
         let at = |times: &[Option<Duration>]| times.get(index).copied().flatten();
         let (Some(begun), Some(ready)) = (at(&seen.begun), at(&seen.ready)) else { continue };
+        // A node of a later decision is there for what the earlier ones left to do.
+        let decided = seen.decided.iter().rfind(|decided| **decided <= begun).unwrap_or(first);
         let (compiling, reply) = (ready.saturating_sub(begun), at(&seen.replied));
-        let reply = reply.map(|reply| reply.saturating_sub(decided));
+        let reply = reply.map(|reply| reply.saturating_sub(*decided));
         table.row(vec![
             json!(name),
-            millis(begun.saturating_sub(decided)),
+            millis(*decided),
+            millis(begun.saturating_sub(*decided)),
             millis(compiling),
             reply.map_or(Value::Null, millis),
             reply.map_or(Value::Null, |reply| millis(reply.saturating_sub(compiling))),
         ]);
     }
-    let last = seen.ready.iter().flatten().max().copied().unwrap_or(decided);
+    let last = seen.ready.iter().flatten().max().copied().unwrap_or(*first);
     let after = report.rate_between(last + Duration::from_secs(3), LOAD_FOR)?;
     let why = holders.iter().find_map(|holder| holder.get("why").and_then(Value::as_str));
     let failed = report.failed().saturating_sub(report.refused());
@@ -169,7 +175,7 @@ fn page(
         arguments.cores,
         table.markdown(),
         capacity * LOAD_FACTOR,
-        decided.as_secs_f64(),
+        first.as_secs_f64(),
         why.unwrap_or("-"),
         holders.len(),
         report.refused(),

@@ -61,8 +61,6 @@ pub struct Core {
     pub(crate) sliced: usize,
     /// When a step was handed out last.
     pub(crate) handed_out: Time,
-    /// When there was another beside it last.
-    pub(crate) crowded: Time,
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
@@ -276,7 +274,6 @@ impl Core {
             running: 0,
             sliced: 0,
             handed_out: now,
-            crowded: now,
             work_us: 0.0,
             deliveries: BTreeMap::new(),
             next_delivery: first_number(config.incarnation),

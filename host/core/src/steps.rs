@@ -128,10 +128,6 @@ impl Core {
         let gap_us = self.now.since(self.handed_out).as_secs_f64() * 1e6;
         let alone = self.running + self.sliced == 0 && self.queue.len() == 1;
         self.handed_out = self.now;
-        if !alone {
-            self.crowded = self.now;
-        }
-        let apart_us = self.now.since(self.crowded).as_secs_f64() * 1e6;
         let step = Step {
             held: id,
             process: process.id,
@@ -143,7 +139,7 @@ impl Core {
             limits: spec.map(|spec| spec.limits).unwrap_or_default(),
             grants: spec.map(|spec| spec.grants.clone()).unwrap_or_default(),
             has_links: spec.is_some_and(|spec| !spec.links.is_empty()),
-            brief: alone && is_brief(held.demand_us, gap_us, apart_us),
+            brief: alone && is_brief(held.demand_us, gap_us),
         };
         held.process.trail.queued_us += micros(self.now.since(held.since));
         held.since = self.now;

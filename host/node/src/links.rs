@@ -131,6 +131,13 @@ impl Links {
         sent.is_ok()
     }
 
+    /// Have the link to a node write what was held back ([`Flush::Held`]), if it was not yet.
+    pub(crate) fn wake(&self, peer: NodeId) {
+        if let Some(Peer { state: LinkState::Up { link, .. }, .. }) = self.lock().get(&peer) {
+            link.wake();
+        }
+    }
+
     /// Bytes that wait to be sent, in all links.
     pub(crate) fn unsent_bytes(&self) -> usize {
         let unsent = |peer: &Peer| match &peer.state {

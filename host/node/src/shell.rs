@@ -115,6 +115,14 @@ thread_local! {
     static OUTPUTS: RefCell<Vec<Output>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The node that is told something on a link.
+fn told(output: &Output) -> Option<NodeId> {
+    match output {
+        Output::Send { peer, .. } | Output::Introduce { peer, .. } => Some(*peer),
+        _ => None,
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -183,13 +191,15 @@ impl Shell {
     }
 
     /// The same on a thread that has nothing else to do just now: a brief step that this brings
-    /// about is run at once, and what is sent goes out together with what it sends. Without one this
-    /// is flushed as `otherwise` says.
+    /// about is run at once, and what is sent goes out together with what it sends, or after what it
+    /// replies. Without one this is flushed as `otherwise` says.
     pub(crate) fn feed_here(self: &Arc<Self>, input: Input, otherwise: Flush) {
         let decided = self.decide(|core, now| core.handle(now, input));
         let Some(((), mut outputs)) = decided else { return };
         if outputs.iter().any(|output| matches!(output, Output::Run(step) if step.brief)) {
-            self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Later));
+            let told: Vec<NodeId> = outputs.iter().filter_map(told).collect();
+            self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Held));
+            told.into_iter().for_each(|peer| self.links.wake(peer));
         } else {
             self.perform_all(&mut outputs, otherwise);
         }

@@ -43,6 +43,8 @@ pub(crate) enum Flush {
     /// When the sockets' thread is through with what it does: all that this brings about goes out
     /// with one write.
     Later,
+    /// With the next message, or when [`Writer::wake`] is called, which the sender does.
+    Held,
 }
 
 /// The other side reads so slowly, or not at all, that [`QUEUE_BYTES_MAX`] wait.
@@ -95,8 +97,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<S> {
             }
         }
         drop(inner);
-        self.waiting.notify_one();
+        if flush != Flush::Held {
+            self.waiting.notify_one();
+        }
         Ok(())
+    }
+
+    /// What waits is written when the sockets' thread has done what else it was woken for so far.
+    pub(crate) fn wake(&self) {
+        if self.unsent_bytes() > 0 {
+            self.waiting.notify_one();
+        }
     }
 
     /// Bytes that wait: what the socket has taken is not among them.
@@ -203,6 +214,34 @@ mod tests {
             assert_eq!(frame[..4], [0, 0, 0, 30]);
             assert_eq!(frame[4..], [u8::try_from(n).unwrap(); 30]);
         }
+    }
+
+    /// If this fails, an acceptance costs a write of its own, or is never sent.
+    #[test]
+    fn what_is_held_goes_out_with_the_next_or_when_it_is_told() {
+        let (here, mut there) = duplex(64);
+        let writer = Writer::new(here);
+        let read = block(async {
+            writer.send(b"a", Flush::Held).unwrap();
+            tokio::select! {
+                biased;
+                ended = writer.run() => panic!("{ended:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+            writer.send(b"b", Flush::Held).unwrap();
+            writer.wake();
+            let mut read = [0; 10];
+            tokio::select! {
+                read = there.read_exact(&mut read) => read.map(|_| ()).unwrap(),
+                ended = writer.run() => panic!("{ended:?}"),
+            }
+            read
+        });
+        assert_eq!(&read, b"\0\0\0\x01a\0\0\0\x01b");
+        writer.send(b"c", Flush::Held).unwrap();
+        assert_eq!(writer.unsent_bytes(), 5);
+        writer.send(b"d", Flush::Now).unwrap();
+        assert_eq!(writer.unsent_bytes(), 0);
     }
 
     /// If this fails, a node whose links are slow looks as good as any.

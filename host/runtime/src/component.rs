@@ -370,6 +370,9 @@ fn store(component: &Inner, scene: &Scene) -> Store<State> {
     store.set_epoch_deadline(1);
     let meter = scene.meter.clone();
     store.epoch_deadline_callback(move |_| {
+        if meter.has_just_begun() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         if meter.ticks().used >= Duration::from_millis(limits.cpu_ms_max.into()) {
             return Err(Reached::Cpu { max_ms: limits.cpu_ms_max }.into());
         }

@@ -1,7 +1,7 @@
 //! How long a step has been on a core, and how long it took to be.
 //!
 //! A short step is measured by the wall clock, which costs next to nothing. One that has lived to
-//! see a tick is measured by its thread's own CPU time from then on: what other processes on the
+//! see a tick, other than one right after it began, is measured by its thread's own CPU time from then on: what other processes on the
 //! machine take from it does not count against its limit. Both together tell how much of a core the
 //! node gets when it wants one.
 
@@ -81,6 +81,14 @@ impl Meter {
         })
     }
 
+    /// Whether the clock has ticked so soon after the step began that it is let go on until the next
+    /// tick: steps of some microseconds are not to be cut in two by a tick that happens to come.
+    pub(crate) fn has_just_begun(&self) -> bool {
+        self.with(
+            |time| matches!(time.slice, Slice::Short(began) if began.elapsed() < self.tick / 2),
+        )
+    }
+
     /// The clock has ticked while the step runs; what it used so far.
     pub(crate) fn ticks(&self) -> Spent {
         self.with(|time| {
@@ -120,10 +128,10 @@ impl Time {
         let Spent { used, took } = match self.slice {
             Slice::None { .. } => Spent::default(),
             Slice::Short(began) => {
-                // It has not seen a tick, so it cannot have run for longer than one, only have been
-                // kept from running.
+                // It has not seen a tick, but for one in its first half of one, so it cannot have run
+                // for longer than one and a half, only have been kept from running.
                 let took = began.elapsed();
-                Spent { used: took.min(tick), took }
+                Spent { used: took.min(tick * 3 / 2), took }
             }
             Slice::Long { cpu, wall } => {
                 Spent { used: thread_time().saturating_sub(cpu), took: wall.elapsed() }
@@ -150,6 +158,7 @@ mod tests {
     use std::thread;
 
     const TICK: Duration = Duration::from_millis(1);
+    const SHORT_MAX: Duration = Duration::from_micros(1500);
 
     /// If this failed, a step would be stopped for the time that other processes took, or nobody
     /// would see that they took it.
@@ -158,7 +167,7 @@ mod tests {
         let meter = Meter::new(TICK);
         meter.slice_begins();
         thread::sleep(Duration::from_millis(50));
-        assert_eq!(meter.ticks().used, TICK);
+        assert_eq!(meter.ticks().used, SHORT_MAX);
         thread::sleep(Duration::from_millis(50));
         let spent = meter.slice_ends();
         assert!(spent.used < Duration::from_millis(30), "{spent:?}");
@@ -174,13 +183,28 @@ mod tests {
     /// If this failed, a short step that was kept from running would look like a long one, and all
     /// like it would be expected to be.
     #[test]
-    fn a_short_step_has_used_a_tick_at_most() {
+    fn a_short_step_has_used_little_more_than_a_tick_at_most() {
         let meter = Meter::new(TICK);
         meter.slice_begins();
         thread::sleep(Duration::from_millis(50));
         let spent = meter.slice_ends();
-        assert_eq!(spent.used, TICK);
+        assert_eq!(spent.used, SHORT_MAX);
         assert!(spent.took >= Duration::from_millis(50), "{spent:?}");
+    }
+
+    /// If this failed, one in fifty steps of twenty microseconds would be stopped half-way and wait
+    /// behind others, or a long one would never be stopped.
+    #[test]
+    fn a_tick_does_not_count_for_what_has_just_begun() {
+        let meter = Meter::new(Duration::from_secs(60));
+        meter.slice_begins();
+        assert!(meter.has_just_begun());
+        meter.ticks();
+        assert!(!meter.has_just_begun());
+        let meter = Meter::new(TICK);
+        meter.slice_begins();
+        thread::sleep(TICK);
+        assert!(!meter.has_just_begun());
     }
 
     /// If this failed, steps of some milliseconds would run in turns, or short ones would wait for

@@ -120,13 +120,14 @@ fn a_poisoned_artifact_is_refused_by_digest() {
     let cluster = Cluster::start(Options::nodes(&["a", "b", "c", "d"])).unwrap();
     cluster.deploy(&cluster.app("echo", &echo(&["a", "b"])).unwrap(), &[]).unwrap();
     let node = cluster.node("a").unwrap();
-    let add = |name: &str| {
-        cluster.izna(&["component", "add", "echo", name, "--node", &url(node)]).unwrap()
+    let add = |name: &str, wait: &str| {
+        let words = ["component", "add", "echo", name, "--wait", wait, "--node", &url(node)];
+        cluster.izna(&words).unwrap()
     };
     // Whom it asks first is not known beforehand: whether it comes to the bad copy or not, it ends
     // with the good one. Below, both are bad.
     fs::write(artifact(&cluster, "a"), b"\0asm, but another one").unwrap();
-    let said = add("c");
+    let said = add("c", "60");
     assert_eq!(said, "c holds echo/echo from revision 2 on\n");
     wait_held(node, &[("a", "deployed"), ("b", "deployed"), ("c", "by hand")]);
     assert_eq!(call(node, "echo", "value", json!([5])).unwrap().status, 200);
@@ -134,7 +135,7 @@ fn a_poisoned_artifact_is_refused_by_digest() {
     for name in ["b", "c"] {
         fs::write(artifact(&cluster, name), b"\0asm, but another one").unwrap();
     }
-    add("d");
+    assert_eq!(add("d", "0"), "d is to hold echo/echo from revision 3 on\n");
     let d = cluster.node("d").unwrap();
     let line = d.wait_log(&["a component cannot be had", "no node gives it"]).unwrap();
     let refusal = "sent has the digest sha256:";

@@ -1,12 +1,22 @@
 //! `izna components` and `izna component`: who holds what, and why; adding and removing holders by
 //! hand.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use clap::{Args, Subcommand};
 use izna_gateway::api;
 
 use crate::{
-    commands::encode,
+    client::Client,
+    commands::{
+        deploy::{POLL, superseded},
+        encode,
+    },
     output::{self, Format, table},
+    progress::Progress,
     settings::{Context, Target},
     trouble::{Exit, Trouble},
 };
@@ -34,6 +44,9 @@ pub(crate) struct Assign {
     /// The name of the node
     #[arg(value_name = "NODE")]
     name: String,
+    /// How long to wait until the node holds it, or does no longer, in seconds; 0 does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
     #[command(flatten)]
     target: Target,
 }
@@ -76,17 +89,91 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Trouble> {
         izna_gateway::deploy::check_name(what, name)
             .map_err(|error| Trouble::new(Exit::Usage, error.to_string()))?;
     }
+    let client = context.client(&assign.target)?;
     let asked = api::Assign { node: assign.name.clone(), holds };
     let path = format!("/v1/components/{app}/{component}");
-    let deployed: api::Deployed = context.client(&assign.target)?.post(&path, &asked)?;
+    let deployed: api::Deployed = client.post(&path, &asked)?;
+    let change = Change { app, component, asked: &asked, revision: deployed.revision };
+    let awaited = change.wait(&client, Duration::from_secs(assign.wait))?;
     match context.format {
         Format::Json => output::json(&deployed),
         Format::Text => {
-            let does = if holds { "holds" } else { "does not hold" };
-            output::text(&format!(
-                "{} {does} {app}/{component} from revision {} on\n",
-                assign.name, deployed.revision
-            ))
+            let (name, revision) = (&assign.name, deployed.revision);
+            let does = match (awaited, holds) {
+                (true, true) => "holds",
+                (true, false) => "does not hold",
+                (false, true) => "is to hold",
+                (false, false) => "is not to hold",
+            };
+            output::text(&format!("{name} {does} {app}/{component} from revision {revision} on\n"))
         }
+    }
+}
+
+/// A holder that was added or removed.
+struct Change<'a> {
+    app: &'a str,
+    component: &'a str,
+    asked: &'a api::Assign,
+    revision: u64,
+}
+
+impl Change<'_> {
+    /// Wait until the node does as it should. False if that was not waited for: with a wait of zero,
+    /// or because the node is of another zone, and tells only its own what it holds.
+    fn wait(&self, client: &Client, wait: Duration) -> Result<bool, Trouble> {
+        let _progress = Progress::start("waiting for the node");
+        let is_near = self.is_near(client)?;
+        let began = Instant::now();
+        loop {
+            let status: api::AppStatus = client.get(&format!("/v1/apps/{}", self.app))?;
+            if status.revision != self.revision || !self.is_in(&status.app) {
+                return Err(superseded(&status, self.revision));
+            }
+            if wait.is_zero() || !is_near {
+                return Ok(false);
+            }
+            let component = status.components.iter().find(|c| c.name == self.component);
+            let holds = component.is_some_and(|c| c.holders.contains(&self.asked.node));
+            if holds == self.asked.holds {
+                return Ok(true);
+            }
+            if began.elapsed() > wait {
+                return Err(self.late(wait, component.and_then(|c| c.trouble.as_deref())));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn is_near(&self, client: &Client) -> Result<bool, Trouble> {
+        let nodes: Vec<api::Node> = client.get("/v1/nodes")?;
+        let here = nodes.iter().find(|node| node.state == "here");
+        let node = nodes.iter().find(|node| node.name == self.asked.node);
+        Ok(here.zip(node).is_some_and(|(here, node)| here.zone == node.zone))
+    }
+
+    /// Whether this is what the app says of the node.
+    fn is_in(&self, app: &api::App) -> bool {
+        let node = &self.asked.node;
+        let Some(component) = app.components.iter().find(|c| c.name == self.component) else {
+            return false;
+        };
+        let is_named = component.nodes.as_ref().is_none_or(|nodes| nodes.contains(node));
+        let holds =
+            (is_named || component.added.contains(node)) && !component.removed.contains(node);
+        holds == self.asked.holds
+    }
+
+    fn late(&self, wait: Duration, trouble: Option<&str>) -> Trouble {
+        let (node, app, component) = (&self.asked.node, self.app, self.component);
+        let state = if self.asked.holds { "does not hold" } else { "still holds" };
+        let what = format!("{node} {state} {app}/{component} after {} s", wait.as_secs());
+        // What is wrong is known of the asked node alone.
+        let why = trouble.unwrap_or("the node has not told why; its log may");
+        let fix = format!(
+            "revision {} is deployed and the node goes on trying; see `izna components`",
+            self.revision
+        );
+        Trouble::new(Exit::TryAgain, what).why(why).fix(fix)
     }
 }

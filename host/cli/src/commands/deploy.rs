@@ -24,7 +24,7 @@ use crate::{
     trouble::{Exit, Trouble},
 };
 
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -213,11 +213,11 @@ fn same_code(one: &api::App, other: &api::App) -> bool {
 }
 
 /// A deploy at another node, of which this one had not heard, came out on top.
-fn superseded(status: &api::AppStatus, revision: u64) -> Trouble {
+pub(crate) fn superseded(status: &api::AppStatus, revision: u64) -> Trouble {
     let name = &status.app.name;
     let what = format!("revision {revision} of app `{name}` was superseded at once");
     let why = format!("revision {} was deployed at another node meanwhile", status.revision);
-    let fix = "if yours is to be the newest, deploy it again; see `izna apps`";
+    let fix = "if yours is to be the newest, do it again; see `izna apps`";
     Trouble::new(Exit::TryAgain, what).why(why).fix(fix)
 }
 

@@ -18,20 +18,15 @@ const SPEED_FORGIVEN_S: f64 = 5.0;
 /// A step that takes longer on average, in microseconds, is never brief.
 const BRIEF_US_MAX: f64 = 100.0;
 /// How long no step was handed out before a brief one, in microseconds, and in lengths of it: what
-/// the sockets' thread runs itself is at most a fifth of its time, and a node under load uses its
+/// the sockets' thread runs itself is at most two fifths of its time, and a node under load uses its
 /// other threads.
 const BRIEF_GAP_US_MIN: f64 = 50.0;
-const BRIEF_GAP_STEPS: f64 = 4.0;
-/// How long no two steps were there at a time before all that are short enough are brief, in
-/// microseconds: then there is one process, and another thread would only do what this one waits for.
-const BRIEF_APART_US: f64 = 5_000.0;
+const BRIEF_GAP_STEPS: f64 = 2.5;
 
 /// Whether a step is so short, and comes so seldom, that to wake another thread for it takes longer
-/// than to run it. `gap_us` is the time since a step was handed out before, `apart_us` since there
-/// was another beside it.
-pub fn is_brief(demand_us: f64, gap_us: f64, apart_us: f64) -> bool {
-    let is_seldom = gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us);
-    demand_us <= BRIEF_US_MAX && (is_seldom || apart_us >= BRIEF_APART_US)
+/// than to run it. `gap_us` is the time since a step was handed out before.
+pub fn is_brief(demand_us: f64, gap_us: f64) -> bool {
+    demand_us <= BRIEF_US_MAX && gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us)
 }
 
 /// What runs or waits for a core on a node.
@@ -196,9 +191,8 @@ mod tests {
     /// for a thread to wake.
     #[test]
     fn brief_steps_are_short_and_rare() {
-        assert!(is_brief(10.0, 50.0, 0.0) && is_brief(100.0, 400.0, 0.0));
-        assert!(!is_brief(10.0, 49.0, 4999.0) && !is_brief(100.0, 399.0, 4999.0));
-        assert!(is_brief(100.0, 0.0, 5000.0) && !is_brief(101.0, 1e6, 1e6));
+        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 250.0));
+        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 249.0) && !is_brief(101.0, 1e6));
     }
 
     /// If this fails, a node with an idle core looks busy, or one that has none does not.
