@@ -52,14 +52,61 @@ fn runtime_and_echo() -> (Runtime, Component) {
 }
 
 fn runtime_and_album() -> (Runtime, Component, Component) {
+    runtime_and_two("album", "painter")
+}
+
+fn runtime_and_two(caller: &str, callee: &str) -> (Runtime, Component, Component) {
     let config = Config { steps_max: 300, warm_ms_max: 60_000, ..Config::default() };
     let runtime = Runtime::new(config).unwrap();
     let load = |name: &str| {
         let admitted = runtime.admit(&fs::read(shipped::guest(name).unwrap()).unwrap()).unwrap();
         runtime.load(admitted.digest, &admitted.component).unwrap()
     };
-    let (album, painter) = (load("album"), load("painter"));
-    (runtime, album, painter)
+    let (caller, callee) = (load(caller), load(callee));
+    (runtime, caller, callee)
+}
+
+/// One component that calls another, and what both are called with.
+struct Pair {
+    caller: &'static str,
+    callee: &'static str,
+    import: &'static str,
+    functions: [&'static str; 2],
+    inputs: [Bytes; 2],
+    benches: [&'static str; 2],
+}
+
+/// The album calls the painter with a kilobyte, and gets it back. In Rust, as it is if nothing is
+/// said: both grow their memory at their first allocation.
+fn in_rust() -> Pair {
+    Pair {
+        caller: "album",
+        callee: "painter",
+        import: "demo:paint/painter@0.2.0",
+        functions: ["album.echo", "painter.echo"],
+        inputs: [arguments(), arguments()],
+        benches: ["typed_process", "typed_process_of_one_step"],
+    }
+}
+
+/// A kilobyte of text is drawn, and comes back as a picture. In C, whose allocator takes what the
+/// linker left of the first memory.
+fn in_c() -> Pair {
+    let encoded = |value: ciborium::Value| {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&value, &mut bytes).unwrap();
+        Bytes::from(bytes)
+    };
+    let text = || ciborium::Value::Text("x".repeat(PAYLOAD_BYTES));
+    let array = ciborium::Value::Array;
+    Pair {
+        caller: "c-cache",
+        callee: "c-renderer",
+        import: "demo:pages/renderer@0.1.0",
+        functions: ["cache.show", "renderer.render"],
+        inputs: [encoded(array(vec![array(vec![text()])])), encoded(array(vec![text()]))],
+        benches: ["typed_process_in_c", "typed_process_of_one_step_in_c"],
+    }
 }
 
 /// An array of one byte string.
@@ -113,26 +160,32 @@ fn local_call(criterion: &mut Criterion) {
     }
 }
 
-/// The album calls the painter with a kilobyte, and gets it back: both are ordinary components.
-fn typed_call(criterion: &mut Criterion) {
-    let (_runtime, album, painter) = runtime_and_album();
+/// A component calls another: both are ordinary ones.
+fn typed_calls(criterion: &mut Criterion) {
+    typed_call(criterion, &in_rust());
+    // `make guests` builds these, `make guests-rust` does not.
+    if shipped::guest("c-cache").is_ok() && shipped::guest("c-renderer").is_ok() {
+        typed_call(criterion, &in_c());
+    }
+}
+
+fn typed_call(criterion: &mut Criterion, pair: &Pair) {
+    let (_runtime, caller, callee) = runtime_and_two(pair.caller, pair.callee);
     let host: Arc<dyn Host> = Arc::new(Nothing);
-    let mut node = Alone(Driven::of(1, typed_app(&album, &painter)));
-    for component in [&album, &painter] {
+    let mut node = Alone(Driven::of(1, typed_app(&caller, &callee, pair.import)));
+    for component in [&caller, &callee] {
         node.0.handle(Input::Ready { digest: component.digest(), cost: None });
     }
     let step = |step: izna_core::Step| {
-        let component = if step.digest == album.digest() { &album } else { &painter };
+        let component = if step.digest == caller.digest() { &caller } else { &callee };
         let future = component.step(step.function, step.run, LIMITS, host.clone());
         let stepped = finish(future.of(step.process));
         (stepped.end, stepped.used)
     };
-    for (name, component) in [("typed_process_of_one_step", "painter"), ("typed_process", "album")]
-    {
-        let input = arguments();
-        let function = if component == "album" { "album.echo" } else { "painter.echo" };
-        criterion.bench_function(name, |bench| {
-            bench.iter(|| node.process_of("album", component, function, input.clone(), step));
+    for (n, component) in ["caller", "callee"].into_iter().enumerate() {
+        let (function, input) = (pair.functions[n], &pair.inputs[n]);
+        criterion.bench_function(pair.benches[n], |bench| {
+            bench.iter(|| node.process_of("pair", component, function, input.clone(), step));
         });
     }
 }
@@ -304,7 +357,7 @@ fn link(name: &str, target: &str) -> Link {
     Link { name: name.into(), target: target.into(), local: false }
 }
 
-fn typed_app(album: &Component, painter: &Component) -> App {
+fn typed_app(caller: &Component, callee: &Component, import: &str) -> App {
     let spec = |name: &str, component: &Component, links| ComponentSpec {
         name: name.into(),
         digest: component.digest(),
@@ -313,9 +366,9 @@ fn typed_app(album: &Component, painter: &Component) -> App {
         grants: Arc::default(),
         spread: Spread::all(),
     };
-    let links = vec![link("demo:paint/painter@0.2.0", "painter")];
-    let components = vec![spec("album", album, links), spec("painter", painter, Vec::new())];
-    App { name: "album".into(), components, routes: Vec::new() }
+    let links = vec![link(import, "callee")];
+    let components = vec![spec("caller", caller, links), spec("callee", callee, Vec::new())];
+    App { name: "pair".into(), components, routes: Vec::new() }
 }
 
 /// A node without others.
@@ -472,7 +525,7 @@ fn main() {
         .measurement_time(Duration::from_secs(3))
         .sample_size(40)
         .configure_from_args();
-    [step, local_call, typed_call, replay, decisions, wire]
+    [step, local_call, typed_calls, replay, decisions, wire]
         .iter()
         .for_each(|bench| bench(&mut criterion));
     criterion.final_summary();
@@ -495,10 +548,16 @@ fn main() {
     for (what, (best, median), aim) in [
         ("a step: instantiate, run, drop", step, 12.0),
         ("a local call: two steps and what core does", local_call, 15.0),
-        ("a local call of 1 KiB between ordinary components", typed_call, 15.0),
+        ("a local call of 1 KiB between ordinary components in Rust", typed_call, 15.0),
         ("going on elsewhere after 10 calls of 1 KiB", replay, 30.0),
     ] {
         println!("{}", report::aim(what, best, "us", Aim::AtMost(aim)));
+        println!("        median: {median:.2} us");
+    }
+    if let [Some(in_c), Some(one_in_c)] = in_c().benches.map(samples_us) {
+        let (best, median) = (in_c.0 - one_in_c.0, in_c.1 - one_in_c.1);
+        let what = "a local call of 1 KiB between ordinary components in C";
+        println!("{}", report::aim(what, best, "us", Aim::AtMost(15.0)));
         println!("        median: {median:.2} us");
     }
     let decisions = DECISIONS_AMONG.map(|nodes| (nodes, samples_us(&decision_among(nodes))));
