@@ -66,26 +66,38 @@ fn runtime_and_two(caller: &str, callee: &str) -> (Runtime, Component, Component
     (runtime, caller, callee)
 }
 
-/// One component that calls another, and what both are called with.
+/// One component that calls another.
 struct Pair {
-    caller: &'static str,
-    callee: &'static str,
     import: &'static str,
-    functions: [&'static str; 2],
-    inputs: [Bytes; 2],
-    benches: [&'static str; 2],
+    caller: Called,
+    callee: Called,
+}
+
+/// A component, and the bench of a process that calls it.
+struct Called {
+    guest: &'static str,
+    function: &'static str,
+    input: Bytes,
+    bench: &'static str,
 }
 
 /// The album calls the painter with a kilobyte, and gets it back. In Rust, as it is if nothing is
 /// said: both grow their memory at their first allocation.
 fn in_rust() -> Pair {
     Pair {
-        caller: "album",
-        callee: "painter",
         import: "demo:paint/painter@0.2.0",
-        functions: ["album.echo", "painter.echo"],
-        inputs: [arguments(), arguments()],
-        benches: ["typed_process", "typed_process_of_one_step"],
+        caller: Called {
+            guest: "album",
+            function: "album.echo",
+            input: arguments(),
+            bench: "typed_process",
+        },
+        callee: Called {
+            guest: "painter",
+            function: "painter.echo",
+            input: arguments(),
+            bench: "typed_process_of_one_step",
+        },
     }
 }
 
@@ -100,12 +112,19 @@ fn in_c() -> Pair {
     let text = || ciborium::Value::Text("x".repeat(PAYLOAD_BYTES));
     let array = ciborium::Value::Array;
     Pair {
-        caller: "c-cache",
-        callee: "c-renderer",
         import: "demo:pages/renderer@0.1.0",
-        functions: ["cache.show", "renderer.render"],
-        inputs: [encoded(array(vec![array(vec![text()])])), encoded(array(vec![text()]))],
-        benches: ["typed_process_in_c", "typed_process_of_one_step_in_c"],
+        caller: Called {
+            guest: "c-cache",
+            function: "cache.show",
+            input: encoded(array(vec![array(vec![text()])])),
+            bench: "typed_process_in_c",
+        },
+        callee: Called {
+            guest: "c-renderer",
+            function: "renderer.render",
+            input: encoded(array(vec![text()])),
+            bench: "typed_process_of_one_step_in_c",
+        },
     }
 }
 
@@ -170,7 +189,7 @@ fn typed_calls(criterion: &mut Criterion) {
 }
 
 fn typed_call(criterion: &mut Criterion, pair: &Pair) {
-    let (_runtime, caller, callee) = runtime_and_two(pair.caller, pair.callee);
+    let (_runtime, caller, callee) = runtime_and_two(pair.caller.guest, pair.callee.guest);
     let host: Arc<dyn Host> = Arc::new(Nothing);
     let mut node = Alone(Driven::of(1, typed_app(&caller, &callee, pair.import)));
     for component in [&caller, &callee] {
@@ -182,9 +201,9 @@ fn typed_call(criterion: &mut Criterion, pair: &Pair) {
         let stepped = finish(future.of(step.process));
         (stepped.end, stepped.used)
     };
-    for (n, component) in ["caller", "callee"].into_iter().enumerate() {
-        let (function, input) = (pair.functions[n], &pair.inputs[n]);
-        criterion.bench_function(pair.benches[n], |bench| {
+    for (component, called) in [("caller", &pair.caller), ("callee", &pair.callee)] {
+        let (function, input) = (called.function, &called.input);
+        criterion.bench_function(called.bench, |bench| {
             bench.iter(|| node.process_of("pair", component, function, input.clone(), step));
         });
     }
@@ -554,7 +573,8 @@ fn main() {
         println!("{}", report::aim(what, best, "us", Aim::AtMost(aim)));
         println!("        median: {median:.2} us");
     }
-    if let [Some(in_c), Some(one_in_c)] = in_c().benches.map(samples_us) {
+    let Pair { caller, callee, .. } = in_c();
+    if let [Some(in_c), Some(one_in_c)] = [caller, callee].map(|called| samples_us(called.bench)) {
         let (best, median) = (in_c.0 - one_in_c.0, in_c.1 - one_in_c.1);
         let what = "a local call of 1 KiB between ordinary components in C";
         println!("{}", report::aim(what, best, "us", Aim::AtMost(15.0)));

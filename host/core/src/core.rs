@@ -59,8 +59,6 @@ pub struct Core {
     /// Steps that run within a slot, and steps that run without.
     pub(crate) running: usize,
     pub(crate) sliced: usize,
-    /// When a step was handed out last.
-    pub(crate) handed_out: Time,
     /// The expected processor time of all that runs or is queued, in microseconds.
     pub(crate) work_us: f64,
 
@@ -273,7 +271,6 @@ impl Core {
             queue: BTreeSet::new(),
             running: 0,
             sliced: 0,
-            handed_out: now,
             work_us: 0.0,
             deliveries: BTreeMap::new(),
             next_delivery: first_number(config.incarnation),

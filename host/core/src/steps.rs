@@ -125,9 +125,7 @@ impl Core {
         let app = self.table.app(&process.app, process.revision);
         let app = app.ok_or_else(|| unknown_revision(process))?;
         let spec = app.component(&entry.component);
-        let gap_us = self.now.since(self.handed_out).as_secs_f64() * 1e6;
         let alone = self.running + self.sliced == 0 && self.queue.len() == 1;
-        self.handed_out = self.now;
         let step = Step {
             held: id,
             process: process.id,
@@ -139,7 +137,7 @@ impl Core {
             limits: spec.map(|spec| spec.limits).unwrap_or_default(),
             grants: spec.map(|spec| spec.grants.clone()).unwrap_or_default(),
             has_links: spec.is_some_and(|spec| !spec.links.is_empty()),
-            brief: alone && is_brief(held.demand_us, gap_us),
+            brief: alone && is_brief(held.demand_us),
         };
         held.process.trail.queued_us += micros(self.now.since(held.since));
         held.since = self.now;

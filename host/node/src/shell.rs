@@ -97,6 +97,8 @@ pub(crate) struct Shell {
     pub(crate) store: RwLock<Option<Arc<Store>>>,
 
     io: Handle,
+    /// How often the sockets' thread had slept when it was last asked.
+    sleeps: AtomicU64,
     outbound: Outbound,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -174,6 +176,7 @@ impl Shell {
             executor: Mutex::new(Some(parts.executor)),
             store: RwLock::new(Some(Arc::new(parts.store))),
             io: Handle::current(),
+            sleeps: AtomicU64::new(u64::MAX),
             outbound: Outbound::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -190,13 +193,14 @@ impl Shell {
         self.drive(Flush::Now, |core, now| core.handle(now, input));
     }
 
-    /// The same on a thread that has nothing else to do just now: a brief step that this brings
-    /// about is run at once, and what is sent goes out together with what it sends, or after what it
-    /// replies. Without one this is flushed as `otherwise` says.
+    /// The same on the sockets' thread. If that slept until this came, it has nothing else to do, and
+    /// a brief step that this brings about is run at once: what is sent goes out together with what
+    /// it sends, or after what it replies. Otherwise this is flushed as `otherwise` says.
     pub(crate) fn feed_here(self: &Arc<Self>, input: Input, otherwise: Flush) {
         let decided = self.decide(|core, now| core.handle(now, input));
         let Some(((), mut outputs)) = decided else { return };
-        if outputs.iter().any(|output| matches!(output, Output::Run(step) if step.brief)) {
+        let is_brief = |output: &Output| matches!(output, Output::Run(step) if step.brief);
+        if outputs.iter().any(is_brief) && self.has_slept() {
             let told: Vec<NodeId> = outputs.iter().filter_map(told).collect();
             self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Held));
             told.into_iter().for_each(|peer| self.links.wake(peer));
@@ -204,6 +208,13 @@ impl Shell {
             self.perform_all(&mut outputs, otherwise);
         }
         OUTPUTS.replace(outputs);
+    }
+
+    /// Whether the sockets' thread has slept since it was last asked: what it does now it was woken
+    /// for, and it is not one of many.
+    fn has_slept(&self) -> bool {
+        let sleeps = self.io.metrics().worker_park_count(0);
+        self.sleeps.swap(sleeps, Ordering::Relaxed) != sleeps
     }
 
     /// The same, with a look at core before anything else happens to it.

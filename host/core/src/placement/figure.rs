@@ -17,16 +17,10 @@ const SPEED_FORGIVEN_S: f64 = 5.0;
 
 /// A step that takes longer on average, in microseconds, is never brief.
 const BRIEF_US_MAX: f64 = 100.0;
-/// How long no step was handed out before a brief one, in microseconds, and in lengths of it: what
-/// the sockets' thread runs itself is at most two fifths of its time, and a node under load uses its
-/// other threads.
-const BRIEF_GAP_US_MIN: f64 = 50.0;
-const BRIEF_GAP_STEPS: f64 = 2.5;
 
-/// Whether a step is so short, and comes so seldom, that to wake another thread for it takes longer
-/// than to run it. `gap_us` is the time since a step was handed out before.
-pub fn is_brief(demand_us: f64, gap_us: f64) -> bool {
-    demand_us <= BRIEF_US_MAX && gap_us >= BRIEF_GAP_US_MIN.max(BRIEF_GAP_STEPS * demand_us)
+/// Whether a step is so short that to wake another thread for it takes longer than to run it.
+pub fn is_brief(demand_us: f64) -> bool {
+    demand_us <= BRIEF_US_MAX
 }
 
 /// What runs or waits for a core on a node.
@@ -187,12 +181,11 @@ mod tests {
         assert!((3000.0..3300.0).contains(&journey.process_us()), "{journey:?}");
     }
 
-    /// If this fails, long or many steps keep a node from its sockets, or short and rare ones wait
-    /// for a thread to wake.
+    /// If this fails, long steps keep a node from its sockets, or short ones wait for a thread to
+    /// wake.
     #[test]
-    fn brief_steps_are_short_and_rare() {
-        assert!(is_brief(10.0, 50.0) && is_brief(100.0, 250.0));
-        assert!(!is_brief(10.0, 49.0) && !is_brief(100.0, 249.0) && !is_brief(101.0, 1e6));
+    fn brief_steps_are_short() {
+        assert!(is_brief(0.0) && is_brief(100.0) && !is_brief(101.0));
     }
 
     /// If this fails, a node with an idle core looks busy, or one that has none does not.
