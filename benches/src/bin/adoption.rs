@@ -101,6 +101,10 @@ fn watch(cluster: &Cluster, load: &Load) -> Seen {
     (seen.begun, seen.ready, seen.replied) = (none(), none(), none());
     while load.elapsed() < LOAD_FOR {
         let report = load.report();
+        // Each node that holds it may be the one that decides.
+        let of = |node: &Node| node.log().matches("others are to adopt a component").count();
+        let decisions: usize = cluster.nodes().iter().map(of).sum();
+        seen.decided.resize(decisions, load.elapsed());
         for (index, node) in cluster.nodes().iter().enumerate() {
             let (log, now) = (node.log(), load.elapsed());
             let note = |slot: Option<&mut Option<Duration>>, there: bool| {
@@ -108,8 +112,6 @@ fn watch(cluster: &Cluster, load: &Load) -> Seen {
                     *slot = Some(now);
                 }
             };
-            let decisions = log.matches("others are to adopt a component").count();
-            seen.decided.resize(decisions.max(seen.decided.len()), now);
             note(seen.begun.get_mut(index), log.contains("adopts a component"));
             note(seen.ready.get_mut(index), log.contains("has adopted a component"));
             note(seen.replied.get_mut(index), report.steps_of(node.name(), 0) > 0);
