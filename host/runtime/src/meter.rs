@@ -83,10 +83,12 @@ impl Meter {
 
     /// Whether the clock has ticked so soon after the step began that it is let go on until the next
     /// tick: steps of some microseconds are not to be cut in two by a tick that happens to come.
+    /// In its first slice only: one that waits again and again is counted, however short its slices.
     pub(crate) fn has_just_begun(&self) -> bool {
-        self.with(
-            |time| matches!(time.slice, Slice::Short(began) if began.elapsed() < self.tick / 2),
-        )
+        self.with(|time| {
+            let is_first = time.spent.took.is_zero();
+            is_first && matches!(time.slice, Slice::Short(began) if began.elapsed() < self.tick / 2)
+        })
     }
 
     /// The clock has ticked while the step runs; what it used so far.
@@ -200,6 +202,12 @@ mod tests {
         meter.slice_begins();
         assert!(meter.has_just_begun());
         meter.ticks();
+        assert!(!meter.has_just_begun());
+        let meter = Meter::new(Duration::from_secs(60));
+        meter.slice_begins();
+        thread::sleep(TICK);
+        meter.slice_ends();
+        meter.slice_begins();
         assert!(!meter.has_just_begun());
         let meter = Meter::new(TICK);
         meter.slice_begins();
