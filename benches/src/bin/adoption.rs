@@ -100,13 +100,9 @@ fn watch(cluster: &Cluster, load: &Load) -> Seen {
     let none = || vec![None; NAMES.len()];
     (seen.begun, seen.ready, seen.replied) = (none(), none(), none());
     while load.elapsed() < LOAD_FOR {
-        let report = load.report();
-        // Each node that holds it may be the one that decides.
-        let of = |node: &Node| node.log().matches("others are to adopt a component").count();
-        let decisions: usize = cluster.nodes().iter().map(of).sum();
-        seen.decided.resize(decisions, load.elapsed());
+        let (report, now) = (load.report(), load.elapsed());
         for (index, node) in cluster.nodes().iter().enumerate() {
-            let (log, now) = (node.log(), load.elapsed());
+            let log = node.log();
             let note = |slot: Option<&mut Option<Duration>>, there: bool| {
                 if let Some(slot) = slot.filter(|slot| slot.is_none() && there) {
                     *slot = Some(now);
@@ -116,6 +112,10 @@ fn watch(cluster: &Cluster, load: &Load) -> Seen {
             note(seen.ready.get_mut(index), log.contains("has adopted a component"));
             note(seen.replied.get_mut(index), report.steps_of(node.name(), 0) > 0);
         }
+        // After them: what was decided since would be another's. Each holder may be who decides.
+        let of = |node: &Node| node.log().matches("others are to adopt a component").count();
+        let decisions: usize = cluster.nodes().iter().map(of).sum();
+        seen.decided.resize(decisions, now);
         thread::sleep(Duration::from_millis(5));
     }
     seen
@@ -141,7 +141,6 @@ fn page(
     let mut table = Table::new(&[
         "adopter",
         "decided after ms",
-        "told after ms",
         "fetched and compiled in ms",
         "first reply after the decision, ms",
         "of that not compiling, ms",
@@ -156,7 +155,6 @@ fn page(
         table.row(vec![
             json!(name),
             millis(*decided),
-            millis(begun.saturating_sub(*decided)),
             millis(compiling),
             reply.map_or(Value::Null, millis),
             reply.map_or(Value::Null, |reply| millis(reply.saturating_sub(compiling))),

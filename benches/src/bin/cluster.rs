@@ -6,14 +6,22 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use izna_bench::report::{self, Table};
 use izna_bench::{Cluster, Load, Options, Plan, Requests, http, shipped, usage};
 use serde_json::{Value, json};
 
 const WARM_UP: Duration = Duration::from_millis(700);
 const MEASURED: Duration = Duration::from_secs(3);
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
 const HELLO: &[u8] = b"Hello, world";
+
+/// Measure requests a second of clusters of one and of three nodes.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many connections ask at once, one after the other of these
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    connections: Vec<usize>,
+}
 
 /// A service: its app's folder, and the requests that are made of it.
 struct Service {
@@ -23,6 +31,7 @@ struct Service {
 }
 
 fn main() -> Result<()> {
+    let arguments = Arguments::parse();
     let mut table = Table::new(&[
         "service",
         "nodes",
@@ -38,8 +47,8 @@ fn main() -> Result<()> {
         let cluster = Cluster::start(Options::nodes(names).alone())?;
         for service in services() {
             cluster.deploy(&shipped::root().join("components").join(service.folder), &[])?;
-            for connections in CONNECTIONS {
-                table.row(measure(&cluster, &service, connections)?);
+            for connections in &arguments.connections {
+                table.row(measure(&cluster, &service, *connections)?);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! himself.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use izna_bench::report::{self, Aim, Table};
 use izna_bench::{Cluster, Load, Options, Plan, Report, Requests, http, shipped, usage, wait};
 use serde_json::{Value, json};
@@ -21,7 +22,6 @@ use serde_json::{Value, json};
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
 const WARM_UP: Duration = Duration::from_millis(500);
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// What all of them answer with.
 const BODY: &[u8] = b"Hello, world";
 const OURS: &str = "izna, wasi:http";
@@ -73,6 +73,14 @@ component = "hello"
 const TIMES_DEFAULT: f64 = 1.4;
 const TIMES_RESIDENT: f64 = 1.0;
 
+/// Measure components of Izna beside `wasmtime serve` and a service without Wasm.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many connections ask at once, one after the other of these
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    connections: Vec<usize>,
+}
+
 /// What one subject did at one number of connections in all rounds.
 #[derive(Default)]
 struct Results {
@@ -81,6 +89,7 @@ struct Results {
 }
 
 fn main() -> Result<()> {
+    let arguments = Arguments::parse();
     let folder = tempfile::TempDir::with_prefix("izna-peers-")?;
     let cluster = Cluster::start(Options::nodes(&["a"]).alone())?;
     cluster.deploy(&shipped::root().join("components/echo"), &[])?;
@@ -94,7 +103,7 @@ fn main() -> Result<()> {
         measure(subject, 16, WARM_UP)?;
     }
     for _ in 0..ROUNDS {
-        for connections in CONNECTIONS {
+        for connections in arguments.connections.iter().copied() {
             for (index, subject) in subjects.iter().enumerate() {
                 let (report, cpu_us) = measure(subject, connections, ROUND)?;
                 let results = results.entry((connections, index)).or_default();
@@ -225,7 +234,9 @@ fn show(subjects: &[Subject], results: &BTreeMap<(usize, usize), Results>) -> Re
 fn ratios(subjects: &[Subject], results: &BTreeMap<(usize, usize), Results>) -> Value {
     let ours_name = subjects.first().map_or("", |subject| subject.name);
     let mut rows = Vec::new();
-    for connections in CONNECTIONS {
+    let connections: BTreeSet<usize> =
+        results.keys().map(|(connections, _)| *connections).collect();
+    for connections in connections {
         let Some(ours) = results.get(&(connections, 0)) else { continue };
         for (index, subject) in subjects.iter().enumerate().skip(1) {
             let Some(theirs) = results.get(&(connections, index)) else { continue };

@@ -113,10 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 impl Links {
     /// Send a message to a node; false if there is no link to it.
     pub(crate) fn send(&self, peer: NodeId, message: &Message, flush: Flush) -> bool {
-        let link = match self.lock().get(&peer) {
-            Some(Peer { state: LinkState::Up { link, .. }, .. }) => link.clone(),
-            _ => return false,
-        };
+        let Some(link) = self.link(peer) else { return false };
         // Outside of the lock: a process can have megabytes.
         let frame = message.to_bytes();
         let length = frame.len();
@@ -133,8 +130,15 @@ impl Links {
 
     /// Have the link to a node write what was held back ([`Flush::Held`]), if it was not yet.
     pub(crate) fn wake(&self, peer: NodeId) {
-        if let Some(Peer { state: LinkState::Up { link, .. }, .. }) = self.lock().get(&peer) {
+        if let Some(link) = self.link(peer) {
             link.wake();
+        }
+    }
+
+    fn link(&self, peer: NodeId) -> Option<Arc<Link>> {
+        match self.lock().get(&peer) {
+            Some(Peer { state: LinkState::Up { link, .. }, .. }) => Some(link.clone()),
+            _ => None,
         }
     }
 

@@ -64,7 +64,7 @@ pub struct StepLimits {
     /// Linear memory of all its memories together; the runtime's own `memory_bytes_max` holds as
     /// well.
     pub memory_bytes_max: u64,
-    /// Time on a core, in milliseconds, to about a tick. Waiting for the host does not count.
+    /// Time on a core, in milliseconds, to about two ticks. Waiting for the host does not count.
     pub cpu_ms_max: u32,
     /// Each payload that it gives over: a result, a continuation, the input of a call.
     pub payload_bytes_max: u64,
@@ -145,7 +145,7 @@ impl Component {
     /// which may be on any thread.
     ///
     /// It never fails and never panics: what goes wrong is a [`StepEnd::Failed`]. It gives way once
-    /// a tick, so that a poll takes about a tick at most, and waits for nothing but `host`'s
+    /// a tick, so that a poll takes one and a half at most, and waits for nothing but `host`'s
     /// answers and WASI's clock.
     pub fn step(
         &self,

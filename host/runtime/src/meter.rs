@@ -1,9 +1,9 @@
 //! How long a step has been on a core, and how long it took to be.
 //!
 //! A short step is measured by the wall clock, which costs next to nothing. One that has lived to
-//! see a tick, other than one right after it began, is measured by its thread's own CPU time from then on: what other processes on the
-//! machine take from it does not count against its limit. Both together tell how much of a core the
-//! node gets when it wants one.
+//! see a tick, other than one right after it began, is measured by its thread's own CPU time from
+//! then on: what other processes on the machine take from it does not count against its limit. Both
+//! together tell how much of a core the node gets when it wants one.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -130,10 +130,11 @@ impl Time {
         let Spent { used, took } = match self.slice {
             Slice::None { .. } => Spent::default(),
             Slice::Short(began) => {
-                // It has not seen a tick, but for one in its first half of one, so it cannot have run
-                // for longer than one and a half, only have been kept from running.
+                // It has not seen a tick, so it cannot have run for longer than one, only have been
+                // kept from running. In its first slice it may have been let go on over one.
                 let took = began.elapsed();
-                Spent { used: took.min(tick * 3 / 2), took }
+                let most = if self.spent.took.is_zero() { tick * 3 / 2 } else { tick };
+                Spent { used: took.min(most), took }
             }
             Slice::Long { cpu, wall } => {
                 Spent { used: thread_time().saturating_sub(cpu), took: wall.elapsed() }

@@ -164,9 +164,12 @@ fn hands_add_and_remove_holders() {
     assert!(unknown.contains("no node `z` is known here; known are a, b"), "{unknown}");
     let unknown = said(&["component", "add", "echo/other", "b"]);
     assert!(unknown.contains("app `echo` has no component `other`"), "{unknown}");
-    assert_eq!(said(&["component", "add", "echo", "b"]), "");
+    let done = |words: &[&str]| cluster.izna(&[words, &["--node", &url(node)]].concat()).unwrap();
+    let added = done(&["component", "add", "echo", "b"]);
+    assert_eq!(added, "b holds echo/echo from revision 2 on\n");
     wait_held(node, &[("a", "deployed"), ("b", "by hand")]);
-    assert_eq!(said(&["component", "remove", "echo", "a"]), "");
+    let removed = done(&["component", "remove", "echo", "a"]);
+    assert_eq!(removed, "a does not hold echo/echo from revision 3 on\n");
     for name in ["a", "b"] {
         wait_held(cluster.node(name).unwrap(), &[("b", "by hand")]);
     }

@@ -120,17 +120,22 @@ struct Change<'a> {
 
 impl Change<'_> {
     /// Wait until the node does as it should. False if that was not waited for: with a wait of zero,
-    /// or because the node is of another zone, and tells only its own what it holds.
+    /// or because the node cannot be seen from here. It is silent, drains or is not linked, or it is
+    /// of another zone, and tells only its own what it holds.
     fn wait(&self, client: &Client, wait: Duration) -> Result<bool, Trouble> {
         let _progress = Progress::start("waiting for the node");
-        let is_near = self.is_near(client)?;
         let began = Instant::now();
         loop {
             let status: api::AppStatus = client.get(&format!("/v1/apps/{}", self.app))?;
-            if status.revision != self.revision || !self.is_in(&status.app) {
+            if !self.is_in(&status.app) {
                 return Err(superseded(&status, self.revision));
             }
-            if wait.is_zero() || !is_near {
+            let nodes: Vec<api::Node> = client.get("/v1/nodes")?;
+            let here = nodes.iter().find(|node| node.state == "here");
+            let node = nodes.iter().find(|node| node.name == self.asked.node);
+            let Some((here, node)) = here.zip(node) else { return Ok(false) };
+            let is_seen = ["here", "live"].contains(&node.state.as_str()) && here.zone == node.zone;
+            if wait.is_zero() || !is_seen {
                 return Ok(false);
             }
             let component = status.components.iter().find(|c| c.name == self.component);
@@ -139,17 +144,12 @@ impl Change<'_> {
                 return Ok(true);
             }
             if began.elapsed() > wait {
-                return Err(self.late(wait, component.and_then(|c| c.trouble.as_deref())));
+                // What is wrong is known of the asked node alone.
+                let trouble = component.and_then(|c| c.trouble.as_deref());
+                return Err(self.late(wait, trouble.filter(|_| node.name == here.name)));
             }
             thread::sleep(POLL);
         }
-    }
-
-    fn is_near(&self, client: &Client) -> Result<bool, Trouble> {
-        let nodes: Vec<api::Node> = client.get("/v1/nodes")?;
-        let here = nodes.iter().find(|node| node.state == "here");
-        let node = nodes.iter().find(|node| node.name == self.asked.node);
-        Ok(here.zip(node).is_some_and(|(here, node)| here.zone == node.zone))
     }
 
     /// Whether this is what the app says of the node.
@@ -168,7 +168,6 @@ impl Change<'_> {
         let (node, app, component) = (&self.asked.node, self.app, self.component);
         let state = if self.asked.holds { "does not hold" } else { "still holds" };
         let what = format!("{node} {state} {app}/{component} after {} s", wait.as_secs());
-        // What is wrong is known of the asked node alone.
         let why = trouble.unwrap_or("the node has not told why; its log may");
         let fix = format!(
             "revision {} is deployed and the node goes on trying; see `izna components`",
