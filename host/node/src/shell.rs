@@ -210,8 +210,9 @@ impl Shell {
         OUTPUTS.replace(outputs);
     }
 
-    /// Whether the sockets' thread has slept since it was last asked: what it does now it was woken
-    /// for, and it is not one of many.
+    /// Whether the sockets' thread has come to the end of what it had to do since it was last asked:
+    /// what it does now it was woken for, and it is not one of many. A sleep that ended at once
+    /// counts.
     fn has_slept(&self) -> bool {
         let sleeps = self.io.metrics().worker_park_count(0);
         self.sleeps.swap(sleeps, Ordering::Relaxed) != sleeps
