@@ -51,10 +51,6 @@ fn runtime_and_echo() -> (Runtime, Component) {
     (runtime, component)
 }
 
-fn runtime_and_album() -> (Runtime, Component, Component) {
-    runtime_and_two("album", "painter")
-}
-
 fn runtime_and_two(caller: &str, callee: &str) -> (Runtime, Component, Component) {
     let config = Config { steps_max: 300, warm_ms_max: 60_000, ..Config::default() };
     let runtime = Runtime::new(config).unwrap();
@@ -104,25 +100,18 @@ fn in_rust() -> Pair {
 /// A kilobyte of text is drawn, and comes back as a picture. In C, whose allocator takes what the
 /// linker left of the first memory.
 fn in_c() -> Pair {
-    let encoded = |value: ciborium::Value| {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(&value, &mut bytes).unwrap();
-        Bytes::from(bytes)
-    };
-    let text = || ciborium::Value::Text("x".repeat(PAYLOAD_BYTES));
-    let array = ciborium::Value::Array;
     Pair {
         import: "demo:pages/renderer@0.1.0",
         caller: Called {
             guest: "c-cache",
             function: "cache.show",
-            input: encoded(array(vec![array(vec![text()])])),
+            input: kilobyte(&[0x81, 0x81, 0x79]),
             bench: "typed_process_in_c",
         },
         callee: Called {
             guest: "c-renderer",
             function: "renderer.render",
-            input: encoded(array(vec![text()])),
+            input: kilobyte(&[0x81, 0x79]),
             bench: "typed_process_of_one_step_in_c",
         },
     }
@@ -130,10 +119,12 @@ fn in_c() -> Pair {
 
 /// An array of one byte string.
 fn arguments() -> Bytes {
-    let mut bytes = vec![0x81, 0x59];
-    bytes.extend((PAYLOAD_BYTES as u16).to_be_bytes());
-    bytes.extend([7; PAYLOAD_BYTES]);
-    bytes.into()
+    kilobyte(&[0x81, 0x59])
+}
+
+/// A string behind the beginning of its encoding.
+fn kilobyte(head: &[u8]) -> Bytes {
+    [head, &(PAYLOAD_BYTES as u16).to_be_bytes(), &[b'x'; PAYLOAD_BYTES]].concat().into()
 }
 
 fn to_end(component: &Component, function: Arc<str>, run: Run, host: &Arc<dyn Host>) -> Stepped {
@@ -216,7 +207,7 @@ fn typed_call(criterion: &mut Criterion, pair: &Pair) {
 /// A function that has made ten calls of a kilobyte goes on where it was not before.
 fn replay(criterion: &mut Criterion) {
     const CALLS: u32 = 10;
-    let (_runtime, album, _painter) = runtime_and_album();
+    let (_runtime, album, _painter) = runtime_and_two("album", "painter");
     let host: Arc<dyn Host> = Arc::new(Nothing);
     let function: Arc<str> = "demo:album/album@0.1.0.echoes".into();
     let mut input = vec![0x82];
@@ -240,7 +231,7 @@ fn replay(criterion: &mut Criterion) {
 /// What a suspended function keeps of the machine's memory, in KiB.
 fn warm_kib() -> f64 {
     const COUNT: u128 = 200;
-    let (runtime, album, _painter) = runtime_and_album();
+    let (runtime, album, _painter) = runtime_and_two("album", "painter");
     let host: Arc<dyn Host> = Arc::new(Nothing);
     let suspend = |process: u128| {
         let run = Run::Start { input: arguments() };
