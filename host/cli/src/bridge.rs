@@ -352,6 +352,7 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         counter("izna_beacons_dropped", "Beacons that were old or repeated", c.beacons_dropped),
         counter("izna_memory_requests", "Requests to cluster memory", c.memory_requests),
         counter("izna_processes_encoded", "Processes turned into bytes", snapshot.process_encoded),
+        counter("izna_steps_lent", "Brief steps run on the sockets' thread", snapshot.lent),
         counter("izna_warm_resumed", "Suspended functions that went on", snapshot.warm.resumed),
         counter("izna_replayed", "Functions started again by record", snapshot.warm.replayed),
         counter("izna_warm_dropped", "Suspended functions dropped", snapshot.warm.dropped),

@@ -365,6 +365,7 @@ impl Node {
                 memory_bytes: core.memory_bytes(),
                 counters: *core.counters(),
                 process_encoded: shell.process_encoded.load(Ordering::Relaxed),
+                lent: shell.lent.load(Ordering::Relaxed),
                 cache: izna_runtime::CacheCounts::default(),
                 warm: izna_runtime::WarmCounts::default(),
             }

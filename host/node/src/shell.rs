@@ -81,6 +81,8 @@ pub(crate) struct Shell {
     pub(crate) payload_bytes_max: u64,
     /// Processes that were encoded to be sent. A step whose successor runs here adds none.
     pub(crate) process_encoded: AtomicU64,
+    /// How often the sockets' thread lent itself to a step.
+    pub(crate) lent: AtomicU64,
 
     core: Mutex<Core>,
     pub(crate) began: Instant,
@@ -163,6 +165,7 @@ impl Shell {
             draining: AtomicBool::new(false),
             payload_bytes_max: parts.core.payload_bytes_max as u64,
             process_encoded: AtomicU64::new(0),
+            lent: AtomicU64::new(0),
             core: Mutex::new(Core::new(parts.core, Time::default())),
             began: Instant::now(),
             alarm: Alarm::new(),
@@ -201,6 +204,7 @@ impl Shell {
         let Some(((), mut outputs)) = decided else { return };
         let is_brief = |output: &Output| matches!(output, Output::Run(step) if step.brief);
         if outputs.iter().any(is_brief) && self.has_slept() {
+            self.lent.fetch_add(1, Ordering::Relaxed);
             let told: Vec<NodeId> = outputs.iter().filter_map(told).collect();
             self.spawner.lend(|| self.perform_all(&mut outputs, Flush::Held));
             told.into_iter().for_each(|peer| self.links.wake(peer));

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Processes that were encoded to be sent to another node.
     pub process_encoded: u64,
+    /// How often the sockets' thread ran a brief step itself, and what followed it here.
+    pub lent: u64,
     /// Compiled components: how often the cache had them.
     pub cache: izna_runtime::CacheCounts,
     /// Suspended functions of direct components.

@@ -45,6 +45,34 @@ async fn a_process_that_stays_is_never_encoded() {
     node.shutdown().await;
 }
 
+/// If this fails, a brief step on an idle node waits for another thread to wake, or the sockets'
+/// thread does the work of all when many come.
+#[tokio::test]
+async fn the_sockets_thread_runs_one_brief_step_after_each_sleep() {
+    let cluster = Cluster::new();
+    let node = cluster.start("a", &[]).await;
+    deploy(&node, "shop", Spread::all()).await;
+    holds(&[&node]).await;
+    let lent = || node.status().unwrap().lent;
+    // How short the steps are must be known first.
+    let one_by_one = async {
+        while lent() == 0 {
+            node.submit(request("shop", "value", ONE)).await.outcome.unwrap();
+            // For a timer the thread sleeps.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), one_by_one).await.unwrap();
+
+    let before = lent();
+    let all = (0..20).map(|_| node.submit(request("shop", "value", ONE)));
+    for reply in futures_util::future::join_all(all).await {
+        reply.outcome.unwrap();
+    }
+    assert!(lent() - before <= 1, "{} of 20", lent() - before);
+    node.shutdown().await;
+}
+
 /// If this fails, a process does not run where its component is, or its result is lost on the way.
 #[tokio::test]
 async fn a_process_runs_on_another_node() {
