@@ -19,7 +19,7 @@ use criterion::Criterion;
 use izna_bench::report::{self, Aim};
 use izna_bench::shipped;
 use izna_core::placement::{self, Belief, Candidates, Costs};
-use izna_core::{Core, Input, Output, Submission, Time};
+use izna_core::{Change, Core, Input, Output, Submission, Time};
 use izna_proto::{
     App, Beacon, ComponentSpec, Digest, Finish, Limits, Link, Load, MemoryAnswer, MemoryOperation,
     Message, NodeId, Process, ProcessId, Run, SlotId, Spread, StepEnd, Trail, Wire, ZoneId,
@@ -329,7 +329,7 @@ impl Driven {
     fn of(node: u64, app: App) -> Self {
         let core = Core::new(izna_core::Config::new(NodeId(node), 1, 2), Time::default());
         let mut driven = Self { core, began: Instant::now(), next: 0 };
-        driven.handle(Input::Deploy(app));
+        driven.handle(Input::Change { request: 0, change: Change::Deploy(app) });
         driven
     }
 

@@ -2,7 +2,7 @@
 
 use izna_proto::{NodeId, Traits, ZoneId};
 
-use crate::Duration;
+use crate::time::Duration;
 
 /// The settings of a core. Limits end in `_max`; each is reached by a test.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ pub struct Config {
     /// Between two tries to place a process that no node takes.
     pub retry_interval: Duration,
     /// How long a process waits for a node that holds its component.
-    pub homeless_after: Duration,
+    pub unplaced_max: Duration,
     /// How long an operation on cluster memory may take.
     pub memory_timeout: Duration,
     /// How long code of an old revision is kept for the processes that began with it.
@@ -160,7 +160,7 @@ impl Config {
             holding_interval: millis(100),
             lost_after: millis(600),
             retry_interval: millis(20),
-            homeless_after: millis(3000),
+            unplaced_max: millis(3000),
             memory_timeout: millis(250),
             retain_revision: millis(300_000),
             adoption_interval: millis(250),

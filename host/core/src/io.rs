@@ -8,7 +8,9 @@ use izna_proto::{
     NodeId, Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
-use crate::{Duration, HeldId, TableError, placement::Explanation};
+use crate::{
+    catalog::TableError, placement::Explanation, processes::HeldId, time::Duration,
+};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -77,24 +79,15 @@ pub enum Input {
     },
     /// What the node measured of itself.
     Measured(Measurement),
-    /// Someone deploys a new revision of an app here.
-    Deploy(App),
-    /// Someone undeploys an app here.
-    Undeploy(Arc<str>),
+    /// Someone changes an app here. Answered by exactly one [`Output::Changed`].
+    Change {
+        /// To tell the answer; unique among the changes of this node.
+        request: u64,
+        /// What is to change.
+        change: Change,
+    },
     /// Lines of the app table as they were on disk, at the start.
     Restore(Vec<TableEntry>),
-    /// Someone adds a node to the holders of a component here, or removes one: a new revision of
-    /// its app. Nothing happens when there is no such app or component.
-    Assign {
-        /// The app.
-        app: Arc<str>,
-        /// The component, by its name in the app.
-        component: Arc<str>,
-        /// Which node.
-        node: NodeId,
-        /// What is to become of it.
-        assignment: Assignment,
-    },
     /// A component is compiled and ready to run.
     Ready {
         /// Which.
@@ -124,6 +117,26 @@ pub enum Input {
     },
     /// Take nothing new, hand over what is here, then say [`Output::Drained`].
     Drain,
+}
+
+/// A change of an app: a new revision of it, that every node takes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This revision of it.
+    Deploy(App),
+    /// None any more.
+    Undeploy(Arc<str>),
+    /// The same with a node added to the holders of a component, or removed.
+    Assign {
+        /// The app.
+        app: Arc<str>,
+        /// The component, by its name in the app.
+        component: Arc<str>,
+        /// Which node.
+        node: NodeId,
+        /// What is to become of it.
+        assignment: Assignment,
+    },
 }
 
 /// What is to become of a node that somebody names for a component.
@@ -233,6 +246,14 @@ pub enum Output {
     /// Keep this line of the app table on disk, in place of the app's older ones. Routes may have
     /// changed.
     Store(TableEntry),
+    /// What came of an [`Input::Change`]: the app's line in the table, to be kept by the
+    /// [`Output::Store`] before this, or why there is none.
+    Changed {
+        /// Which change.
+        request: u64,
+        /// What came of it.
+        result: Result<TableEntry, TableError>,
+    },
     /// Remove the line of this app, which was undeployed long ago, from the app table on disk.
     Forget(Arc<str>),
     /// What came of a step's request to cluster memory.
@@ -318,8 +339,6 @@ pub enum Note {
         /// How many were answered with "outcome unknown".
         unknown: usize,
     },
-    /// A deploy, an undeploy or an assignment was refused.
-    NotDeployed(Arc<str>, TableError),
     /// A component cannot be had.
     NotReady(Digest, String),
     /// Where a process goes on, if [`Config::explains`](crate::Config::explains).

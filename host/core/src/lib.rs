@@ -14,46 +14,40 @@
 
 extern crate alloc;
 
-mod abroad;
-mod adopt;
+mod adoption;
+mod catalog;
+mod components;
 mod config;
 mod core;
-mod gateway;
-mod holding;
+mod counters;
+mod effects;
+mod inflow;
 mod io;
 mod life;
+mod membership;
 mod memory;
-mod migrate;
+mod meter;
 pub mod outbound;
-mod peer;
-mod peers;
-mod place;
 pub mod placement;
-mod pull;
-mod recall;
-#[cfg(feature = "sabotage")]
+mod processes;
 mod sabotage;
-mod status;
-mod steps;
-mod table;
+mod stage;
+mod stealing;
 mod time;
-mod view;
-mod zones;
+mod transfer;
+mod waiters;
 
-pub use self::core::Core;
+pub use self::core::{
+    Core, Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus,
+};
+pub use catalog::TableError;
 pub use config::Config;
+pub use counters::Counters;
 pub use io::{
-    AdoptionStage, Assignment, Audience, Input, Measurement, Note, Output, Reply, Step, Submission,
+    AdoptionStage, Assignment, Audience, Change, Input, Measurement, Note, Output, Reply, Step,
+    Submission,
 };
-pub use peer::PeerState;
-#[cfg(feature = "sabotage")]
+pub use membership::PeerState;
+pub use processes::HeldId;
 pub use sabotage::Sabotage;
-pub use status::{
-    Counters, Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus,
-};
-pub use table::Error as TableError;
 pub use time::{Duration, Time};
-
-/// A process that this node holds, by its place here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HeldId(pub u64);

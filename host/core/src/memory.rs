@@ -1,14 +1,21 @@
 //! Cluster memory: each key is kept by one node, chosen by rendezvous hashing over the nodes that
-//! are there. Bounded and volatile: a cache.
+//! are there. Bounded and volatile: a cache. Here is the part that this node keeps, and what its
+//! steps ask of the parts of others.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use bytes::Bytes;
-use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, NodeId};
+use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, Message, NodeId};
 use lru::LruCache;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{Duration, Time};
+use crate::{
+    config::Config,
+    effects::{Effects, Timer, first_number},
+    io::Output,
+    sabotage::Sabotage,
+    time::{Duration, Time},
+};
 
 /// The longest key with its app's name, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
@@ -39,9 +46,109 @@ pub(crate) fn scoped(app: &str, key: &str) -> Result<Bytes, MemoryError> {
     Ok(Bytes::from(scoped))
 }
 
+/// This node's side of cluster memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    part: Part,
+    requests: Requests,
+}
+
+impl Memory {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            part: Part::new(config.memory_bytes_max, config.memory_value_bytes_max),
+            requests: Requests::new(first_number(config.incarnation)),
+        }
+    }
+
+    /// The bytes that are kept here, with what keeping them costs.
+    pub(crate) fn bytes(&self) -> usize {
+        self.part.bytes
+    }
+
+    /// Requests that wait for other nodes.
+    pub(crate) fn waiting(&self) -> usize {
+        self.requests.waiting.len()
+    }
+
+    /// What a key that this node keeps is asked for.
+    pub(crate) fn apply(
+        &mut self,
+        fx: &Effects,
+        key: Bytes,
+        operation: MemoryOperation,
+    ) -> MemoryAnswer {
+        if fx.sabotaged(Sabotage::MemoryNotApplied) {
+            return Ok(None);
+        }
+        self.part.apply(key, operation)
+    }
+
+    /// A local step asks for a key that `keeper` keeps, another node.
+    pub(crate) fn ask(
+        &mut self,
+        fx: &mut Effects,
+        request: u64,
+        keeper: NodeId,
+        (key, operation): (Bytes, MemoryOperation),
+    ) {
+        let has_room = self.requests.waiting.len() < fx.config.memory_requests_max;
+        let max = fx.config.memory_timeout;
+        let asked = has_room.then(|| self.requests.ask(fx.now, request, keeper, max)).flatten();
+        let Some((wire, until)) = asked else { return fail(fx, request) };
+        fx.counters.memory_requests += 1;
+        fx.send(keeper, Message::Memory { request: wire, key, operation });
+        fx.arm(until, Timer::Memory(wire));
+    }
+
+    /// A keeper has answered.
+    pub(crate) fn answered(
+        &mut self,
+        fx: &mut Effects,
+        peer: NodeId,
+        wire: u64,
+        answer: MemoryAnswer,
+    ) {
+        if let Some(asked) = self.requests.answered(fx.now, peer, wire) {
+            fx.disarm(asked.until, Timer::Memory(wire));
+            fx.put(Output::MemoryAnswer { request: asked.local, answer });
+        }
+    }
+
+    /// The timer of a request has come.
+    pub(crate) fn late(&mut self, fx: &mut Effects, wire: u64) {
+        if let Some(request) = self.requests.late(fx.now, wire) {
+            fail(fx, request);
+        }
+    }
+
+    /// A node will answer nothing any more.
+    pub(crate) fn lost(&mut self, fx: &mut Effects, peer: NodeId) {
+        for (wire, asked) in self.requests.lost(peer) {
+            fx.disarm(asked.until, Timer::Memory(wire));
+            fail(fx, asked.local);
+        }
+    }
+
+    /// What must hold between two inputs. Panics with what does not.
+    pub(crate) fn check(&self, fx: &Effects) {
+        let Part { values, bytes, bytes_max, .. } = &self.part;
+        let counted: usize = values.iter().map(|(key, value)| cost(key, value)).sum();
+        assert_eq!(*bytes, counted, "the bytes of cluster memory are counted wrong");
+        assert!(*bytes <= *bytes_max, "cluster memory is over its limit");
+        for (wire, asked) in &self.requests.waiting {
+            assert!(fx.is_armed(asked.until, Timer::Memory(*wire)), "a request without an end");
+        }
+    }
+}
+
+fn fail(fx: &mut Effects, request: u64) {
+    fx.put(Output::MemoryAnswer { request, answer: Err(MemoryError::Unavailable) });
+}
+
 /// The part of cluster memory that this node keeps.
 #[derive(Debug)]
-pub(crate) struct Part {
+struct Part {
     values: LruCache<Bytes, Bytes>,
     bytes: usize,
     bytes_max: usize,
@@ -49,15 +156,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(bytes_max: usize, value_bytes_max: usize) -> Self {
+    fn new(bytes_max: usize, value_bytes_max: usize) -> Self {
         Self { values: LruCache::unbounded(), bytes: 0, bytes_max, value_bytes_max }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn apply(&mut self, key: Bytes, operation: MemoryOperation) -> MemoryAnswer {
+    fn apply(&mut self, key: Bytes, operation: MemoryOperation) -> MemoryAnswer {
         match operation {
             MemoryOperation::Get => Ok(self.values.get(&key).cloned()),
             MemoryOperation::Remove => {
@@ -96,7 +199,7 @@ fn cost(key: &Bytes, value: &Bytes) -> usize {
 
 /// Requests of local steps that other nodes are to answer.
 #[derive(Debug)]
-pub(crate) struct Requests {
+struct Requests {
     waiting: BTreeMap<u64, Asked>,
     next: u64,
     resting: BTreeMap<NodeId, Rest>,
@@ -104,10 +207,10 @@ pub(crate) struct Requests {
 
 /// A request of a local step, and when its wait ends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
-    pub(crate) local: u64,
+struct Asked {
+    local: u64,
     keeper: NodeId,
-    pub(crate) until: Time,
+    until: Time,
     /// Whether it tries a keeper that rests.
     tries: bool,
 }
@@ -121,12 +224,8 @@ struct Rest {
 
 impl Requests {
     /// Requests whose numbers come after `first`.
-    pub(crate) fn new(first: u64) -> Self {
+    fn new(first: u64) -> Self {
         Self { waiting: BTreeMap::new(), next: first, resting: BTreeMap::new() }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
     }
 
     /// Note a request of a local step to `keeper`, and how long it waits, at most `max`. Gives the
@@ -135,7 +234,7 @@ impl Requests {
     /// What a cache has is not worth a long wait, and a keeper that is slow now is slow for all keys
     /// that it keeps. So one that was late rests. Then one request tries it, for a short time:
     /// enough good answers end that, and a late one makes the next rest longer.
-    pub(crate) fn ask(
+    fn ask(
         &mut self,
         now: Time,
         local: u64,
@@ -157,7 +256,7 @@ impl Requests {
     }
 
     /// The local request that `peer` answers, once.
-    pub(crate) fn answered(&mut self, now: Time, peer: NodeId, request: u64) -> Option<Asked> {
+    fn answered(&mut self, now: Time, peer: NodeId, request: u64) -> Option<Asked> {
         let asked = *self.waiting.get(&request).filter(|asked| asked.keeper == peer)?;
         self.waiting.remove(&request);
         if let Some(rest) = self.resting.get_mut(&peer).filter(|_| asked.tries) {
@@ -170,7 +269,7 @@ impl Requests {
     }
 
     /// The local request that waited too long, if it still waits.
-    pub(crate) fn late(&mut self, now: Time, request: u64) -> Option<u64> {
+    fn late(&mut self, now: Time, request: u64) -> Option<u64> {
         let Asked { local, keeper, tries, .. } = self.waiting.remove(&request)?;
         let length = match self.resting.get(&keeper) {
             None => Some(REST_MIN),
@@ -184,17 +283,10 @@ impl Requests {
         Some(local)
     }
 
-    /// The local requests that a node will not answer any more.
-    pub(crate) fn lost(&mut self, peer: NodeId) -> Vec<u64> {
-        let lost: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, asked)| asked.keeper == peer)
-            .map(|(request, _)| *request)
-            .collect();
+    /// The requests that a node will not answer any more.
+    fn lost(&mut self, peer: NodeId) -> Vec<(u64, Asked)> {
         self.resting.remove(&peer);
-        let asked = lost.into_iter().filter_map(|request| self.waiting.remove(&request));
-        asked.map(|asked| asked.local).collect()
+        self.waiting.extract_if(.., |_, asked| asked.keeper == peer).collect()
     }
 }
 
@@ -260,7 +352,7 @@ mod tests {
         assert!(has(&mut part, "a"));
         put(&mut part, "d", 100).unwrap();
         assert!(has(&mut part, "a") && !has(&mut part, "b") && has(&mut part, "c"));
-        assert!(part.bytes() <= 3 * (OVERHEAD_BYTES + 101));
+        assert!(part.bytes <= 3 * (OVERHEAD_BYTES + 101));
     }
 
     /// If this fails, the count of bytes drifts until nothing or everything fits.
@@ -273,7 +365,7 @@ mod tests {
             part.apply(Bytes::from_static(b"b"), MemoryOperation::Remove).unwrap();
         }
         part.apply(Bytes::from_static(b"a"), MemoryOperation::Remove).unwrap();
-        assert_eq!(part.bytes(), 0);
+        assert_eq!(part.bytes, 0);
     }
 
     /// If this fails, a kept key or value keeps the whole frame that it came in, and cluster memory

@@ -1,4 +1,5 @@
-//! Deliberate defects. A simulator that does not catch them proves nothing by its silence.
+//! Deliberate defects. A simulator that does not catch them proves nothing by its silence. Without the
+//! feature `sabotage`, as in every shipped binary, none can be on.
 
 /// One defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +16,28 @@ pub enum Sabotage {
     ReplyTwice,
     /// The limits on held processes and on moves are not kept.
     NoBounds,
+    /// A stage that is left by a timer gets none.
+    StageWithoutTimer,
+    /// The answer of any node is taken as the target's.
+    AnyonesAnswer,
+    /// A write to cluster memory is acknowledged and not done.
+    MemoryNotApplied,
+    /// A node gives up the last copy of a component.
+    GiveUpLast,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::ForgetBeforeAccepted,
         Self::TakeTwice,
         Self::DropRefused,
         Self::RepeatAll,
         Self::ReplyTwice,
         Self::NoBounds,
+        Self::StageWithoutTimer,
+        Self::AnyonesAnswer,
+        Self::MemoryNotApplied,
+        Self::GiveUpLast,
     ];
 }

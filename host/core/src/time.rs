@@ -29,20 +29,25 @@ impl Time {
     }
 }
 
-fn micros(duration: Duration) -> i64 {
+fn signed_micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Add<Duration> for Time {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {
-        Self { micros: self.micros.saturating_add(micros(duration)) }
+        Self { micros: self.micros.saturating_add(signed_micros(duration)) }
     }
 }
 
 impl Sub<Duration> for Time {
     type Output = Self;
     fn sub(self, duration: Duration) -> Self {
-        Self { micros: self.micros.saturating_sub(micros(duration)) }
+        Self { micros: self.micros.saturating_sub(signed_micros(duration)) }
     }
+}
+
+/// A duration as it stands in messages and trails, in microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -2,43 +2,38 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use izna_core::{AdoptionStage, Note, Output};
+use izna_core::{AdoptionStage, Note, Output, TableError};
 use izna_proto::{Grounds, NodeId, TableEntry};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::{Error, artifacts, links, quiet::Quiet, shell::Shell};
-
-/// One thing to do.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "almost all are outputs")]
-pub(crate) enum Control {
-    /// What core wants.
-    Output(Output),
-    /// Tell when the lines of this app that came before are on disk, or why they are not.
-    Written(Arc<str>, oneshot::Sender<Result<(), Error>>),
-}
+use crate::{
+    Error, artifacts, links,
+    quiet::Quiet,
+    shell::{Change, Shell, lock},
+};
 
 /// Do it all, until the node stops.
-pub(crate) async fn run(shell: Arc<Shell>, mut control: mpsc::UnboundedReceiver<Control>) {
+pub(crate) async fn run(shell: Arc<Shell>, mut control: mpsc::UnboundedReceiver<Output>) {
     let (keep, kept) = mpsc::unbounded_channel();
     shell.spawn(write(shell.clone(), kept));
     let twins = Quiet::default();
-    while let Some(control) = control.recv().await {
-        match control {
-            Control::Output(Output::Store(entry)) => {
+    while let Some(output) = control.recv().await {
+        match output {
+            Output::Store(entry) => {
                 publish(&shell, entry.clone());
-                let _ = keep.send(Control::Output(Output::Store(entry)));
+                let _ = keep.send(Output::Store(entry));
             }
-            Control::Output(Output::Forget(name)) => {
+            Output::Forget(name) => {
                 shell.table.send_modify(|table| {
                     *table = Arc::new(table.iter().filter(|e| e.name != name).cloned().collect());
                 });
-                let _ = keep.send(Control::Output(Output::Forget(name)));
+                let _ = keep.send(Output::Forget(name));
             }
-            Control::Output(output) => perform(&shell, output, &twins),
-            written @ Control::Written(..) => {
-                let _ = keep.send(written);
+            // Answered when the lines before it are on disk.
+            changed @ Output::Changed { .. } => {
+                let _ = keep.send(changed);
             }
+            output => perform(&shell, output, &twins),
         }
     }
 }
@@ -65,6 +60,7 @@ fn perform(shell: &Arc<Shell>, output: Output, twins: &Quiet) {
         | Output::Reply(_)
         | Output::MemoryAnswer { .. }
         | Output::Store(_)
+        | Output::Changed { .. }
         | Output::Forget(_) => {}
     }
 }
@@ -80,12 +76,12 @@ pub(crate) fn publish(shell: &Shell, entry: TableEntry) {
 }
 
 /// Write lines of the table, in order, apart from all else: the disk can be slow.
-async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Control>) {
-    // Of each app the last error, until who deployed it asks, or a later line of it is written.
+async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Output>) {
+    // Of each app the last error, until who changed it is told, or a later line of it is written.
     let mut failed = BTreeMap::new();
-    while let Some(control) = kept.recv().await {
-        match control {
-            Control::Output(Output::Store(entry)) => {
+    while let Some(output) = kept.recv().await {
+        match output {
+            Output::Store(entry) => {
                 let Ok(store) = shell.store() else { return };
                 let name = entry.name.clone();
                 let wrote = shell.spawn_blocking(move || store.put_entry(&entry)).await;
@@ -96,7 +92,7 @@ async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Control>) {
                     failed.insert(name, error);
                 }
             }
-            Control::Output(Output::Forget(name)) => {
+            Output::Forget(name) => {
                 let Ok(store) = shell.store() else { return };
                 let app = name.clone();
                 let removed = shell.spawn_blocking(move || store.remove_entry(&app)).await;
@@ -105,12 +101,29 @@ async fn write(shell: Arc<Shell>, mut kept: mpsc::UnboundedReceiver<Control>) {
                     tracing::error!(app = %name, error, "cannot remove an undeployed app from disk");
                 }
             }
-            Control::Written(name, written) => {
-                let _ =
-                    written.send(failed.remove(&name).map_or(Ok(()), |error| Err(error.into())));
+            Output::Changed { request, result } => {
+                let waiting = lock(&shell.changes).remove(&request);
+                let Some(Change { app, changed }) = waiting else { continue };
+                let failed = failed.remove(&app);
+                let result = match (result, failed) {
+                    (Ok(_), Some(error)) => Err(error.into()),
+                    (Ok(line), None) => Ok(line),
+                    (Err(why), _) => Err(refused(&app, why)),
+                };
+                let _ = changed.send(result);
             }
-            Control::Output(_) => {}
+            other => unreachable!("{other:?} is not for the disk"),
         }
+    }
+}
+
+fn refused(app: &str, why: TableError) -> Error {
+    match why {
+        TableError::Unknown { component: None, .. } => Error::NotDeployed { app: app.into() },
+        TableError::Unknown { component: Some(component), .. } => {
+            Error::NotDeployed { app: format!("{app}/{component}") }
+        }
+        source => Error::NotTaken { app: app.into(), source },
     }
 }
 
@@ -148,10 +161,6 @@ fn tell(shell: &Shell, note: Note, twins: &Quiet) {
         }
         Note::Lost { again, unknown } => {
             tracing::warn!(again, unknown, "processes were lost with a node");
-        }
-        Note::NotDeployed(app, why) => {
-            let error: &dyn std::error::Error = &why;
-            tracing::error!(%app, error, "an app is not taken");
         }
         Note::Spreads { component, app, targets, grounds } => {
             let targets: Vec<_> = targets.iter().map(|target| name(*target)).collect();

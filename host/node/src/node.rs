@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use izna_core::{Assignment, Core, Holder, Input, Reply, Submission};
+use izna_core::{Assignment, Change, Core, Holder, Input, Reply, Submission};
 use izna_proto::{
     App, ComponentId, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail,
     Traits,
@@ -27,7 +27,7 @@ use crate::{
     Error, Identity, Multicast,
     artifacts::{self, Artifacts},
     beacon::Seal,
-    control::{self, Control, PLACEMENT},
+    control::{self, PLACEMENT},
     identity::zone_id,
     inbound,
     load::Gauge,
@@ -265,7 +265,7 @@ impl Node {
             return Err(Error::NotAdmitted { app, component, digest: missing.digest });
         }
         let app = wiring::wire(&self.shell, app).await?;
-        self.change(Input::Deploy(app), name).await
+        self.change(name, Change::Deploy(app)).await
     }
 
     /// Undeploy an app.
@@ -273,12 +273,8 @@ impl Node {
     /// # Errors
     /// When no app of that name is deployed, or that it is gone cannot be kept.
     pub async fn undeploy(&self, name: &str) -> Result<TableEntry, Error> {
-        let is_there = |core: &Core| core.table().any(|e| &*e.name == name && e.app.is_some());
-        if self.shell.look(is_there) != Some(true) {
-            return Err(Error::NotDeployed { app: name.to_string() });
-        }
         let name: Arc<str> = name.into();
-        self.change(Input::Undeploy(name.clone()), name).await
+        self.change(name.clone(), Change::Undeploy(name)).await
     }
 
     /// Add a node to the holders of a component, or remove it: a new revision of the app, as
@@ -293,28 +289,17 @@ impl Node {
         node: NodeId,
         assignment: Assignment,
     ) -> Result<TableEntry, Error> {
-        let is_there = |core: &Core| {
-            let line = core.table().find(|entry| entry.name == app);
-            let app = line.and_then(|entry| entry.app.as_ref());
-            app.is_some_and(|app| app.component(&component).is_some())
-        };
-        if self.shell.look(is_there) != Some(true) {
-            return Err(Error::NotDeployed { app: format!("{app}/{component}") });
-        }
         let name = app.clone();
-        self.change(Input::Assign { app, component, node, assignment }, name).await
+        self.change(name, Change::Assign { app, component, node, assignment }).await
     }
 
-    async fn change(&self, input: Input, name: Arc<str>) -> Result<TableEntry, Error> {
-        let find = |core: &Core| match core.not_deployed() {
-            Some(why) => Err(Error::NotTaken { app: name.to_string(), source: why.clone() }),
-            None => core.table().find(|entry| entry.name == name).cloned().ok_or(Error::Stopped),
-        };
-        let entry = self.shell.feed_and_look(input, find).ok_or(Error::Stopped)??;
-        let (sender, written) = oneshot::channel();
-        let _ = self.shell.control.send(Control::Written(entry.name.clone(), sender));
-        written.await.unwrap_or(Err(Error::Stopped))?;
-        Ok(entry)
+    async fn change(&self, app: Arc<str>, change: Change) -> Result<TableEntry, Error> {
+        let request = self.shell.change_requests.fetch_add(1, Ordering::Relaxed);
+        let (sender, changed) = oneshot::channel();
+        lock(&self.shell.changes).insert(request, shell::Change { app, changed: sender });
+        self.shell.feed(Input::Change { request, change });
+        let changed = self.shell.stop.run_until_cancelled(changed).await;
+        changed.and_then(Result::ok).unwrap_or(Err(Error::Stopped))
     }
 
     /// The app table, now and whenever it changes: the newest line of each app, undeployed ones

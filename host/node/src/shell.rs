@@ -41,7 +41,7 @@ use tokio_util::{
 };
 
 use crate::{
-    Error, artifacts::Artifacts, book::Book, control::Control, identity::zone_id, inbound::Inbound,
+    Error, artifacts::Artifacts, book::Book, identity::zone_id, inbound::Inbound,
     links::Links, outbound::Outbound, radio::Radio, tls, writer::Flush,
 };
 
@@ -87,13 +87,16 @@ pub(crate) struct Shell {
     core: Mutex<Core>,
     pub(crate) began: Instant,
     alarm: Alarm,
-    pub(crate) control: mpsc::UnboundedSender<Control>,
+    pub(crate) control: mpsc::UnboundedSender<Output>,
     pub(crate) book: Mutex<Book>,
     pub(crate) names: RwLock<HashMap<NodeId, Arc<str>>>,
     pub(crate) replies: Mutex<HashMap<SlotId, oneshot::Sender<Reply>>>,
     pub(crate) slots: AtomicU64,
     pub(crate) memory: Mutex<HashMap<u64, oneshot::Sender<MemoryAnswer>>>,
     memory_requests: AtomicU64,
+    /// Who waits for what comes of a change of an app.
+    pub(crate) changes: Mutex<HashMap<u64, Change>>,
+    pub(crate) change_requests: AtomicU64,
     spawner: Spawner,
     pub(crate) executor: Mutex<Option<Executor>>,
     pub(crate) store: RwLock<Option<Arc<Store>>>,
@@ -104,6 +107,13 @@ pub(crate) struct Shell {
     outbound: Outbound,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+}
+
+/// Who waits for what comes of a change of an app.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) app: Arc<str>,
+    pub(crate) changed: oneshot::Sender<Result<TableEntry, Error>>,
 }
 
 /// When core wants to be woken, and when the task that does it will look.
@@ -127,7 +137,7 @@ fn told(output: &Output) -> Option<NodeId> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -142,7 +152,7 @@ pub(crate) struct Parts {
     pub(crate) executor: Executor,
     pub(crate) core: izna_core::Config,
     pub(crate) store: Store,
-    pub(crate) control: mpsc::UnboundedSender<Control>,
+    pub(crate) control: mpsc::UnboundedSender<Output>,
 }
 
 impl Shell {
@@ -175,6 +185,8 @@ impl Shell {
             slots: AtomicU64::new(0),
             memory: Mutex::default(),
             memory_requests: AtomicU64::new(0),
+            changes: Mutex::default(),
+            change_requests: AtomicU64::new(0),
             spawner: parts.executor.spawner(),
             executor: Mutex::new(Some(parts.executor)),
             store: RwLock::new(Some(Arc::new(parts.store))),
@@ -222,18 +234,6 @@ impl Shell {
         self.sleeps.swap(sleeps, Ordering::Relaxed) != sleeps
     }
 
-    /// The same, with a look at core before anything else happens to it.
-    pub(crate) fn feed_and_look<T>(
-        self: &Arc<Self>,
-        input: Input,
-        look: impl FnOnce(&Core) -> T,
-    ) -> Option<T> {
-        self.drive(Flush::Later, |core, now| {
-            core.handle(now, input);
-            look(core)
-        })
-    }
-
     /// Look at core.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> Option<T> {
         self.lock_core().map(|core| look(&core))
@@ -265,7 +265,7 @@ impl Shell {
                     | Output::MemoryAnswer { .. } => outputs.push(output),
                     ordered => {
                         // With nobody to receive it, the node has stopped.
-                        let _ = self.control.send(Control::Output(ordered));
+                        let _ = self.control.send(ordered);
                     }
                 }
             }

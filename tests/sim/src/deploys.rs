@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use izna_core::Input;
+use izna_core::{Change, Input};
 use izna_proto::{App, ComponentSpec, Digest, Limits, Link, Spread};
 use rand::RngExt;
 
@@ -95,7 +95,7 @@ impl World {
         if undeploy {
             self.seen.count("undeploy");
             let name = self.apps[number].name.clone();
-            return self.input(n, Input::Undeploy(name));
+            return self.input(n, Input::Change { request: 0, change: Change::Undeploy(name) });
         }
         self.deploy_at(n, number);
     }
@@ -116,7 +116,7 @@ impl World {
         let app = self.apps[number].app(number);
         let digests = app.components.iter().map(|component| component.digest);
         self.nodes[n].artifacts.extend(digests);
-        self.input(n, Input::Deploy(app));
+        self.input(n, Input::Change { request: 0, change: Change::Deploy(app) });
     }
 
     /// So that every app is there in the end. A deploy at a node that has not heard of the latest

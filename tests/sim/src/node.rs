@@ -165,7 +165,12 @@ impl World {
             self.trace_input(n, &input);
         }
         if let Some(core) = &mut self.nodes[n].core {
+            // Most of all that happens is beacons, and most of them change nothing.
+            let is_beacon = matches!(input, Input::Heard(_) | Input::Told { .. });
             core.handle(at, input);
+            if !is_beacon {
+                core.check();
+            }
         }
         self.settle(n, cause);
     }
@@ -188,6 +193,7 @@ impl World {
         let at = node.local(self.now);
         let Some(core) = &mut node.core else { return };
         core.tick(at);
+        core.check();
         self.settle(n, Cause::Tick);
     }
 
@@ -265,7 +271,10 @@ impl World {
             }
             Output::MemoryAnswer { request, answer } => self.remembered(n, request, answer),
             // Addresses are always known here.
-            Output::Introduce { .. } | Output::Drained | Output::Note(_) => {}
+            Output::Introduce { .. }
+            | Output::Changed { .. }
+            | Output::Drained
+            | Output::Note(_) => {}
         }
     }
 

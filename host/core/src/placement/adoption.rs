@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{Duration, Time};
+use crate::time::{Duration, Time};
 
 /// Even the best holder lets a step wait for as long as this many take...
 const WAIT_STEPS: f64 = 4.0;

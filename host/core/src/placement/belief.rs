@@ -3,7 +3,7 @@
 
 use izna_proto::Load;
 
-use crate::{Duration, Time};
+use crate::time::{Duration, Time};
 
 /// How fast the measured reaction follows the last measurement: some five of them back.
 const REACTION_SMOOTHING: f64 = 0.2;

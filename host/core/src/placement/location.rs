@@ -208,7 +208,7 @@ fn falloff(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Time;
+    use crate::time::Time;
 
     const COSTS: Costs = Costs { hop_us: 100.0, move_us: 30.0, demand_us: 1000.0 };
 

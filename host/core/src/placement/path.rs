@@ -1,7 +1,7 @@
 //! The way to another node or zone, as measured by what goes there and comes back: how long a round
 //! trip takes, and how many bytes it carries in what time. Nobody configures either.
 
-use crate::{Duration, Time};
+use crate::time::{Duration, Time};
 
 /// How long a measurement counts, at least once and at most twice: the shortest round trip and the
 /// highest rate of that time are those of the way itself, all else is waiting.

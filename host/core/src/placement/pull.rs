@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::{Belief, Costs, Waiting, transfer::MOVES_PAID};
-use crate::{Duration, Time};
+use crate::time::{Duration, Time};
 
 /// Nodes looked at to choose whom to ask.
 pub const SAMPLE_MAX: usize = 16;

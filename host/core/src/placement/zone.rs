@@ -3,7 +3,7 @@
 //! it.
 
 use super::{Candidates, Costs, Estimate};
-use crate::{Duration, Time};
+use crate::time::{Duration, Time};
 
 /// Other zones looked at in one decision.
 pub const ZONES_MAX: usize = 8;

@@ -187,7 +187,7 @@ fn what_may_have_been_taken_is_not_refused_as_busy() {
             3 down 2
               left 2
             4 status
-              p1.0 a homeless
+              p1.0 a waiting
               node 2 unlinked, 1 components
             5 join 3 a
               at 23: -> 3 deliver #2 p1.0 a hops 1 steps 0 left 1

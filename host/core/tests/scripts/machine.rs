@@ -11,7 +11,7 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use expect_test::Expect;
 use izna_core::{
-    Assignment, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time,
+    Assignment, Change, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time,
 };
 use izna_proto::{
     App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd, ZoneId,
@@ -108,7 +108,9 @@ impl Machine {
     }
 
     fn handle(&mut self, at: Time, input: Input, indent: &str) {
-        self.core.as_mut().unwrap().handle(at, input);
+        let core = self.core.as_mut().unwrap();
+        core.handle(at, input);
+        core.check();
         self.drain(indent);
     }
 
@@ -129,6 +131,7 @@ impl Machine {
             "inventory",
             "holding",
             "store",
+            "changed",
             "joined",
             "pull",
         ];
@@ -140,7 +143,9 @@ impl Machine {
     /// Let the timers go off, up to a moment.
     fn advance(&mut self, to: Time) {
         while let Some(at) = self.core.as_ref().unwrap().deadline().filter(|at| *at < to) {
-            self.core.as_mut().unwrap().tick(at);
+            let core = self.core.as_mut().unwrap();
+            core.tick(at);
+            core.check();
             let millis = at.as_micros() as f64 / 1000.0;
             self.drain(&format!("  at {millis}: "));
         }
@@ -176,14 +181,14 @@ impl Machine {
 
     fn read(&mut self, words: &mut Words<'_>) -> Input {
         match words.next() {
-            "deploy" => Input::Deploy(words.app()),
-            "undeploy" => Input::Undeploy(Arc::from(words.next())),
+            "deploy" => change(Change::Deploy(words.app())),
+            "undeploy" => change(Change::Undeploy(Arc::from(words.next()))),
             "restore" => Input::Restore(words.table_entries()),
             "ready" => {
                 let cost = words.option("cost").map(Duration::from_millis);
                 Input::Ready { digest: words.digest(), cost }
             }
-            word @ ("hold" | "unhold") => Input::Assign {
+            word @ ("hold" | "unhold") => change(Change::Assign {
                 app: Arc::from("app"),
                 component: Arc::from(words.next()),
                 node: words.node(),
@@ -191,7 +196,7 @@ impl Machine {
                     "hold" => Assignment::Holds,
                     _ => Assignment::DoesNotHold,
                 },
-            },
+            }),
             "not-ready" => Input::NotReady(words.digest(), String::from("no")),
             "submit" => submit(words),
             "abandon" => Input::Abandon(SlotId(words.number())),
@@ -242,6 +247,10 @@ impl Machine {
             other => panic!("no such input: {other}"),
         }
     }
+}
+
+fn change(change: Change) -> Input {
+    Input::Change { request: 1, change }
 }
 
 fn submit(words: &mut Words<'_>) -> Input {

@@ -149,7 +149,7 @@ fn refusals_teach() {
             4 from 3 refused #2 revision
               -> 3 table-entries app@1
             5 status
-              p1.0 a homeless
+              p1.0 a waiting
               node 2 live, 0 components
               node 3 live, 1 components
         "#]],
@@ -256,7 +256,7 @@ fn a_suspect_node_is_probed_and_then_dead() {
             1600 down 2
               left 2
             1601 status
-              p1.1 a homeless
+              p1.1 a waiting
               node 2 unlinked, 1 components
               node 3 avoided, 1 components
         "#]],
@@ -451,7 +451,7 @@ fn an_end_that_nobody_waits_for_is_dropped() {
 
 /// If this fails, a process whose component no node holds waits for ever, or not at all.
 #[test]
-fn a_homeless_process_waits_a_while() {
+fn a_process_that_no_node_takes_waits_a_while() {
     check(
         "0 deploy app a@all b@2
          1 ready a

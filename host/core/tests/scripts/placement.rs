@@ -251,7 +251,7 @@ fn silent_closed_and_suspect_nodes_are_left_out() {
             440 beacon 3
             450 status
               p1.0 a leaving
-              p2.0 a homeless
+              p2.0 a waiting
               node 2 avoided, 1 components
               node 3 live, 1 components
               node 4 avoided, 1 components

@@ -62,6 +62,10 @@ pub(crate) fn output(output: &Output) -> String {
         }
         Output::Release(digest) => format!("release {}", name(digest)),
         Output::Store(entry) => format!("store {}@{}", entry.name, entry.revision),
+        Output::Changed { result: Ok(line), .. } => {
+            format!("changed {}@{}", line.name, line.revision)
+        }
+        Output::Changed { result: Err(why), .. } => format!("not changed: {why}"),
         Output::Forget(name) => format!("forget {name}"),
         Output::MemoryAnswer { request, answer } => {
             format!("memory-answer {request} {}", answered(answer))
@@ -86,7 +90,6 @@ pub(crate) fn output(output: &Output) -> String {
                 AdoptionStage::GivenUp => format!("gives up {component}"),
                 AdoptionStage::Failed => format!("cannot adopt {component}"),
             },
-            Note::NotDeployed(app, why) => format!("{app} is not deployed: {why}"),
         },
     }
 }

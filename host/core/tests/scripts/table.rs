@@ -216,7 +216,7 @@ fn apps_max() {
               store app@1
               hold a from -
             1 deploy other b@all
-              other is not deployed: the app table is full: 1 apps, 0 undeployed, which make room in an hour
+              not changed: the app table is full: 1 apps, 0 undeployed, which make room in an hour
             2 from 2 table-entries third@1 c@all
             3 deploy app a=a2@all
               store app@2
@@ -224,7 +224,7 @@ fn apps_max() {
             4 undeploy app
               store app@3
             5 deploy other b@all
-              other is not deployed: the app table is full: 1 apps, 1 undeployed, which make room in an hour
+              not changed: the app table is full: 1 apps, 1 undeployed, which make room in an hour
               at 300100: release a
               at 300100: release a2
             3600004 deploy other b@all
@@ -249,7 +249,7 @@ fn a_line_that_none_can_read_is_refused() {
         0 deploy app a@FITS
           store app@1
         1 deploy app a@FITS,258
-          app is not deployed: the app is over a limit of the app table
+          not changed: the app is over a limit of the app table
         2 hold a 300
           store app@2
         3 deploy app a@2
@@ -258,7 +258,7 @@ fn a_line_that_none_can_read_is_refused() {
     .assert_eq(&printed);
     let added = |node: u64| format!("{node} hold a {}\n", node + 10);
     let script = format!("0 deploy app a@1\n{}", (1..=257).map(added).collect::<String>());
-    let refused = run(&script).lines().filter(|line| line.contains("is not deployed")).count();
+    let refused = run(&script).lines().filter(|line| line.contains("not changed")).count();
     assert_eq!(refused, 1, "the 257th that is added by hand");
 }
 

@@ -8,8 +8,9 @@ use alloc::{
 use izna_proto::{ComponentId, Grounds, Load, NodeId, Traits, ZoneId};
 
 use crate::{
-    Config, Duration, Time,
+    config::Config,
     placement::{Belief, Costs, Path},
+    time::{Duration, Time},
 };
 
 /// The longest way there and back that anything waits for, and that a node of the own zone is taken
@@ -50,8 +51,8 @@ pub(crate) struct Peer {
     pub(crate) epoch: Option<(u16, Time)>,
     pub(crate) asked_inventory: Option<(u64, Time)>,
     pub(crate) asked_table: Option<(u64, Time)>,
-    /// Deliveries to it that it has not answered, oldest first.
-    pub(crate) outstanding: BTreeMap<u64, Parcel>,
+    /// Since when the oldest delivery to it waits for its answer.
+    pub(crate) awaited: Option<Time>,
     /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
     pub(crate) suspect: bool,
     /// When it last refused a process because it was full.
@@ -67,15 +68,6 @@ pub(crate) struct Peer {
     pub(crate) timed: Option<Time>,
     /// Nodes of other zones whose address it was told.
     pub(crate) introduced: BTreeSet<NodeId>,
-}
-
-/// A delivery on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Parcel {
-    pub(crate) sent: Time,
-    /// A process adds to its target's load, the end of one does not.
-    pub(crate) is_process: bool,
-    pub(crate) bytes: usize,
 }
 
 /// How a node stands in the view.
@@ -108,7 +100,7 @@ impl Peer {
             epoch: None,
             asked_inventory: None,
             asked_table: None,
-            outstanding: BTreeMap::new(),
+            awaited: None,
             suspect: false,
             full: None,
             probed: None,
@@ -172,9 +164,8 @@ impl Peer {
         if !self.linked {
             return PeerState::Unlinked;
         }
-        let late = self.outstanding.values().next();
-        let late = late
-            .is_some_and(|parcel| now.since(parcel.sent) > config.suspect_after + self.patience());
+        let patience = config.suspect_after + self.patience();
+        let late = self.awaited.is_some_and(|sent| now.since(sent) > patience);
         // No beacons come from other zones; what a link is worth there, probes tell.
         let silent = match self.zone {
             None => now.since(self.heard) > config.silent_after,

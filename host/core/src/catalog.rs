@@ -1,8 +1,11 @@
-//! The app table: which apps, revisions and components there are. Every node has it; the highest
-//! revision of an app wins wherever two meet, so the order in which news arrives does not matter.
+//! The catalog: which apps, revisions and components there are, the app table of the documents. Every
+//! node has it; the highest revision of an app wins wherever two meet, so the order in which news
+//! arrives does not matter.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
     sync::Arc,
     vec::Vec,
 };
@@ -12,7 +15,11 @@ use bytes::Bytes;
 use izna_proto::{App, ComponentId, ComponentSpec, Digest, Revision, TableEntry, Wire};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Duration, Time};
+use crate::{
+    effects::Effects,
+    io::{Assignment, Change, Output},
+    time::{Duration, Time},
+};
 
 /// Superseded revisions of one app that are kept, for a while, for the processes that began with
 /// them...
@@ -29,7 +36,15 @@ const LINE_BYTES_MAX: usize = 4 << 20;
 /// Why a deploy, an undeploy or an assignment leaves no line in the table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum TableError {
+    /// There is no such app, or it has no such component.
+    #[error("{} is not deployed", named(app, component.as_deref()))]
+    Unknown {
+        /// The app.
+        app: Arc<str>,
+        /// The component, where the change is about one.
+        component: Option<Arc<str>>,
+    },
     /// It has no room for one more app.
     #[error(
         "the app table is full: {max} apps, {undeployed} undeployed, which make room in an hour"
@@ -53,19 +68,23 @@ pub enum Error {
     Unreadable(#[source] izna_proto::Error),
 }
 
+fn named(app: &str, component: Option<&str>) -> String {
+    component.map_or_else(|| app.into(), |component| format!("{app}/{component}"))
+}
+
 /// Check that other nodes, and this one after a restart, can read a line that is made here.
-pub(crate) fn check(entry: &TableEntry) -> Result<(), Error> {
+fn check(entry: &TableEntry) -> Result<(), TableError> {
     let line = entry.to_bytes();
     let (bytes, max) = (line.len(), LINE_BYTES_MAX);
     if bytes > max {
-        return Err(Error::Large { bytes, max });
+        return Err(TableError::Large { bytes, max });
     }
-    TableEntry::from_bytes(line).map(drop).map_err(Error::Unreadable)
+    TableEntry::from_bytes(line).map(drop).map_err(TableError::Unreadable)
 }
 
 /// The app table of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct Catalog {
     apps: BTreeMap<Arc<str>, Line>,
     /// A sum over names and revisions: equal tables have equal sums.
     sum: u64,
@@ -74,6 +93,8 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Line {
     newest: TableEntry,
+    /// What it adds to the sum over the table.
+    sum: u64,
     /// Since when it is the newest here.
     since: Time,
     /// Superseded revisions, oldest first.
@@ -90,6 +111,7 @@ struct Superseded {
 
 impl Line {
     fn supersede(&mut self, now: Time, entry: TableEntry) {
+        self.sum = line_sum(&entry);
         let old = core::mem::replace(&mut self.newest, entry);
         self.since = now;
         let (revision, bytes) = (old.revision, old.to_bytes().len());
@@ -104,21 +126,71 @@ impl Line {
     }
 }
 
-impl Table {
+impl Catalog {
+    /// What a change makes of an app: the line, when every node can take it. It is not taken in yet.
+    pub(crate) fn line(&self, change: Change) -> Result<TableEntry, TableError> {
+        let entry = match change {
+            Change::Deploy(app) => self.next(app.name.clone(), Some(app)),
+            Change::Undeploy(name) => {
+                if self.entry(&name).is_none_or(|entry| entry.app.is_none()) {
+                    return Err(TableError::Unknown { app: name, component: None });
+                }
+                self.next(name, None)
+            }
+            Change::Assign { app: name, component, node, assignment } => {
+                let app = self.entry(&name).and_then(|entry| entry.app.clone());
+                let app = app.filter(|app| app.component(&component).is_some());
+                let Some(app) = app else {
+                    return Err(TableError::Unknown { app: name, component: Some(component) });
+                };
+                let holds = assignment == Assignment::Holds;
+                let assigned = |spec: ComponentSpec| match spec.name == component {
+                    true => ComponentSpec { spread: spec.spread.with(node, holds), ..spec },
+                    false => spec,
+                };
+                let components = app.components.into_iter().map(assigned).collect();
+                self.next(name, Some(App { components, ..app }))
+            }
+        };
+        check(&entry)?;
+        Ok(entry)
+    }
+
+    /// Take in a line, wherever it comes from, and have it kept; false if it is no news, or there is
+    /// no room.
+    pub(crate) fn take(&mut self, fx: &mut Effects, entry: &TableEntry) -> bool {
+        let apps_max = fx.config.apps_max;
+        if let Some(name) = self.make_room(fx.now, entry, apps_max) {
+            fx.put(Output::Forget(name));
+        }
+        let is_news = self.merge(fx.now, entry.clone(), apps_max);
+        if is_news {
+            fx.put(Output::Store(entry.clone()));
+        }
+        is_news
+    }
+
+    /// Take in a line that was kept.
+    pub(crate) fn restore(&mut self, fx: &Effects, entry: TableEntry) {
+        self.merge(fx.now, entry, fx.config.apps_max);
+    }
+
     /// Take in a line; false if it is no news.
-    pub(crate) fn merge(&mut self, now: Time, entry: TableEntry, apps_max: usize) -> bool {
+    fn merge(&mut self, now: Time, entry: TableEntry, apps_max: usize) -> bool {
         let full = self.apps.len() >= apps_max;
         match self.apps.get_mut(&entry.name) {
             // Two deploys of one revision at two nodes: the greater bytes win everywhere alike.
             Some(line) if !newer(&entry, &line.newest) => return false,
             Some(line) => {
-                self.sum ^= line_sum(&line.newest) ^ line_sum(&entry);
+                self.sum ^= line.sum;
                 line.supersede(now, entry);
+                self.sum ^= line.sum;
             }
             None if full => return false,
             None => {
-                self.sum ^= line_sum(&entry);
-                let line = Line { newest: entry, since: now, old: Vec::new() };
+                let sum = line_sum(&entry);
+                self.sum ^= sum;
+                let line = Line { newest: entry, sum, since: now, old: Vec::new() };
                 self.apps.insert(line.newest.name.clone(), line);
             }
         }
@@ -130,7 +202,7 @@ impl Table {
     ///
     /// The first by name, and for one that was undeployed itself only one before it: so tables that
     /// differ come to have the same ones, whoever forgot which first.
-    pub(crate) fn make_room(
+    fn make_room(
         &mut self,
         now: Time,
         entry: &TableEntry,
@@ -146,12 +218,11 @@ impl Table {
             return None;
         }
         let line = self.apps.remove(&name)?;
-        self.sum ^= line_sum(&line.newest);
+        self.sum ^= line.sum;
         Some(name)
     }
 
-    /// The line that a deploy or undeploy of `name` here makes.
-    pub(crate) fn next(&self, name: Arc<str>, app: Option<App>) -> TableEntry {
+    fn next(&self, name: Arc<str>, app: Option<App>) -> TableEntry {
         let revision =
             self.apps.get(&name).map_or(1, |line| line.newest.revision.saturating_add(1));
         TableEntry { name, revision, app }
@@ -174,10 +245,10 @@ impl Table {
         self.apps.values().map(|line| &line.newest)
     }
 
-    /// What says that there is no room.
-    pub(crate) fn full(&self, max: usize) -> Error {
+    /// The error that says that there is no room.
+    pub(crate) fn full(&self, max: usize) -> TableError {
         let undeployed = self.entries().filter(|entry| entry.app.is_none()).count();
-        Error::Full { undeployed, max }
+        TableError::Full { undeployed, max }
     }
 
     pub(crate) fn sum(&self) -> u64 {
@@ -202,7 +273,11 @@ impl Table {
     }
 
     /// Forget revisions that no process can still need.
-    pub(crate) fn expire(&mut self, now: Time, retain: Duration) {
+    pub(crate) fn expire(&mut self, fx: &Effects) {
+        self.forget(fx.now, fx.config.retain_revision);
+    }
+
+    fn forget(&mut self, now: Time, retain: Duration) {
         for line in self.apps.values_mut() {
             line.old.retain(|old| now.since(old.since) < retain);
         }
@@ -223,6 +298,17 @@ impl Table {
     pub(crate) fn knows(&self, digest: &Digest) -> bool {
         let mut apps = self.entries().filter_map(|entry| entry.app.as_ref());
         apps.any(|app| app.components.iter().any(|component| component.digest == *digest))
+    }
+
+    /// What must hold between two inputs. Panics with what does not.
+    pub(crate) fn check(&self, fx: &Effects) {
+        assert!(self.apps.len() <= fx.config.apps_max, "too many apps");
+        let sum = self.apps.values().fold(0, |sum, line| sum ^ line.sum);
+        assert_eq!(self.sum, sum, "the sum over the app table is wrong");
+        for line in self.apps.values() {
+            let older = line.old.iter().all(|old| old.revision <= line.newest.revision);
+            assert!(older, "{} keeps a revision above its newest", line.newest.name);
+        }
     }
 
     /// The components of older revisions, that processes may still need.
@@ -263,7 +349,7 @@ mod tests {
             [entry("a", 1, true), entry("a", 2, false), entry("b", 1, true), entry("a", 2, true)];
         let mut sums = Vec::new();
         for shift in 0..lines.len() {
-            let mut table = Table::default();
+            let mut table = Catalog::default();
             for line in lines.iter().cycle().skip(shift).take(lines.len()) {
                 table.merge(Time::default(), line.clone(), 10);
             }
@@ -275,7 +361,7 @@ mod tests {
     /// If this fails, anti-entropy does not bring two tables together.
     #[test]
     fn compare_finds_what_each_lacks() {
-        let mut table = Table::default();
+        let mut table = Catalog::default();
         table.merge(Time::default(), entry("a", 2, true), 10);
         table.merge(Time::default(), entry("b", 1, true), 10);
         let (missing, news) = table.compare(&[(Arc::from("a"), 1), (Arc::from("c"), 1)]);
@@ -287,7 +373,7 @@ mod tests {
     /// If this fails, the table grows without limit, or a full one takes no redeploys.
     #[test]
     fn apps_are_limited() {
-        let mut table = Table::default();
+        let mut table = Catalog::default();
         assert!(table.merge(Time::default(), entry("a", 1, true), 1));
         assert!(!table.merge(Time::default(), entry("b", 1, true), 1));
         assert!(table.merge(Time::default(), entry("a", 2, true), 1));
@@ -299,14 +385,14 @@ mod tests {
     fn undeployed_apps_make_room() {
         let (begin, hour) = (Time::default(), Time::from_micros(3_600_000_000));
         let tables = |names: &[&str]| {
-            let mut table = Table::default();
+            let mut table = Catalog::default();
             for name in names {
                 table.merge(begin, entry(name, 2, false), 2);
             }
             table
         };
         let mut table = tables(&["b", "c"]);
-        let full = Error::Full { undeployed: 2, max: 2 };
+        let full = TableError::Full { undeployed: 2, max: 2 };
         assert_eq!(table.full(2), full);
         let new = entry("new", 1, true);
         assert_eq!(table.make_room(begin, &new, 2), None, "too early");
@@ -329,12 +415,12 @@ mod tests {
     /// old revisions fill the memory.
     #[test]
     fn old_revisions_are_bounded() {
-        let mut table = Table::default();
+        let mut table = Catalog::default();
         let now = Time::default();
         for revision in 1..=100 {
             table.merge(now, entry("a", revision, true), 10);
         }
-        let known = |table: &Table| (1..=100).filter(|r| table.app("a", *r).is_some()).count();
+        let known = |table: &Catalog| (1..=100).filter(|r| table.app("a", *r).is_some()).count();
         assert_eq!(known(&table), 1 + REVISIONS_MAX);
         assert!(table.app("a", 36).is_some());
         for revision in 101..=110 {
@@ -358,11 +444,11 @@ mod tests {
     /// for ever.
     #[test]
     fn old_revisions_are_kept_for_a_while() {
-        let mut table = Table::default();
+        let mut table = Catalog::default();
         table.merge(Time::default(), entry("a", 1, true), 10);
         table.merge(Time::default(), entry("a", 2, true), 10);
         assert!(table.app("a", 1).is_some());
-        table.expire(Time::from_micros(1_000_000), Duration::from_secs(1));
+        table.forget(Time::from_micros(1_000_000), Duration::from_secs(1));
         assert!(table.app("a", 1).is_none());
     }
 }

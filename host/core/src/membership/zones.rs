@@ -10,8 +10,8 @@ use alloc::{
 use izna_proto::{Bulletin, DOORS_MAX, Door, NodeId, SummaryLine, ZoneId, ZonePath, pack, unpack};
 
 use crate::{
-    Duration, Time,
     placement::{Path, Summary, ZoneBelief, is_stale},
+    time::{Duration, Time},
 };
 
 /// Nodes that may have spoken for one zone: what an earlier one said is not taken again.

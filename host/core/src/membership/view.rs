@@ -6,9 +6,11 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use izna_proto::{Beacon, ComponentCopy, ComponentId, Grounds, Load, NodeId, Traits, ZoneId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::peer::Peer;
 use crate::{
-    Config, Duration, Time,
-    peer::{Parcel, Peer, PeerState},
+    config::Config,
+    time::{Duration, Time},
+    transfer::Delivered,
 };
 
 /// What a beacon calls for.
@@ -17,9 +19,8 @@ pub(crate) struct Calls {
     pub(crate) connect: bool,
     pub(crate) ask_inventory: bool,
     pub(crate) send_table: bool,
+    /// Nothing that the incarnation before was sent will be answered.
     pub(crate) restarted: bool,
-    /// Deliveries that the incarnation before did not answer.
-    pub(crate) unclear: Vec<u64>,
 }
 
 /// What the passing of time calls for.
@@ -83,7 +84,6 @@ impl View {
             return None;
         }
         let restarted = peer.incarnation != 0 && beacon.incarnation > peer.incarnation;
-        let mut unclear = Vec::new();
         if beacon.incarnation > peer.incarnation {
             peer.incarnation = beacon.incarnation;
             peer.epoch = None;
@@ -92,7 +92,6 @@ impl View {
         }
         if restarted {
             (peer.linked, peer.connecting, peer.timed) = (false, false, None);
-            unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
         }
         peer.sequence = beacon.sequence;
         peer.zone = None;
@@ -120,7 +119,7 @@ impl View {
             && is_known
             && own_table != peer.table
             && due(&mut peer.asked_table, peer.table ^ own_table);
-        Some(Calls { connect, ask_inventory, send_table, restarted, unclear })
+        Some(Calls { connect, ask_inventory, send_table, restarted })
     }
 
     /// The own link to a node is up; false if the view is full.
@@ -151,33 +150,33 @@ impl View {
         true
     }
 
-    /// The own link to a node is down; gives the deliveries that it had not answered.
-    pub(crate) fn link_down(&mut self, node: NodeId) -> Vec<u64> {
-        let Some(peer) = self.peer_mut(node) else { return Vec::new() };
+    /// The own link to a node is down; whether it was up.
+    pub(crate) fn link_down(&mut self, node: NodeId) -> bool {
+        let Some(peer) = self.peer_mut(node) else { return false };
+        let was_linked = peer.linked;
         (peer.linked, peer.connecting, peer.timed) = (false, false, None);
         peer.belief.forgiven();
-        core::mem::take(&mut peer.outstanding).into_keys().collect()
+        was_linked
     }
 
-    /// A node of another zone has made a link to here; gives deliveries that its incarnation before
-    /// did not answer, or none if there is no room for it.
+    /// A node of another zone has made a link to here; whether it started again since it was heard
+    /// last, or none if there is no room for it.
     pub(crate) fn called(
         &mut self,
         now: Time,
         (node, zone): (NodeId, ZoneId),
         incarnation: u64,
         peers_max: usize,
-    ) -> Option<Vec<u64>> {
+    ) -> Option<bool> {
         let peer = self.add(now, node, peers_max)?;
         peer.zone = Some(zone);
-        let mut unclear = Vec::new();
-        if peer.incarnation != 0 && incarnation > peer.incarnation {
+        let restarted = peer.incarnation != 0 && incarnation > peer.incarnation;
+        if restarted {
             (peer.linked, peer.connecting) = (false, false);
             peer.belief.restarted(now);
-            unclear = core::mem::take(&mut peer.outstanding).into_keys().collect();
         }
         peer.incarnation = peer.incarnation.max(incarnation);
-        Some(unclear)
+        Some(restarted)
     }
 
     /// Note that `node` is told where `other` is; false if it was before.
@@ -227,36 +226,37 @@ impl View {
         connect
     }
 
-    pub(crate) fn delivering(&mut self, node: NodeId, delivery: u64, parcel: Parcel) {
-        if let Some(peer) = self.peer_mut(node) {
-            peer.outstanding.insert(delivery, parcel);
-            if parcel.is_process {
-                peer.belief.sent(parcel.sent);
-            }
+    /// A process, or the end of one, goes to a node.
+    pub(crate) fn sent(&mut self, now: Time, node: NodeId, is_process: bool) {
+        if let Some(peer) = self.peer_mut(node).filter(|_| is_process) {
+            peer.belief.sent(now);
         }
     }
 
-    /// A delivery was answered, or is not waited for any more; gives what it was.
-    pub(crate) fn answered(&mut self, now: Time, node: NodeId, delivery: u64) -> Option<Parcel> {
-        let peer = self.peer_mut(node)?;
-        let parcel = peer.outstanding.remove(&delivery)?;
-        if parcel.is_process {
-            peer.belief.answered(now);
-            peer.belief.reacts(now, now.since(parcel.sent));
+    /// Since when the oldest delivery to a node waits for its answer.
+    pub(crate) fn awaits(&mut self, node: NodeId, oldest: Option<Time>) {
+        if let Some(peer) = self.peer_mut(node) {
+            peer.awaited = oldest;
         }
-        Some(parcel)
+    }
+
+    /// A delivery was answered, or is not waited for any more.
+    pub(crate) fn ended(&mut self, now: Time, delivered: &Delivered) {
+        if let Some(peer) = self.peer_mut(delivered.peer).filter(|_| delivered.is_process) {
+            peer.belief.answered(now);
+            peer.belief.reacts(now, now.since(delivered.sent));
+        }
     }
 
     /// An answer came: it tells how far the node is.
-    pub(crate) fn measured(&mut self, now: Time, node: NodeId, parcel: Parcel) {
-        if let Some(peer) = self.peer_mut(node) {
-            peer.path.answered(now, now.since(parcel.sent), parcel.bytes);
+    pub(crate) fn measured(&mut self, now: Time, delivered: &Delivered) {
+        if let Some(peer) = self.peer_mut(delivered.peer) {
+            peer.path.answered(now, now.since(delivered.sent), delivered.bytes);
         }
     }
 
     /// A node did not answer a delivery in time.
-    pub(crate) fn unanswered(&mut self, now: Time, node: NodeId, delivery: u64) {
-        self.answered(now, node, delivery);
+    pub(crate) fn suspects(&mut self, node: NodeId) {
         if let Some(peer) = self.peer_mut(node) {
             peer.suspect = true;
         }
@@ -316,24 +316,9 @@ impl View {
     }
 
     /// The nodes that hold a component, however they stand.
-    pub(crate) fn holders_of(&self, component: &ComponentId) -> impl Iterator<Item = &Peer> {
+    pub(crate) fn holders(&self, component: &ComponentId) -> impl Iterator<Item = &Peer> {
         let holders = self.holders.get(component).map(Vec::as_slice).unwrap_or_default();
         holders.iter().filter_map(|index| self.peers.get(*index))
-    }
-
-    /// The nodes that hold a component and may be given a process.
-    pub(crate) fn candidates<'a>(
-        &'a self,
-        now: Time,
-        component: &ComponentId,
-        config: &'a Config,
-    ) -> impl Iterator<Item = &'a Peer> {
-        self.holders_of(component).filter(move |peer| peer.state(now, config) == PeerState::Live)
-    }
-
-    /// The linked nodes that hold a component, whatever their load: where its artifact can be had.
-    pub(crate) fn holders(&self, component: &ComponentId) -> Vec<NodeId> {
-        self.holders_of(component).filter(|peer| peer.linked).map(|peer| peer.node).collect()
     }
 
     /// The nodes that are there as far as is known: cluster memory is spread over these.
@@ -377,6 +362,21 @@ impl View {
         checks
     }
 
+    /// That each node is found by its id, and as a holder of what it holds. Panics with what is not.
+    pub(crate) fn check_index(&self) {
+        assert_eq!(self.index.len(), self.peers.len(), "a node is in the view twice");
+        let held: usize = self.peers.iter().map(|peer| peer.holds.len()).sum();
+        let mut listed = 0;
+        for (component, holders) in &self.holders {
+            listed += holders.len();
+            for at in holders {
+                let holds = self.peers.get(*at).is_some_and(|peer| peer.holds(component));
+                assert!(holds, "a holder is listed that does not hold");
+            }
+        }
+        assert_eq!(listed, held, "what a node holds is not listed");
+    }
+
     fn reindex(&mut self) {
         self.index.clear();
         self.holders.clear();
@@ -404,7 +404,7 @@ pub(crate) fn inventory_sum<'a>(copies: impl Iterator<Item = (&'a ComponentId, b
 mod tests {
     use alloc::vec;
 
-    use super::*;
+    use super::{super::PeerState, *};
 
     const COPY: ComponentCopy = ComponentCopy { component: ComponentId(3), adopted: None };
 
@@ -432,7 +432,8 @@ mod tests {
     }
 
     fn live(view: &View, now: Time) -> usize {
-        view.candidates(now, &COPY.component, &config()).count()
+        let live = |peer: &&Peer| peer.state(now, &config()) == PeerState::Live;
+        view.holders(&COPY.component).filter(live).count()
     }
 
     /// If this fails, a captured beacon can be sent again to bring a dead node back or to undo its
@@ -462,11 +463,10 @@ mod tests {
     #[test]
     fn an_unanswered_delivery_makes_suspect() {
         let mut view = linked();
-        let parcel = Parcel { sent: at(0), is_process: true, bytes: 0 };
-        view.delivering(NodeId(7), 1, parcel);
+        view.awaits(NodeId(7), Some(at(0)));
         assert_eq!(live(&view, at(10)), 1);
         assert_eq!(live(&view, at(30)), 0);
-        view.answered(at(30), NodeId(7), 1);
+        view.awaits(NodeId(7), None);
         assert_eq!(live(&view, at(30)), 1);
     }
 
@@ -507,6 +507,8 @@ mod tests {
         view.told_inventory(NodeId(8), vec![COPY]);
         view.link_down(NodeId(7));
         view.check(at(3_700_000), &config);
-        assert_eq!(view.holders(&COPY.component), vec![NodeId(8)]);
+        let holders: Vec<NodeId> = view.holders(&COPY.component).map(|peer| peer.node).collect();
+        assert_eq!(holders, vec![NodeId(8)]);
+        view.check_index();
     }
 }

@@ -3,115 +3,19 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{
-    ComponentId, ComponentSpec, Digest, Grounds, Load, NodeId, ProcessId, TableEntry, Trail,
+    ComponentId, ComponentSpec, Digest, Grounds, Load, NodeId, ProcessId, TableEntry,
     Traits, ZoneId,
 };
 
+use super::{Core, Drain};
 use crate::{
-    Core, Duration, HeldId, TableError,
-    core::{Held, Place},
-    migrate::micros,
-    peer::{Peer, PeerState},
+    counters::Counters,
+    membership::{Peer, PeerState},
     placement::Explanation,
+    processes::{Held, HeldId},
+    stage::Stage,
+    time::Duration,
 };
-
-/// What happened so far at this node. Each only rises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Requests of clients.
-    pub submitted: u64,
-    /// Requests refused at once: full, draining, or nothing of that name.
-    pub not_admitted: u64,
-    /// Results given to clients.
-    pub replied: u64,
-    /// Failures given to clients.
-    pub failed: u64,
-    /// Clients that went away.
-    pub abandoned: u64,
-    /// Lost processes that were started again.
-    pub started_again: u64,
-    /// Ends of processes that nobody waited for any more.
-    pub late_ends: u64,
-    /// Steps that ended.
-    pub steps: u64,
-    /// Deliveries sent.
-    pub deliveries: u64,
-    /// Deliveries that the target accepted.
-    pub migrations: u64,
-    /// The time from delivery to acceptance, all of these together, in microseconds.
-    pub migration_us: u64,
-    /// Processes taken in from other nodes.
-    pub arrivals: u64,
-    /// Of them, those that were sent on at once, because another node was markedly better.
-    pub bounced: u64,
-    /// Times that this node became overloaded: its wait is markedly longer than another's.
-    pub overloads: u64,
-    /// Processes handed to a node that had asked before they came.
-    pub tokens_used: u64,
-    /// Askings of other nodes for work.
-    pub pulls: u64,
-    /// Of them, those that got some.
-    pub pulls_served: u64,
-    /// Queued processes given to nodes that asked.
-    pub given: u64,
-    /// Queued processes that were offered to other nodes and left.
-    pub offered: u64,
-    /// Deliveries refused here.
-    pub refused_here: u64,
-    /// Deliveries left alone, because there was no link to answer on.
-    pub unanswerable: u64,
-    /// Deliveries that other nodes refused.
-    pub refused_there: u64,
-    /// Deliveries without an answer.
-    pub unclear: u64,
-    /// Deliveries that had been taken before.
-    pub duplicates: u64,
-    /// Processes dropped at their deadline.
-    pub expired: u64,
-    /// Ended processes whose gateway had restarted.
-    pub orphans: u64,
-    /// Beacons taken in.
-    pub beacons: u64,
-    /// Beacons that were old or repeated.
-    pub beacons_dropped: u64,
-    /// Times that this node spoke for its zone.
-    pub bulletins: u64,
-    /// Bulletins of other zones taken in.
-    pub bulletins_heard: u64,
-    /// Bulletins that were old, repeated, or of one zone too many.
-    pub bulletins_dropped: u64,
-    /// Processes delivered to another zone.
-    pub crossings: u64,
-    /// Processes that came from another zone.
-    pub entries: u64,
-    /// Requests to cluster memory that another node answers.
-    pub memory_requests: u64,
-    /// Components taken in because their holders were full.
-    pub adopted: u64,
-    /// Of these, those given up again.
-    pub given_up: u64,
-    /// Components that were to be taken in and were not: held already, not allowed, no room.
-    pub not_adopted: u64,
-    /// What became of the time of the processes that ended at this gateway and were not refused, all
-    /// together, in microseconds: in run queues...
-    pub queued_us: u64,
-    /// ...on a core, or kept from it by others there...
-    pub ran_us: u64,
-    /// ...in a step that waited for the host...
-    pub waited_us: u64,
-    /// ...and the rest: on the way between nodes, lost with a node, or waiting for one.
-    pub moved_us: u64,
-}
-
-impl Counters {
-    /// A process has ended, so long after its client asked for it.
-    pub(crate) fn ended(&mut self, took: Duration, trail: &Trail) {
-        self.queued_us += trail.queued_us;
-        self.ran_us += trail.ran_us;
-        self.waited_us += trail.waited_us;
-        self.moved_us += micros(took).saturating_sub(trail.measured_us());
-    }
-}
 
 /// A node that is ready to run a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +126,7 @@ pub enum ProcessState {
     /// On its way to another node.
     Leaving,
     /// No node takes it now.
-    Homeless,
+    Waiting,
     /// It has ended, and its gateway is being told.
     Finishing,
 }
@@ -263,7 +167,7 @@ impl ProcessState {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Leaving => "leaving",
-            Self::Homeless => "homeless",
+            Self::Waiting => "waiting",
             Self::Finishing => "finishing",
         }
     }
@@ -284,29 +188,29 @@ impl PeerState {
 impl Core {
     /// The other nodes.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
-        self.view.peers().iter().map(|peer: &Peer| PeerStatus {
+        self.membership.peers().iter().map(|peer: &Peer| PeerStatus {
             node: peer.node,
             name: peer.name.clone(),
             incarnation: peer.incarnation,
-            state: peer.state(self.now, &self.config),
+            state: peer.state(self.fx.now, &self.fx.config),
             load: *peer.belief.load(),
             zone: peer.zone,
             round_trip_us: peer.path.round_trip_us(),
             holds: peer.holds_count(),
             traits: peer.traits.clone(),
-            silent: self.now.since(peer.heard),
-            outstanding: peer.outstanding.len(),
+            silent: self.fx.now.since(peer.heard),
+            outstanding: self.transfer.outstanding(peer.node),
         })
     }
 
     /// The other zones.
     pub fn zones(&self) -> impl Iterator<Item = ZoneStatus> {
         let components: Vec<ComponentId> =
-            self.table.components().map(|(app, component)| component.id(&app.name)).collect();
-        self.zones.iter().map(move |(id, zone)| ZoneStatus {
+            self.catalog.components().map(|(app, component)| component.id(&app.name)).collect();
+        self.membership.zones().map(move |(id, zone)| ZoneStatus {
             zone: id,
             name: zone.name.clone(),
-            silent: self.now.since(zone.heard),
+            silent: self.fx.now.since(zone.heard),
             hop_us: zone.hop_us(),
             rate: zone.rate(),
             doors: zone.doors.len(),
@@ -317,7 +221,7 @@ impl Core {
 
     /// The name of this node's zone.
     pub fn zone(&self) -> &str {
-        self.config.traits.zone_name()
+        self.fx.config.traits.zone_name()
     }
 
     /// Whether this node speaks for its zone.
@@ -327,12 +231,12 @@ impl Core {
 
     /// A sum over the app table: equal tables have equal sums.
     pub fn table_sum(&self) -> u64 {
-        self.table.sum()
+        self.catalog.sum()
     }
 
     /// The processes held here, in the order in which they came.
     pub fn processes(&self) -> impl Iterator<Item = ProcessStatus> {
-        self.held.values().map(|held| self.process_status(held))
+        self.processes.iter().map(|(_, held)| self.process_status(held))
     }
 
     fn process_status(&self, held: &Held) -> ProcessStatus {
@@ -343,14 +247,14 @@ impl Core {
             app: process.app.clone(),
             component: process.entry().map_or_else(unnamed, |entry| entry.component.clone()),
             function: process.entry().map_or_else(unnamed, |entry| entry.function.clone()),
-            state: match held.place {
-                Place::Queued => ProcessState::Queued,
-                Place::Running { .. } => ProcessState::Running,
-                Place::Leaving => ProcessState::Leaving,
-                Place::Homeless => ProcessState::Homeless,
-                Place::Finishing(_) => ProcessState::Finishing,
+            state: match held.stage {
+                Stage::Queued => ProcessState::Queued,
+                Stage::Running { .. } => ProcessState::Running,
+                Stage::Leaving { .. } => ProcessState::Leaving,
+                Stage::Placing | Stage::Waiting { .. } => ProcessState::Waiting,
+                Stage::Finishing { .. } => ProcessState::Finishing,
             },
-            age: self.now.since(held.born),
+            age: self.fx.now.since(held.born),
             attempt: process.attempt,
             steps: process.steps,
             hops: process.hops,
@@ -362,35 +266,36 @@ impl Core {
 
     /// How many processes are held here, and how many clients wait at the gateway here.
     pub fn held(&self) -> (usize, usize) {
-        (self.held.len(), self.slots.len())
+        (self.processes.len(), self.waiters.len())
     }
 
     /// How full this node is.
     pub fn fill(&self) -> Fill {
+        let (running, sliced) = self.processes.running();
         Fill {
-            held: self.held.len(),
-            queued: self.queue.len(),
-            running: self.running,
-            sliced: self.sliced,
-            waiting: self.slots.len(),
-            recent: self.recent.len(),
-            peers: self.view.peers().len(),
-            zones: self.zones.len(),
-            apps: self.table.entries().count(),
-            memory_bytes: self.part.bytes(),
-            memory_requests: self.requests.len(),
-            timers: self.timers.len(),
+            held: self.processes.len(),
+            queued: self.processes.queued(),
+            running,
+            sliced,
+            waiting: self.waiters.len(),
+            recent: self.transfer.remembered(),
+            peers: self.membership.peers().len(),
+            zones: self.membership.zone_count(),
+            apps: self.catalog.entries().count(),
+            memory_bytes: self.memory.bytes(),
+            memory_requests: self.memory.waiting(),
+            timers: self.fx.timers(),
         }
     }
 
     /// A process held here, as its step names it.
     pub fn process(&self, held: HeldId) -> Option<ProcessStatus> {
-        self.held.get(&held).map(|held| self.process_status(held))
+        self.processes.get(held).map(|held| self.process_status(held))
     }
 
     /// The processes held here with their attempts: which they are, and no more.
     pub fn copies(&self) -> impl Iterator<Item = (ProcessId, u32)> {
-        self.held.values().map(|held| (held.process.id, held.process.attempt))
+        self.processes.iter().map(|(_, held)| (held.process.id, held.process.attempt))
     }
 
     /// The live nodes that are ready to run a component of an app, in the order of their ids, and
@@ -403,14 +308,14 @@ impl Core {
             None if spread.added.contains(&node) => Reason::ByHand,
             None => Reason::Deployed,
         };
-        let peers = self.view.holders_of(&id);
-        let there = peers.filter(|peer| peer.state(self.now, &self.config) == PeerState::Live);
+        let peers = self.membership.holders(&id);
+        let there = peers.filter(|peer| self.membership.is_live(&self.fx, peer.node));
         let there = there.map(|peer| Holder {
             node: peer.node,
             reason: reason(peer.node, &peer.traits, peer.adopted(&id)),
         });
-        let own = self.copies.get(&id).filter(|_| self.is_ready(&id));
-        let (node, traits) = (self.config.node, &self.config.traits);
+        let own = self.components.get(&id).filter(|_| self.components.is_ready(&id));
+        let (node, traits) = (self.fx.config.node, &self.fx.config.traits);
         let here = own.map(|copy| Holder { node, reason: reason(node, traits, copy.adopted) });
         let mut holders: Vec<Holder> = there.chain(here).collect();
         holders.sort_by_key(|holder| holder.node);
@@ -419,37 +324,66 @@ impl Core {
 
     /// Code that could not be had here when it was last tried, and why.
     pub fn troubles(&self) -> impl Iterator<Item = (Digest, &str)> {
-        let failed = self.components.iter();
-        failed.filter_map(|(digest, code)| Some((*digest, code.trouble.as_deref()?)))
+        self.components.troubles()
     }
 
     /// What components may ask of this node.
     pub fn traits(&self) -> &Traits {
-        &self.config.traits
+        &self.fx.config.traits
     }
 
     /// The newest line of each app.
     pub fn table(&self) -> impl Iterator<Item = &TableEntry> {
-        self.table.entries()
-    }
-
-    /// Why the last deploy, undeploy or assignment at this node was refused; none if it was not.
-    pub fn not_deployed(&self) -> Option<&TableError> {
-        self.not_deployed.as_ref()
+        self.catalog.entries()
     }
 
     /// The bytes of cluster memory kept here.
     pub fn memory_bytes(&self) -> usize {
-        self.part.bytes()
+        self.memory.bytes()
     }
 
-    /// Whether the wait here was markedly longer than elsewhere at the last beacon.
-    pub fn is_overloaded(&self) -> bool {
-        self.overload.is_on()
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.fx.counters
     }
 
     /// Whether the node takes nothing new.
     pub fn draining(&self) -> bool {
-        self.draining
+        self.drain != Drain::No
+    }
+
+    /// What must hold between two inputs, whatever they are. Panics with what does not: the simulator
+    /// calls it after each.
+    ///
+    /// 1. Each process is in one stage, and what that stage promises is there: its place in the run
+    ///    queue, its slot, its share of the work, its timer.
+    /// 2. A process waits for a delivery exactly when that is under way for it, and each delivery has
+    ///    a timer.
+    /// 3. A client waits exactly once and until a deadline, and so does each request to another node.
+    /// 4. A component is here with its code, or its code is being asked for.
+    /// 5. What is counted is what is there, and nothing is over its limit.
+    pub fn check(&self) {
+        self.processes.check(&self.fx);
+        self.transfer.check(&self.fx);
+        self.waiters.check(&self.fx);
+        self.stealing.check(&self.fx);
+        self.membership.check(&self.fx);
+        self.catalog.check(&self.fx);
+        self.components.check(&self.fx);
+        self.memory.check(&self.fx);
+        for (id, held) in self.processes.iter() {
+            let delivery = held.stage.delivery().and_then(|id| self.transfer.delivered(id));
+            let is_for = delivery.and_then(|delivery| delivery.held);
+            let expected = held.stage.delivery().map(|_| id);
+            assert_eq!(is_for, expected, "{id:?} waits for a delivery that is not under way");
+        }
+        for (id, delivery) in self.transfer.held() {
+            let stage = self.processes.get(id).map(|held| &held.stage);
+            let waits_for = stage.and_then(Stage::delivery);
+            assert_eq!(waits_for, Some(delivery), "{id:?} does not wait for its delivery");
+        }
+        for peer in self.membership.peers() {
+            assert_eq!(peer.awaited, self.transfer.oldest(peer.node), "{} owes more", peer.node);
+        }
     }
 }

@@ -8,16 +8,17 @@ use izna_proto::{
 };
 use rand::RngExt;
 
+use super::{Core, Drain};
 use crate::{
-    Core, HeldId, Note,
-    core::{Held, Place, Timer},
-    holding::component_of,
+    io::Note,
     life,
-    peer::{Peer, PeerState},
+    membership::Peer,
     placement::{
-        self, Candidates, Costs, DEMAND_US_FIRST, Estimate, Explanation, MOVES_MAX,
-        QUEUE_MOVES_MAX, Rule, soonest_us, speed,
+        self, Candidates, Costs, Estimate, Explanation, MOVES_MAX, QUEUE_MOVES_MAX, Rule,
+        soonest_us, speed,
     },
+    processes::{Held, HeldId, component_of},
+    stage::Stage,
 };
 
 /// A process that this many nodes did not take waits a while before it is offered again.
@@ -43,11 +44,11 @@ enum Occasion {
 }
 
 /// What is known when a process is placed.
-pub(crate) struct Situation {
-    pub(crate) component: ComponentId,
+pub(super) struct Situation {
+    pub(super) component: ComponentId,
     /// What must be held with it.
     company: Vec<ComponentId>,
-    pub(crate) costs: Costs,
+    pub(super) costs: Costs,
     load: Load,
     occasion: Occasion,
     /// Where its function waits as it stands.
@@ -55,38 +56,38 @@ pub(crate) struct Situation {
     /// Its component is here.
     here: bool,
     /// Nothing of it has run.
-    pub(crate) fresh: bool,
+    pub(super) fresh: bool,
     /// It cannot stay: this node drains, or takes nothing new.
     sent_away: bool,
 }
 
 impl Core {
     /// Decide where a process goes next, and send it there.
-    pub(crate) fn place(&mut self, id: HeldId) {
+    pub(super) fn place(&mut self, id: HeldId) {
         self.place_on(id, Occasion::Step);
     }
 
     /// The same for one that has just come.
-    pub(crate) fn place_arrival(&mut self, id: HeldId) {
+    pub(super) fn place_arrival(&mut self, id: HeldId) {
         self.place_on(id, Occasion::Arrival);
     }
 
     /// The same for one that has just come from another zone.
-    pub(crate) fn place_entry(&mut self, id: HeldId) {
+    pub(super) fn place_from_abroad(&mut self, id: HeldId) {
         self.place_on(id, Occasion::Entry);
     }
 
     fn place_on(&mut self, id: HeldId, occasion: Occasion) {
-        let Some(held) = self.held.get(&id) else { return };
-        if self.now >= held.deadline {
+        let Some(held) = self.processes.get(id) else { return };
+        if self.fx.now >= held.deadline {
             return self.expire(id);
         }
         if held.stays && self.place_here(id) {
             return;
         }
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.processes.get(id) else { return };
         let Some(situation) = self.situation(held, occasion) else { return };
-        let own = situation.own(self.config.node);
+        let own = situation.own(self.fx.config.node);
         if own.is_some_and(|own| self.is_unbeatable(&own, &situation)) {
             return self.stay(id, Explanation::plain(Rule::Idle, own));
         }
@@ -104,15 +105,15 @@ impl Core {
     /// A process between the two sides of a local link: it stays, whatever the load. False when it
     /// may go elsewhere after all: its callee has ended, and its own component is here no more.
     fn place_here(&mut self, id: HeldId) -> bool {
-        let Some(held) = self.held.get(&id) else { return true };
+        let Some(held) = self.processes.get(id) else { return true };
         let Some(entry) = held.process.entry() else { return true };
         let (digest, component) = (entry.digest, component_of(&held.process, entry));
-        if self.is_ready(&component) {
+        if self.components.is_ready(&component) {
             let own = placement::here(&self.load(), &self.costs(&digest));
             self.stay(id, Explanation::plain(Rule::Local, Some(own)));
             return true;
         }
-        let comes = self.copies.contains_key(&component) && !self.has_waited(id);
+        let comes = self.components.get(&component).is_some() && !held.has_waited(&self.fx);
         match (&entry.state, comes) {
             (State::Start { .. }, true) => self.wait_for_place(id),
             (State::Start { .. }, false) => {
@@ -131,9 +132,8 @@ impl Core {
 
     /// The active entry fails without having run.
     fn end_call(&mut self, id: HeldId, failure: Failure) {
-        let Some(held) = self.held.get_mut(&id) else { return };
-        let process = &mut held.process;
-        let app = self.table.app(&process.app, process.revision);
+        let Some(process) = self.processes.process_mut(id) else { return };
+        let app = self.catalog.app(&process.app, process.revision);
         let next = life::finish(process, Err(failure), app);
         self.go_on(id, next);
     }
@@ -146,14 +146,14 @@ impl Core {
         idle && (has_come
             || placement::stays(
                 own,
-                placement::least_us(self.fastest, &situation.costs),
+                placement::least_us(self.membership.fastest(), &situation.costs),
                 &situation.costs,
             ))
     }
 
     /// Transfer and location: stay, or go to one of the candidates.
     fn decide(&mut self, id: HeldId, situation: &Situation, candidates: &mut Candidates<NodeId>) {
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.processes.get(id) else { return };
         self.find_candidates(held, situation, candidates);
         // One that has moved enough stays in the zone: else it goes from door to door for as long as
         // the holders behind these do not take it.
@@ -163,8 +163,8 @@ impl Core {
             unlinked = self.add_zones(id, situation, candidates);
             self.connect_one_of(&unlinked);
         }
-        let Some(held) = self.held.get(&id) else { return };
-        let (own, costs) = (situation.own(self.config.node), &situation.costs);
+        let Some(held) = self.processes.get(id) else { return };
+        let (own, costs) = (situation.own(self.fx.config.node), &situation.costs);
         if let (Some(own), Some(best)) = (&own, candidates.best_us()) {
             let is_repair = matches!(situation.occasion, Occasion::Arrival | Occasion::Queue);
             let settled = held.process.left.len() >= MOVES_MAX
@@ -175,11 +175,11 @@ impl Core {
                 return self.stay(id, Explanation::among(rule, here, candidates));
             }
         }
-        let unit = self.random.random::<f64>();
+        let (has_waited, unit) = (held.has_waited(&self.fx), self.fx.random.random::<f64>());
         let Some(target) = candidates.draw(costs, unit) else {
             return match own {
                 // A link to a zone that has room is being made.
-                None if !unlinked.is_empty() && !self.has_waited(id) => self.wait_for_place(id),
+                None if !unlinked.is_empty() && !has_waited => self.wait_for_place(id),
                 _ => self.without_target(id, situation),
             };
         };
@@ -187,31 +187,27 @@ impl Core {
         let moves_queued = own.is_some() && is_repair;
         let bounced = own.is_some() && situation.occasion == Occasion::Arrival;
         let rule = if bounced { Rule::Bounced } else { Rule::Drawn };
-        self.counters.bounced += u64::from(bounced);
-        if let Some(held) = self.held.get_mut(&id) {
-            held.queue_moves += u8::from(moves_queued);
-            held.why = Explanation::among(rule, own, candidates);
-            held.why.draw = Some((unit, target));
-        }
+        self.fx.counters.bounced += u64::from(bounced);
+        let mut why = Explanation::among(rule, own, candidates);
+        why.draw = Some((unit, target));
+        self.processes.decided(id, why, moves_queued);
         self.deliver(id, target);
     }
 
     fn stay(&mut self, id: HeldId, why: Explanation) {
-        if let Some(held) = self.held.get_mut(&id) {
-            held.why = why;
-        }
+        self.processes.decided(id, why, false);
         self.explain(id);
         self.enqueue(id);
     }
 
     /// Tell why a process stays or goes, if anyone wants to know.
-    pub(crate) fn explain(&mut self, id: HeldId) {
-        if !self.config.explains {
+    pub(super) fn explain(&mut self, id: HeldId) {
+        if !self.fx.config.explains {
             return;
         }
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.processes.get(id) else { return };
         let Some(entry) = held.process.entry() else { return };
-        self.note(Note::Placed {
+        self.fx.note(Note::Placed {
             process: held.process.id,
             app: held.process.app.clone(),
             component: entry.component.clone(),
@@ -220,39 +216,44 @@ impl Core {
     }
 
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
-        let entry = held.process.entry()?;
-        let component = component_of(&held.process, entry);
-        let (load, fresh) = (self.load(), self.is_fresh(held) && occasion != Occasion::Queue);
+        let (entry, component) = (held.process.entry()?, held.component()?);
+        let (load, fresh) = (self.load(), held.is_fresh(&self.fx.config) && occasion != Occasion::Queue);
         // What waits here was admitted: it is not turned away because the node is full by now.
-        let sent_away = self.draining || (fresh && self.is_full(&load));
+        let sent_away = self.drain != Drain::No || (fresh && self.is_full(&load));
         let company = self.company(held);
-        let here = self.is_ready(&component) && company.iter().all(|other| self.is_ready(other));
+        let is_ready = |component: &ComponentId| self.components.is_ready(component);
+        let here = is_ready(&component) && company.iter().all(is_ready);
         let costs = self.costs(&entry.digest);
         let warm = entry.warm.filter(|_| matches!(entry.state, State::Resume { .. }));
         Some(Situation { component, company, costs, load, occasion, warm, here, fresh, sent_away })
     }
 
     /// What a node must hold for it beside the component of its active entry.
-    pub(crate) fn company(&self, held: &Held) -> Vec<ComponentId> {
-        let app = self.table.app(&held.process.app, held.process.revision);
+    pub(super) fn company(&self, held: &Held) -> Vec<ComponentId> {
+        let app = self.catalog.app(&held.process.app, held.process.revision);
         app.map(|app| life::company(&held.process, app)).unwrap_or_default()
     }
 
     /// Whether a process of which nothing has run is not taken any more.
-    pub(crate) fn is_full(&self, load: &Load) -> bool {
-        self.held.len() > self.config.admit_max || self.waits_too_long(load)
+    pub(super) fn is_full(&self, load: &Load) -> bool {
+        self.processes.len() > self.fx.config.admit_max || self.waits_too_long(load)
     }
 
     /// Whether another node is taken to be as full.
     fn is_peer_full(&self, peer: &Peer) -> bool {
-        peer.refuses_new(self.now) || self.waits_too_long(peer.belief.load())
+        peer.refuses_new(self.fx.now) || self.waits_too_long(peer.belief.load())
+    }
+
+    fn is_any_full(&self, component: &ComponentId) -> bool {
+        let mut holders = self.membership.candidates(&self.fx, component);
+        holders.any(|peer| self.is_peer_full(peer))
     }
 
     /// Whether a process that begins at a node of this load would wait there for too long. Those
     /// that wait go before it with all their steps, not with the next one only; one for each core
     /// may wait however long they are.
     fn waits_too_long(&self, load: &Load) -> bool {
-        let wait_us_max = self.config.admit_wait_max.as_micros();
+        let wait_us_max = self.fx.config.admit_wait_max.as_micros();
         if u128::from(load.wait_us) > wait_us_max {
             return true;
         }
@@ -260,16 +261,15 @@ impl Core {
         let cores = (capacity / speed(load)).max(1.0);
         let ahead = f64::from(load.queued) + 1.0 - cores;
         // All nodes are taken to need as much for themselves as this one.
-        let backlog_us = ahead * self.journey.process_us() / self.overhead.left_of(capacity);
+        let backlog_us = ahead * self.meter.process_us() / self.meter.left_of(capacity);
         ahead > cores && backlog_us > wait_us_max as f64
     }
 
-    pub(crate) fn costs(&self, digest: &Digest) -> Costs {
-        let demand = self.components.get(digest).map(|component| component.demand_us);
+    pub(super) fn costs(&self, digest: &Digest) -> Costs {
         Costs {
-            hop_us: self.hop_us,
-            move_us: self.config.move_cost.as_secs_f64() * 1e6,
-            demand_us: demand.unwrap_or(DEMAND_US_FIRST),
+            hop_us: self.membership.hop_us(),
+            move_us: self.fx.config.move_cost.as_secs_f64() * 1e6,
+            demand_us: self.components.demand_us(digest),
         }
     }
 
@@ -287,12 +287,12 @@ impl Core {
         }
         let (company, bytes) = (&situation.company, held.process.payload_bytes());
         for late in [false, true] {
-            for peer in self.view.candidates(self.now, &situation.component, &self.config) {
+            for peer in self.membership.candidates(&self.fx, &situation.component) {
                 let node = peer.node;
-                let been = held.process.left.contains(&node) || held.tried.contains(&node);
+                let been = held.has_been_at(node);
                 let whole = company.iter().all(|other| peer.holds(other));
                 let full = situation.fresh && self.is_peer_full(peer);
-                let on_time = peer.is_late(self.now, &self.config) == late;
+                let on_time = peer.is_late(self.fx.now, &self.fx.config) == late;
                 if on_time && whole && !been && !full {
                     let mut there = placement::there(&peer.belief, &peer.costs(situation.costs));
                     there.time_us += peer.path.carry_us(bytes);
@@ -308,44 +308,37 @@ impl Core {
 
     /// A node with an idle core asked before this process came: it gets it.
     fn hand_to_token(&mut self, id: HeldId, own: &Estimate, situation: &Situation) -> bool {
-        let Some(held) = self.held.get(&id) else { return false };
+        let Some(held) = self.processes.get(id) else { return false };
         if held.queue_moves >= QUEUE_MOVES_MAX || held.process.left.len() >= MOVES_MAX {
             return false;
         }
-        let (now, view, config) = (self.now, &self.view, &self.config);
+        let (membership, fx) = (&self.membership, &self.fx);
         let fits = |node: NodeId| {
-            let been = held.process.left.contains(&node) || held.tried.contains(&node);
-            let peer = view.peer(node);
-            let takes = |state| state == PeerState::Live;
             let able = |peer: &Peer| {
                 let there_us = soonest_us(&peer.belief, &peer.costs(situation.costs));
                 let sooner = there_us + situation.replay_us(node) < own.time_us;
-                sooner
-                    && situation.needed().all(|other| peer.holds(other))
-                    && takes(peer.state(now, config))
+                sooner && situation.needed().all(|other| peer.holds(other))
             };
-            !been && peer.is_some_and(able)
+            !held.has_been_at(node)
+                && membership.peer(node).is_some_and(able)
+                && membership.is_live(fx, node)
         };
-        let Some(target) = self.pulls.tokens.take(now, fits) else { return false };
-        self.counters.tokens_used += 1;
+        let Some(target) = self.stealing.take(fx, fits) else { return false };
+        self.fx.counters.tokens_used += 1;
         self.give(id, target, Rule::Token);
         true
     }
 
     /// Give a process to a node that asked.
-    pub(crate) fn give(&mut self, id: HeldId, target: NodeId, rule: Rule) {
-        if let Some(held) = self.held.get_mut(&id) {
-            held.queue_moves += 1;
-            held.why = Explanation::plain(rule, None);
-            held.why.draw = None;
-        }
+    pub(super) fn give(&mut self, id: HeldId, target: NodeId, rule: Rule) {
+        self.processes.decided(id, Explanation::plain(rule, None), true);
         self.deliver(id, target);
     }
 
     /// How often a process may have moved by now: each step earns it a few moves, so that one with
     /// many remote calls lives as long as its deadline lets it, and one that only moves does not.
-    pub(crate) fn hops_max(&self, process: &Process) -> u32 {
-        self.config.hops_max.saturating_add(process.steps.saturating_mul(HOPS_PER_STEP))
+    pub(super) fn hops_max(&self, process: &Process) -> u32 {
+        self.fx.config.hops_max.saturating_add(process.steps.saturating_mul(HOPS_PER_STEP))
     }
 
     /// A process may not move any more.
@@ -353,7 +346,7 @@ impl Core {
         if situation.here {
             return self.without_target(id, situation);
         }
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.processes.get(id) else { return };
         let Process { hops, steps, .. } = held.process;
         let message = format!("the process has moved {hops} times for {steps} steps");
         self.end(id, Err(Failure::new(FailureKind::Limit, message)));
@@ -365,20 +358,16 @@ impl Core {
             let own = placement::here(&situation.load, &situation.costs);
             return self.stay(id, Explanation::plain(Rule::Alone, Some(own)));
         }
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.processes.get(id) else { return };
         let Some(entry) = held.process.entry() else { return };
         // Other zones do not count: it waits until there is a link to one that holds it.
         let component = &situation.component;
-        let anyone = situation.here || !self.view.holders(component).is_empty();
+        let anyone = situation.here || !self.membership.linked_holders(component).is_empty();
         // One that had it before, or is not ready yet, may take it soon.
-        let full = situation.here
-            || self
-                .view
-                .candidates(self.now, component, &self.config)
-                .any(|peer| self.is_peer_full(peer));
-        let waited = self.has_waited(id);
+        let full = situation.here || self.is_any_full(component);
+        let waited = held.has_waited(&self.fx);
         if situation.fresh && anyone && (full || waited) {
-            self.adoptions.refused(self.now, situation.component, situation.costs.demand_us);
+            self.adoption.refused(&self.fx, situation.component, situation.costs.demand_us);
             let message = "no node that could run it takes it now";
             return self.end(id, Err(Failure::new(FailureKind::Busy, message)));
         }
@@ -392,40 +381,31 @@ impl Core {
         self.wait_for_place(id);
     }
 
-    /// Whether a process has waited for a place as long as it may.
-    fn has_waited(&self, id: HeldId) -> bool {
-        let since = self.held.get(&id).and_then(|held| held.homeless);
-        since.is_some_and(|since| self.now.since(since) >= self.config.homeless_after)
-    }
-
     /// Try again a little later.
     fn wait_for_place(&mut self, id: HeldId) {
-        let at = self.now + self.config.retry_interval;
-        if let Some(held) = self.held.get_mut(&id) {
-            held.place = Place::Homeless;
-            held.why = Explanation::plain(Rule::Alone, None);
-            held.homeless.get_or_insert(self.now);
-            held.tried.clear();
-            held.process.left.clear();
-            held.queue_moves = 0;
-        }
-        self.arm(at, Timer::Retry(id));
+        self.processes.wait(&mut self.fx, id, Explanation::plain(Rule::Alone, None));
     }
 
     /// Offer queued processes to less loaded nodes, newest birth first: those would wait here the
     /// longest. Only what pull does not find is left for it.
-    pub(crate) fn offer_queued(&mut self) {
-        let count = self.queue.len().div_ceil(2).min(OFFERED_MAX);
-        let newest = self.queue.iter().rev().take(count).map(|(_, id)| *id);
-        let stays = |id: &HeldId| self.held.get(id).is_some_and(|held| held.stays);
+    pub(super) fn offer_queued(&mut self) {
+        let count = self.processes.queued().div_ceil(2).min(OFFERED_MAX);
+        let newest = self.processes.queue().rev().take(count);
+        let stays = |id: &HeldId| self.processes.get(*id).is_some_and(|held| held.stays);
         let newest: Vec<HeldId> = newest.filter(|id| !stays(id)).collect();
         for id in newest {
-            self.dequeue(id);
+            self.processes.dequeue(&mut self.fx, id);
             self.place_on(id, Occasion::Queue);
-            match self.held.get(&id).map(|held| &held.place) {
-                Some(Place::Queued) => break,
-                Some(Place::Leaving) => self.counters.offered += 1,
-                _ => {}
+            match self.processes.get(id).map(|held| &held.stage) {
+                Some(Stage::Queued) => break,
+                Some(Stage::Leaving { .. }) => self.fx.counters.offered += 1,
+                Some(
+                    Stage::Placing
+                    | Stage::Waiting { .. }
+                    | Stage::Running { .. }
+                    | Stage::Finishing { .. },
+                )
+                | None => {}
             }
         }
     }
@@ -438,7 +418,7 @@ impl Situation {
     }
 
     /// What the process meets here, if it can stay.
-    pub(crate) fn own(&self, node: NodeId) -> Option<Estimate> {
+    pub(super) fn own(&self, node: NodeId) -> Option<Estimate> {
         let stays = self.here && !self.sent_away;
         let here = || placement::here(&self.load, &self.costs);
         stays.then(|| self.with_replay(here(), node, &self.load))
