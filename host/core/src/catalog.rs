@@ -202,12 +202,7 @@ impl Catalog {
     ///
     /// The first by name, and for one that was undeployed itself only one before it: so tables that
     /// differ come to have the same ones, whoever forgot which first.
-    fn make_room(
-        &mut self,
-        now: Time,
-        entry: &TableEntry,
-        apps_max: usize,
-    ) -> Option<Arc<str>> {
+    fn make_room(&mut self, now: Time, entry: &TableEntry, apps_max: usize) -> Option<Arc<str>> {
         if self.apps.len() < apps_max || self.apps.contains_key(&entry.name) {
             return None;
         }

@@ -20,9 +20,7 @@ mod steal;
 mod steps;
 mod zones;
 
-pub use self::status::{
-    Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus,
-};
+pub use self::status::{Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus};
 
 use izna_proto::{Message, NodeId};
 

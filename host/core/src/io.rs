@@ -8,9 +8,7 @@ use izna_proto::{
     NodeId, Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
-use crate::{
-    catalog::TableError, placement::Explanation, processes::HeldId, time::Duration,
-};
+use crate::{catalog::TableError, placement::Explanation, processes::HeldId, time::Duration};
 
 /// Something that happened.
 #[derive(Debug, Clone)]

@@ -363,7 +363,7 @@ impl Membership {
     }
 
     /// What must hold between two inputs. Panics with what does not.
-    pub(crate) fn check(&self, fx: &Effects) {
+    pub(crate) fn check(&mut self, fx: &Effects) {
         assert!(self.peers().len() <= fx.config.peers_max, "too many nodes in the view");
         assert!(self.zones.len() <= fx.config.zones_max, "too many zones are known");
         self.view.check_index();

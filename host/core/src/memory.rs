@@ -234,13 +234,7 @@ impl Requests {
     /// What a cache has is not worth a long wait, and a keeper that is slow now is slow for all keys
     /// that it keeps. So one that was late rests. Then one request tries it, for a short time:
     /// enough good answers end that, and a late one makes the next rest longer.
-    fn ask(
-        &mut self,
-        now: Time,
-        local: u64,
-        keeper: NodeId,
-        max: Duration,
-    ) -> Option<(u64, Time)> {
+    fn ask(&mut self, now: Time, local: u64, keeper: NodeId, max: Duration) -> Option<(u64, Time)> {
         let rest = self.resting.get_mut(&keeper);
         let tries = rest.is_some();
         if let Some(rest) = rest {

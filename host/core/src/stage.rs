@@ -63,8 +63,9 @@ impl Stage {
     /// When the timer of the stage is due, where it has one.
     pub(crate) fn again(&self) -> Option<Time> {
         match self {
-            Self::Waiting { again }
-            | Self::Finishing { telling: Telling::Later { again }, .. } => Some(*again),
+            Self::Waiting { again } | Self::Finishing { telling: Telling::Later { again }, .. } => {
+                Some(*again)
+            }
             Self::Placing
             | Self::Queued
             | Self::Running { .. }

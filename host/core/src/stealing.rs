@@ -78,7 +78,11 @@ impl Stealing {
     }
 
     /// A node that asked lately and that `fits`.
-    pub(crate) fn take(&mut self, fx: &Effects, fits: impl FnMut(NodeId) -> bool) -> Option<NodeId> {
+    pub(crate) fn take(
+        &mut self,
+        fx: &Effects,
+        fits: impl FnMut(NodeId) -> bool,
+    ) -> Option<NodeId> {
         self.tokens.take(fx.now, fits)
     }
 

@@ -100,13 +100,7 @@ impl Waiters {
     }
 
     /// The one reply of a slot; later ends of the same process find none and are dropped.
-    pub(crate) fn reply(
-        &mut self,
-        fx: &mut Effects,
-        slot: SlotId,
-        outcome: Outcome,
-        trail: Trail,
-    ) {
+    pub(crate) fn reply(&mut self, fx: &mut Effects, slot: SlotId, outcome: Outcome, trail: Trail) {
         if fx.sabotaged(Sabotage::ReplyTwice) {
             if let Some(waiter) = self.waiting.get(&slot) {
                 let (process, took) = (waiter.submission.id, fx.now.since(waiter.born));
@@ -198,7 +192,9 @@ impl Waiters {
         for (slot, waiter) in &self.waiting {
             let armed = fx.is_armed(waiter.deadline, Timer::Slot(*slot));
             assert!(armed, "{slot:?} waits without its deadline");
-            assert!(waiter.attempt < fx.config.attempts_max.max(1) || fx.sabotaged(Sabotage::RepeatAll));
+            assert!(
+                waiter.attempt < fx.config.attempts_max.max(1) || fx.sabotaged(Sabotage::RepeatAll)
+            );
         }
     }
 }

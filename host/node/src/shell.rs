@@ -41,8 +41,8 @@ use tokio_util::{
 };
 
 use crate::{
-    Error, artifacts::Artifacts, book::Book, identity::zone_id, inbound::Inbound,
-    links::Links, outbound::Outbound, radio::Radio, tls, writer::Flush,
+    Error, artifacts::Artifacts, book::Book, identity::zone_id, inbound::Inbound, links::Links,
+    outbound::Outbound, radio::Radio, tls, writer::Flush,
 };
 
 pub(crate) type Background = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) violation: Option<Violation>,
     pub(crate) watch: Watch,
     pub(crate) tracing: bool,
+    /// Inputs after which the invariants may be looked at.
+    pub(crate) checks: u64,
     pub(crate) lines: Vec<String>,
     /// Folds all that happened, in order: equal runs have equal hashes.
     hash: u64,
@@ -87,6 +89,7 @@ impl World {
             scratch: Vec::new(),
             violation: None,
             tracing: watch != Watch::Nothing,
+            checks: 0,
             watch,
             lines: Vec::new(),
             hash: 0,

@@ -3,9 +3,7 @@
 
 use alloc::vec::Vec;
 
-use izna_proto::{
-    Delivery, DeliveryId, Finish, Load, Message, NodeId, Outcome, Process, Refusal,
-};
+use izna_proto::{Delivery, DeliveryId, Finish, Load, Message, NodeId, Outcome, Process, Refusal};
 
 use super::{Core, Drain};
 use crate::{

@@ -217,7 +217,8 @@ impl Core {
 
     fn situation(&self, held: &Held, occasion: Occasion) -> Option<Situation> {
         let (entry, component) = (held.process.entry()?, held.component()?);
-        let (load, fresh) = (self.load(), held.is_fresh(&self.fx.config) && occasion != Occasion::Queue);
+        let (load, fresh) =
+            (self.load(), held.is_fresh(&self.fx.config) && occasion != Occasion::Queue);
         // What waits here was admitted: it is not turned away because the node is full by now.
         let sent_away = self.drain != Drain::No || (fresh && self.is_full(&load));
         let company = self.company(held);

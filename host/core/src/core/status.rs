@@ -3,8 +3,8 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{
-    ComponentId, ComponentSpec, Digest, Grounds, Load, NodeId, ProcessId, TableEntry,
-    Traits, ZoneId,
+    ComponentId, ComponentSpec, Digest, Grounds, Load, NodeId, ProcessId, TableEntry, Traits,
+    ZoneId,
 };
 
 use super::{Core, Drain};
@@ -362,7 +362,7 @@ impl Core {
     /// 3. A client waits exactly once and until a deadline, and so does each request to another node.
     /// 4. A component is here with its code, or its code is being asked for.
     /// 5. What is counted is what is there, and nothing is over its limit.
-    pub fn check(&self) {
+    pub fn check(&mut self) {
         self.processes.check(&self.fx);
         self.transfer.check(&self.fx);
         self.waiters.check(&self.fx);

@@ -130,7 +130,8 @@ impl Core {
     fn costs_of_giving(&self, held: &Held, digest: &Digest) -> Costs {
         let costs = self.costs(digest);
         let entry = held.process.entry();
-        let warm = entry.and_then(|entry| entry.warm).filter(|warm| warm.node == self.fx.config.node);
+        let warm =
+            entry.and_then(|entry| entry.warm).filter(|warm| warm.node == self.fx.config.node);
         let replay_us = warm.map_or(0.0, |warm| f64::from(warm.replay_us));
         Costs { move_us: costs.move_us + replay_us, ..costs }
     }

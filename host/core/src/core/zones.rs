@@ -6,8 +6,8 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use izna_proto::{
-    Beacon, Bulletin, ComponentId, DOORS_MAX, Digest, Door, LINES_MAX, Message, NodeId,
-    PATHS_MAX, SummaryLine, ZoneId, ZonePath,
+    Beacon, Bulletin, ComponentId, DOORS_MAX, Digest, Door, LINES_MAX, Message, NodeId, PATHS_MAX,
+    SummaryLine, ZoneId, ZonePath,
 };
 use rand::RngExt;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -169,9 +169,11 @@ impl Core {
     fn doors(&self, zone: ZoneId) -> Vec<Door> {
         let own = (self.fx.config.node, self.meter.capacity_milli());
         let own = (self.drain == Drain::No).then_some(own);
-        let near = self.membership.peers().iter().filter(|peer| {
-            peer.zone.is_none() && self.membership.is_live(&self.fx, peer.node)
-        });
+        let near = self
+            .membership
+            .peers()
+            .iter()
+            .filter(|peer| peer.zone.is_none() && self.membership.is_live(&self.fx, peer.node));
         let near = near.map(|peer| (peer.node, peer.belief.load().capacity_milli));
         let mut doors: Vec<(u64, Door)> = own
             .into_iter()

@@ -38,11 +38,17 @@ const INTRODUCED_MAX: usize = 1024;
 /// Between two askings of one node for the same thing.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// So often a check is asked for until it is made.
+const CHECKS_PER_INDEX: u64 = 32;
+
 #[derive(Debug, Default)]
 pub(crate) struct View {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, usize>,
     holders: BTreeMap<ComponentId, Vec<usize>>,
+    /// Whether the two above have changed since they were checked, and how often that was asked.
+    changed: bool,
+    checks: u64,
 }
 
 impl View {
@@ -63,6 +69,7 @@ impl View {
             Some(index) => *index,
             None if self.peers.len() >= peers_max => return None,
             None => {
+                self.changed = true;
                 self.index.insert(node, self.peers.len());
                 self.peers.push(Peer::new(node, now));
                 self.peers.len() - 1
@@ -290,6 +297,7 @@ impl View {
         for added in new.keys().filter(|held| !peer.holds.contains_key(held)) {
             self.holders.entry(*added).or_default().push(index);
         }
+        self.changed |= peer.holds != new;
         peer.holds = new;
         peer.asked_inventory = None;
     }
@@ -362,8 +370,14 @@ impl View {
         checks
     }
 
-    /// That each node is found by its id, and as a holder of what it holds. Panics with what is not.
-    pub(crate) fn check_index(&self) {
+    /// That each node is found by its id, and as a holder of what it holds; not each time, since it
+    /// looks at all that all hold. Panics with what is not.
+    pub(crate) fn check_index(&mut self) {
+        self.checks += 1;
+        if !self.changed || !self.checks.is_multiple_of(CHECKS_PER_INDEX) {
+            return;
+        }
+        self.changed = false;
         assert_eq!(self.index.len(), self.peers.len(), "a node is in the view twice");
         let held: usize = self.peers.iter().map(|peer| peer.holds.len()).sum();
         let mut listed = 0;
@@ -378,6 +392,7 @@ impl View {
     }
 
     fn reindex(&mut self) {
+        self.changed = true;
         self.index.clear();
         self.holders.clear();
         for (index, peer) in self.peers.iter().enumerate() {
@@ -509,6 +524,7 @@ mod tests {
         view.check(at(3_700_000), &config);
         let holders: Vec<NodeId> = view.holders(&COPY.component).map(|peer| peer.node).collect();
         assert_eq!(holders, vec![NodeId(8)]);
-        view.check_index();
+        (0..CHECKS_PER_INDEX).for_each(|_| view.check_index());
+        assert!(!view.changed, "it was checked");
     }
 }

@@ -11,7 +11,8 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use expect_test::Expect;
 use izna_core::{
-    Assignment, Change, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission, Time,
+    Assignment, Change, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission,
+    Time,
 };
 use izna_proto::{
     App, Beacon, Call, Failure, FailureKind, Load, Message, NodeId, SlotId, StepEnd, ZoneId,
