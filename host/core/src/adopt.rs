@@ -432,7 +432,7 @@ fn holder(load: &Load) -> Holder {
 
 fn milli(rate: f64) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-    let milli = (rate * 1000.0).round() as u32;
+    let milli = libm::round(rate * 1000.0) as u32;
     milli
 }
 
