@@ -31,6 +31,10 @@ impl Core {
 
     /// Whether this node speaks for its zone: no live one has a lower id.
     pub(crate) fn is_speaker(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::SpeakAlways) {
+            return true;
+        }
         let own = self.config.node;
         let mut near = self.view.present(self.now, &self.config);
         !self.draining && near.all(|node| node > own)
@@ -97,7 +101,7 @@ impl Core {
         }
         let drawn = self.random.random_range(0..known.len());
         if let Some(node) = known.get(drawn)
-            && self.view.connecting(self.now, *node, self.config.peers_max)
+            && self.view.connecting(self.now, *node, &self.config)
         {
             self.put(Output::Connect(*node));
         }
@@ -235,6 +239,10 @@ impl Core {
             }
             return;
         }
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::BelieveOldBulletin) {
+            self.zones.forget_stamps(bulletin.zone);
+        }
         let was_alone = self.is_alone_in_zone();
         if !self.zones.told(self.now, &bulletin, self.config.zones_max) {
             self.counters.bulletins_dropped += 1;
@@ -257,7 +265,7 @@ impl Core {
             return;
         };
         self.lose(peer, unclear);
-        if self.view.connecting(now, peer, peers_max) {
+        if self.view.connecting(now, peer, &self.config) {
             self.put(Output::Connect(peer));
         }
     }

@@ -355,6 +355,8 @@ impl Core {
         let Some((_, spec)) = self.table.component(component) else { return };
         let (node, traits) = (self.config.node, &self.config.traits);
         let adopted = self.copies.values().filter(|copy| copy.adopted.is_some()).count();
+        #[cfg(feature = "sabotage")]
+        let adopted = if self.sabotaged(crate::Sabotage::AdoptAll) { 0 } else { adopted };
         if self.draining
             || self.copies.contains_key(&component)
             || !spec.spread.may_adopt(node, traits)
@@ -383,6 +385,10 @@ impl Core {
     }
 
     fn may_give_up(&self, component: &ComponentId, copy: &OwnCopy) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::GiveUpLast) {
+            return true;
+        }
         let stays = |peer: &Peer| peer.adopted(component).is_none() || peer.node < self.config.node;
         let mut others = self.view.candidates(self.now, component, &self.config);
         copy.adopted.is_some() && others.any(stays)

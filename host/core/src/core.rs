@@ -378,6 +378,10 @@ impl Core {
             Message::AskInventory => self.send_inventory(peer),
             Message::Inventory { epoch, table, copies } => {
                 let failed = self.failed_code();
+                #[cfg(feature = "sabotage")]
+                let forgotten = usize::from(self.sabotaged(crate::Sabotage::ForgetHolder));
+                #[cfg(feature = "sabotage")]
+                let copies = copies.into_iter().skip(forgotten).collect();
                 self.view.told_inventory(peer, copies);
                 self.view.told_epoch(self.now, peer, epoch, table);
                 self.look_at_holders(failed);
@@ -385,6 +389,12 @@ impl Core {
             Message::TableSummary(summary) => self.table_summary(peer, &summary),
             Message::TableEntries(entries) => self.merge(entries),
             Message::Memory { request, key, operation } => {
+                #[cfg(feature = "sabotage")]
+                if operation == izna_proto::MemoryOperation::Remove
+                    && self.sabotaged(crate::Sabotage::KeepRemoved)
+                {
+                    return self.send(peer, Message::MemoryAnswer { request, answer: Ok(None) });
+                }
                 let answer = self.part.apply(key, operation);
                 self.send(peer, Message::MemoryAnswer { request, answer });
             }

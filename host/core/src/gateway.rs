@@ -20,7 +20,7 @@ pub(crate) struct Slot {
     pub(crate) submission: Submission,
     revision: u64,
     born: Time,
-    deadline: Time,
+    pub(crate) deadline: Time,
     /// How often its process was started again.
     pub(crate) attempt: u32,
     /// When a node last said that it holds the process.
@@ -197,6 +197,10 @@ impl Core {
     }
 
     pub(crate) fn abandon(&mut self, slot: SlotId) {
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::LeakSlot) {
+            return;
+        }
         if let Some(waiting) = self.slots.remove(&slot) {
             self.disarm(waiting.deadline, Timer::Slot(slot));
             self.counters.abandoned += 1;
@@ -205,6 +209,10 @@ impl Core {
 
     pub(crate) fn slot_deadline(&mut self, slot: SlotId) {
         let Some(waiting) = self.slots.get(&slot) else { return };
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::IgnoreDeadline) {
+            return;
+        }
         let millis = waiting.submission.deadline.as_millis();
         let failure = Failure::new(FailureKind::Deadline, format!("no result after {millis} ms"));
         self.reply(slot, Err(failure), Trail::default());

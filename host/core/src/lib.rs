@@ -16,6 +16,7 @@ extern crate alloc;
 
 mod abroad;
 mod adopt;
+mod check;
 mod config;
 mod core;
 mod gateway;
@@ -31,6 +32,7 @@ mod place;
 pub mod placement;
 mod pull;
 mod recall;
+pub mod record;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod status;

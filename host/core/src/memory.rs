@@ -129,6 +129,11 @@ impl Requests {
         self.waiting.len()
     }
 
+    /// The numbers of those that wait, and until when.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (u64, Time)> {
+        self.waiting.iter().map(|(request, asked)| (*request, asked.until))
+    }
+
     /// Note a request of a local step to `keeper`, and how long it waits, at most `max`. Gives the
     /// number for the wire and the end of the wait; none if the keeper is not to be asked.
     ///

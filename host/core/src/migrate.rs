@@ -108,6 +108,12 @@ impl Core {
         held.homeless = None;
         let mut process = held.process.clone();
         process.hops = process.hops.saturating_add(1);
+        #[cfg(feature = "sabotage")]
+        let node = if self.config.sabotage == Some(crate::Sabotage::ForgetPath) {
+            NodeId(u64::MAX)
+        } else {
+            node
+        };
         if process.left.len() < LEFT_MAX {
             process.left.push(node);
         }
@@ -137,7 +143,7 @@ impl Core {
             return;
         }
         if !peer.is_some_and(|peer| peer.linked) {
-            if self.view.connecting(self.now, home.node, self.config.peers_max) {
+            if self.view.connecting(self.now, home.node, &self.config) {
                 self.put(Output::Connect(home.node));
             }
             self.arm(self.now + self.config.retry_interval, Timer::Retry(id));
@@ -249,11 +255,22 @@ impl Core {
         if let Some(parcel) = self.view.answered(self.now, peer, delivery.0) {
             self.answered_by(peer, parcel);
         }
+        #[cfg(feature = "sabotage")]
+        let delivery = self.sabotaged_delivery(peer, delivery);
         let leaving = *self.deliveries.get(&delivery.0).filter(|leaving| leaving.peer == peer)?;
         self.deliveries.remove(&delivery.0);
         // Left to themselves these timers would wake the node once for every delivery.
         self.disarm(leaving.until, Timer::Acknowledge(delivery.0));
         Some((leaving.id, leaving.sent))
+    }
+
+    /// For an answer that nobody waits for, another delivery to that node.
+    #[cfg(feature = "sabotage")]
+    fn sabotaged_delivery(&self, peer: NodeId, delivery: DeliveryId) -> DeliveryId {
+        let late = !self.deliveries.contains_key(&delivery.0);
+        let on = late && self.sabotaged(crate::Sabotage::TakeWrongAnswer);
+        let other = self.deliveries.iter().find(|(_, leaving)| on && leaving.peer == peer);
+        other.map_or(delivery, |(other, _)| DeliveryId(*other))
     }
 
     /// An answer tells how far its node is, and by that its zone.

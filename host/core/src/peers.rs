@@ -179,7 +179,7 @@ impl Core {
         }
         let away: Vec<NodeId> = away.into_iter().collect();
         for home in away {
-            if self.view.connecting(self.now, home, self.config.peers_max) {
+            if self.view.connecting(self.now, home, &self.config) {
                 self.put(Output::Connect(home));
             }
         }
@@ -217,6 +217,11 @@ impl Core {
         for entry in entries {
             if let Some(name) = self.table.make_room(self.now, &entry, self.config.apps_max) {
                 self.put(Output::Forget(name));
+            }
+            #[cfg(feature = "sabotage")]
+            if self.sabotaged(crate::Sabotage::MergeOlder) {
+                self.table.force(self.now, entry.clone());
+                self.put(Output::Store(entry.clone()));
             }
             if self.table.merge(self.now, entry.clone(), self.config.apps_max) {
                 // Where it was deployed again its code is.

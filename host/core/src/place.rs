@@ -409,6 +409,10 @@ impl Core {
             held.process.left.clear();
             held.queue_moves = 0;
         }
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::LeaveWithoutTimer) {
+            return;
+        }
         self.arm(at, Timer::Retry(id));
     }
 

@@ -33,6 +33,10 @@ impl Core {
         let Some((wire, until)) = self.requests.ask(self.now, request, keeper, max) else {
             return self.recall_failed(request);
         };
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::KeepTwice) {
+            let _ = self.part.apply(key.clone(), operation.clone());
+        }
         self.counters.memory_requests += 1;
         self.send(keeper, Message::Memory { request: wire, key, operation });
         self.arm(until, Timer::Memory(wire));

@@ -90,7 +90,7 @@ impl Core {
         while self.running < self.config.slots_max
             && self.running + self.sliced < self.config.sliced_max
         {
-            let Some(id) = self.queue.first().map(|(_, id)| *id) else { return };
+            let Some((born, id)) = self.next_in_queue() else { return };
             if !self.is_ready_for(id) {
                 // Its component was given up while it waited.
                 self.dequeue(id);
@@ -99,7 +99,7 @@ impl Core {
             }
             match self.step(id) {
                 Ok(step) => {
-                    self.queue.pop_first();
+                    self.queue.remove(&(born, id));
                     self.running += 1;
                     self.put(Output::Run(step));
                 }
@@ -109,6 +109,15 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The oldest birth.
+    fn next_in_queue(&self) -> Option<(Time, HeldId)> {
+        #[cfg(feature = "sabotage")]
+        if self.sabotaged(crate::Sabotage::RunNewestFirst) {
+            return self.queue.last().copied();
+        }
+        self.queue.first().copied()
     }
 
     fn is_ready_for(&self, id: HeldId) -> bool {
@@ -212,6 +221,13 @@ impl Core {
         }
         if self.now >= held.deadline {
             return self.expire(id);
+        }
+        #[cfg(feature = "sabotage")]
+        if let StepEnd::Failed(failure) = &end
+            && self.config.sabotage == Some(crate::Sabotage::EndAtFailure)
+        {
+            let failure = failure.clone();
+            return self.end(id, Err(failure));
         }
         let app = self.table.app(&process.app, process.revision);
         let next = life::advance(process, end, app);

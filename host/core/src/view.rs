@@ -79,6 +79,10 @@ impl View {
         config: &Config,
     ) -> Option<Calls> {
         let peer = self.add(now, beacon.node, config.peers_max)?;
+        #[cfg(feature = "sabotage")]
+        if config.sabotage == Some(crate::Sabotage::BelieveOldBeacon) {
+            peer.incarnation = peer.incarnation.min(beacon.incarnation);
+        }
         if (beacon.incarnation, beacon.sequence) <= (peer.incarnation, peer.sequence) {
             return None;
         }
@@ -220,8 +224,12 @@ impl View {
         Some(asked)
     }
 
-    pub(crate) fn connecting(&mut self, now: Time, node: NodeId, peers_max: usize) -> bool {
-        let Some(peer) = self.add(now, node, peers_max) else { return false };
+    pub(crate) fn connecting(&mut self, now: Time, node: NodeId, config: &Config) -> bool {
+        let Some(peer) = self.add(now, node, config.peers_max) else { return false };
+        #[cfg(feature = "sabotage")]
+        if config.sabotage == Some(crate::Sabotage::ConnectTwice) {
+            return !peer.linked;
+        }
         let connect = !peer.linked && !peer.connecting;
         peer.connecting |= connect;
         connect
