@@ -30,6 +30,7 @@ mod meter;
 pub mod outbound;
 pub mod placement;
 mod processes;
+pub mod record;
 mod sabotage;
 mod stage;
 mod stealing;

@@ -21,6 +21,7 @@ use self::{view::View, zones::Zones};
 use crate::{
     effects::Effects,
     placement,
+    sabotage::Sabotage,
     time::{Duration, Time},
     transfer::Delivered,
 };
@@ -135,6 +136,9 @@ impl Membership {
 
     /// A beacon of another node of this zone: what it calls for, or none if it is no news.
     pub(crate) fn heard(&mut self, fx: &mut Effects, beacon: &Beacon, table: u64) -> Option<Calls> {
+        if fx.sabotaged(Sabotage::BelieveOldBeacon) {
+            self.view.forget_incarnation(beacon);
+        }
         let calls = self.view.heard(fx.now, beacon, table, &fx.config);
         match calls {
             Some(_) => fx.counters.beacons += 1,
@@ -172,7 +176,8 @@ impl Membership {
 
     /// A link to a node is wanted; whether it is to be made, and is not being made already.
     pub(crate) fn connecting(&mut self, fx: &Effects, node: NodeId) -> bool {
-        self.view.connecting(fx.now, node, fx.config.peers_max)
+        let connects = self.view.connecting(fx.now, node, fx.config.peers_max);
+        connects || (fx.sabotaged(Sabotage::ConnectTwice) && !self.is_linked(node))
     }
 
     /// A message came from a node.
@@ -198,8 +203,11 @@ impl Membership {
         fx: &Effects,
         node: NodeId,
         (epoch, table): (u16, u64),
-        copies: Vec<ComponentCopy>,
+        mut copies: Vec<ComponentCopy>,
     ) {
+        if fx.sabotaged(Sabotage::ForgetHolder) {
+            copies.pop();
+        }
         self.view.told_inventory(node, copies);
         self.view.told_epoch(fx.now, node, epoch, table);
     }
@@ -318,6 +326,9 @@ impl Membership {
 
     /// What a zone tells of itself; false if it is old, repeated, or of one zone too many.
     pub(crate) fn told_zone(&mut self, fx: &mut Effects, bulletin: &Bulletin) -> bool {
+        if fx.sabotaged(Sabotage::BelieveOldBulletin) {
+            self.zones.forget_stamps(bulletin.zone);
+        }
         let is_news = self.zones.told(fx.now, bulletin, fx.config.zones_max);
         match is_news {
             true => fx.counters.bulletins_heard += 1,

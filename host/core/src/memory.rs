@@ -78,7 +78,7 @@ impl Memory {
         key: Bytes,
         operation: MemoryOperation,
     ) -> MemoryAnswer {
-        if fx.sabotaged(Sabotage::MemoryNotApplied) {
+        if operation == MemoryOperation::Remove && fx.sabotaged(Sabotage::KeepRemoved) {
             return Ok(None);
         }
         self.part.apply(key, operation)
@@ -96,6 +96,9 @@ impl Memory {
         let max = fx.config.memory_timeout;
         let asked = has_room.then(|| self.requests.ask(fx.now, request, keeper, max)).flatten();
         let Some((wire, until)) = asked else { return fail(fx, request) };
+        if fx.sabotaged(Sabotage::KeepTwice) {
+            let _ = self.part.apply(key.clone(), operation.clone());
+        }
         fx.counters.memory_requests += 1;
         fx.send(keeper, Message::Memory { request: wire, key, operation });
         fx.arm(until, Timer::Memory(wire));

@@ -115,7 +115,8 @@ impl Held {
         let mut process = self.process.clone();
         process.hops = process.hops.saturating_add(1);
         if process.left.len() < LEFT_MAX {
-            process.left.push(fx.config.node);
+            let forgets = fx.sabotaged(Sabotage::ForgetPath);
+            process.left.push(if forgets { NodeId(u64::MAX) } else { fx.config.node });
         }
         process.age_us = micros(fx.now.since(self.born));
         process.budget_us = micros(self.deadline.since(fx.now));
@@ -219,7 +220,7 @@ impl Processes {
         }
         self.runs.entered(&held.stage, (held.born, id));
         if let Some(again) = held.stage.again()
-            && !fx.sabotaged(Sabotage::StageWithoutTimer)
+            && !fx.sabotaged(Sabotage::LeaveWithoutTimer)
         {
             fx.arm(again, Timer::Retry(id));
         }
@@ -372,8 +373,12 @@ impl Processes {
     }
 
     /// The one whose step is handed out next.
-    pub(crate) fn first(&self) -> Option<HeldId> {
-        self.runs.queue.first().map(|(_, id)| *id)
+    pub(crate) fn first(&self, fx: &Effects) -> Option<HeldId> {
+        let next = match fx.sabotaged(Sabotage::RunNewestFirst) {
+            true => self.runs.queue.last(),
+            false => self.runs.queue.first(),
+        };
+        next.map(|(_, id)| *id)
     }
 
     /// The run queue, oldest birth first.

@@ -89,20 +89,23 @@ impl Transfer {
         DeliveryId(id)
     }
 
-    /// `peer` has answered; none if it answers nothing that it was asked.
+    /// `peer` has answered; none if it answers nothing that it was asked. Gives the number too.
     pub(crate) fn answered(
         &mut self,
         fx: &mut Effects,
         peer: NodeId,
         id: DeliveryId,
-    ) -> Option<Delivered> {
-        let delivered = self.under_way.get(&id.0)?;
-        if delivered.peer != peer && !fx.sabotaged(Sabotage::AnyonesAnswer) {
-            return None;
-        }
+    ) -> Option<(u64, Delivered)> {
+        let id = match self.under_way.get(&id.0) {
+            None if fx.sabotaged(Sabotage::TakeWrongAnswer) => {
+                DeliveryId(*self.by_peer.get(&peer)?.first()?)
+            }
+            _ => id,
+        };
+        let delivered = self.under_way.get(&id.0).filter(|delivered| delivered.peer == peer)?;
         // Left to themselves these timers would wake the node once for every delivery.
         fx.disarm(delivered.until, Timer::Acknowledge(id.0));
-        self.end(id.0)
+        Some((id.0, self.end(id.0)?))
     }
 
     /// The timer of a delivery has come.

@@ -129,6 +129,9 @@ impl Waiters {
 
     /// The client of a slot is gone.
     pub(crate) fn abandon(&mut self, fx: &mut Effects, slot: SlotId) {
+        if fx.sabotaged(Sabotage::LeakSlot) {
+            return;
+        }
         if let Some(waiter) = self.waiting.remove(&slot) {
             fx.disarm(waiter.deadline, Timer::Slot(slot));
             fx.counters.abandoned += 1;
@@ -138,6 +141,9 @@ impl Waiters {
     /// The deadline of a client has come.
     pub(crate) fn late(&mut self, fx: &mut Effects, slot: SlotId) {
         let Some(waiter) = self.waiting.get(&slot) else { return };
+        if fx.sabotaged(Sabotage::IgnoreDeadline) {
+            return;
+        }
         let millis = waiter.submission.deadline.as_millis();
         let failure = Failure::new(FailureKind::Deadline, format!("no result after {millis} ms"));
         self.reply(fx, slot, Err(failure), Trail::default());

@@ -34,7 +34,7 @@ pub(crate) enum Event {
         to: usize,
         generation: u32,
         incarnation: u64,
-        message: Box<Message>,
+        parcel: Box<Parcel>,
     },
     /// An attempt to make a link ends.
     Connected {
@@ -91,6 +91,14 @@ pub(crate) enum Event {
     /// All apps are deployed once more, and some last clients come.
     LastDeploys,
     LastArrivals,
+}
+
+/// A message in a link.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    /// The how manieth of the link it is.
+    pub(crate) number: u64,
+    pub(crate) message: Message,
 }
 
 /// An attempt to get a component.

@@ -8,6 +8,7 @@ use izna_proto::{MemoryAnswer, MemoryError, MemoryOperation, StepEnd};
 
 use crate::{
     World,
+    check::Write,
     event::{Event, Moment},
     program::{self, MemoryUse},
 };
@@ -23,8 +24,15 @@ pub(crate) struct Executor {
     ready: VecDeque<HeldId>,
     steps: BTreeMap<HeldId, Running>,
     /// Steps that wait for cluster memory, by request.
-    waiting: BTreeMap<u64, (HeldId, MemoryUse)>,
+    waiting: BTreeMap<u64, Waiting>,
     requests: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    held: HeldId,
+    there: Write,
+    operation: MemoryOperation,
 }
 
 #[derive(Debug)]
@@ -41,6 +49,11 @@ impl Executor {
     pub(crate) fn new(cores: usize) -> Self {
         let (ready, steps, waiting) = (VecDeque::new(), BTreeMap::new(), BTreeMap::new());
         Self { cores, busy: 0, ready, steps, waiting, requests: 0 }
+    }
+
+    /// How many steps wait for cluster memory.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 }
 
@@ -109,37 +122,34 @@ impl World {
         let Some(wanted) = step.memory.take() else { return self.stepped(n, held) };
         executor.requests += 1;
         let request = executor.requests;
-        executor.waiting.insert(request, (held, wanted));
         let (app, sliced) = (step.app.clone(), std::mem::replace(&mut step.sliced, true));
+        let (MemoryUse::Put(key) | MemoryUse::Get(key) | MemoryUse::Remove(key)) = wanted;
+        let there = Write { app: app.clone(), key };
+        let operation = match wanted {
+            MemoryUse::Put(_) => {
+                let number = self.checkers.memory.write(there.clone());
+                MemoryOperation::Put(program::remembered(key, number))
+            }
+            MemoryUse::Get(_) => MemoryOperation::Get,
+            MemoryUse::Remove(_) => MemoryOperation::Remove,
+        };
+        let waiting = Waiting { held, there, operation: operation.clone() };
+        executor.waiting.insert(request, waiting);
         if !sliced {
             self.input(n, Input::Sliced(held));
         }
-        let (key, operation) = match wanted {
-            MemoryUse::Put(key) => (key, MemoryOperation::Put(program::remembered(key))),
-            MemoryUse::Get(key) => (key, MemoryOperation::Get),
-            MemoryUse::Remove(key) => (key, MemoryOperation::Remove),
-        };
         let key = format!("key-{key}");
         self.input(n, Input::Memory { request, app, key, operation });
     }
 
-    /// Cluster memory answered: one of the values that were put there, or none.
-    pub(crate) fn remembered(&mut self, n: usize, request: u64, answer: MemoryAnswer) {
-        let node = &mut self.nodes[n];
-        let Some((held, wanted)) = node.executor.waiting.remove(&request) else {
-            return self.fail("memory", None, n, format!("request {request} is answered twice"));
+    /// Cluster memory answered.
+    pub(crate) fn remembered(&mut self, n: usize, request: u64, answer: &MemoryAnswer) {
+        let waiting = self.nodes[n].executor.waiting.remove(&request);
+        let Some(Waiting { held, there, operation }) = waiting else {
+            return self.answered_twice(n, request);
         };
-        let right = match (wanted, &answer) {
-            (MemoryUse::Get(key), Ok(Some(value))) => *value == program::remembered(key),
-            (MemoryUse::Put(_), Err(MemoryError::TooLarge { .. })) => true,
-            (_, Ok(None) | Err(MemoryError::Unavailable)) => true,
-            _ => false,
-        };
-        if !right {
-            let message = format!("{wanted:?} is answered with {answer:?}");
-            return self.fail("memory", None, n, message);
-        }
-        self.seen.count(match &answer {
+        self.check_answer(n, &there, &operation, answer);
+        self.seen.count(match answer {
             Ok(Some(_)) => "memory found",
             Ok(None) => "memory empty",
             Err(MemoryError::Unavailable) => "memory unavailable",

@@ -26,7 +26,9 @@ mod network;
 mod node;
 mod options;
 pub mod placement;
+mod play;
 mod program;
+mod recordings;
 mod report;
 #[cfg(feature = "sabotage")]
 mod sabotage;
@@ -34,11 +36,13 @@ mod seen;
 mod sweep;
 mod world;
 
-pub use check::Violation;
+pub use check::{CHECKERS, Violation};
 pub use options::Options;
+pub use play::{Difference, Played, play};
+pub use recordings::{Recording, keep};
 pub use report::{Report, Watch, explain};
 #[cfg(feature = "sabotage")]
-pub use sabotage::{SABOTAGE_SEEDS, find};
+pub use sabotage::{Found, SABOTAGE_SEEDS, find, sabotaged};
 pub use seen::{SOMETIMES, Seen};
 pub use sweep::{Sweep, sweep};
 pub(crate) use world::World;
@@ -46,4 +50,9 @@ pub(crate) use world::World;
 /// Let `seed` play out under `options`.
 pub fn run(options: &Options, seed: u64, watch: Watch) -> Report {
     World::new(options, seed, watch).run()
+}
+
+/// The same, with a recording of what each core was told.
+pub fn record(options: &Options, seed: u64, watch: Watch) -> Report {
+    World::new(options, seed, watch).recorded().run()
 }

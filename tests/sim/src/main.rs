@@ -1,12 +1,16 @@
 //! `izna-sim`: runs seeds, replays one, and checks that deliberate defects are found.
 #![allow(clippy::print_stdout, reason = "it is what it is for")]
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use izna_proto::ProcessId;
-use izna_sim::{Options, Watch, explain, run, sweep};
+use izna_sim::{Options, Played, Watch, explain, keep, play, record, run, sweep};
 
 /// A deterministic simulator of an Izna cluster.
 #[derive(Debug, Parser)]
@@ -45,8 +49,17 @@ enum Command {
         /// Print what happens at one node.
         #[arg(long)]
         node: Option<usize>,
+        /// Write what each core is told into files in this folder.
+        #[arg(long, value_name = "FOLDER")]
+        record: Option<PathBuf>,
         #[command(flatten)]
         changes: Changes,
+    },
+    /// Play recordings of cores, of real nodes or of simulated ones: see that they put out the same.
+    Play {
+        /// The recordings.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// Turn on each deliberate defect and see that a checker finds it.
     #[cfg(feature = "sabotage")]
@@ -106,15 +119,16 @@ fn main() -> ExitCode {
 fn command() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run { first, seeds, few, changes } => run_seeds(first, seeds, few, &changes),
-        Command::Replay { seed, trace, process, node, changes } => {
+        Command::Replay { seed, trace, process, node, record, changes } => {
             let watch = match (trace, process, node) {
                 (true, _, _) => Watch::Everything,
                 (_, Some(process), _) => Watch::Process(ProcessId(process)),
                 (_, _, Some(node)) => Watch::Node(node),
                 _ => Watch::Nothing,
             };
-            replay(seed, watch, &changes)
+            replay(seed, watch, record.as_deref(), &changes)
         }
+        Command::Play { files } => files.iter().try_for_each(|file| play_file(file)),
         #[cfg(feature = "sabotage")]
         Command::Sabotage { seeds } => sabotage(seeds),
     }
@@ -142,9 +156,17 @@ fn run_seeds(first: u64, seeds: u64, few: bool, changes: &Changes) -> anyhow::Re
     Ok(())
 }
 
-fn replay(seed: u64, watch: Watch, changes: &Changes) -> anyhow::Result<()> {
+fn replay(seed: u64, watch: Watch, folder: Option<&Path>, changes: &Changes) -> anyhow::Result<()> {
     let options = changes.options(seed)?;
-    let report = run(&options, seed, watch);
+    let report = match folder {
+        None => run(&options, seed, watch),
+        Some(folder) => {
+            let report = record(&options, seed, watch);
+            keep(folder, &report.recordings)
+                .with_context(|| format!("cannot write recordings to {}", folder.display()))?;
+            report
+        }
+    };
     for line in &report.lines {
         println!("{line}");
     }
@@ -158,12 +180,29 @@ fn replay(seed: u64, watch: Watch, changes: &Changes) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn play_file(file: &Path) -> anyhow::Result<()> {
+    let name = file.display();
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
+    let played = play(bytes.into(), |_| ()).with_context(|| format!("cannot play {name}"))?;
+    if let Some(difference) = played.difference {
+        bail!("{name}: other outputs than recorded for {difference}");
+    }
+    let Played { inputs, outputs, .. } = played;
+    let cut = if played.is_cut { ", then it is cut off" } else { "" };
+    println!("{name}: {inputs} inputs, {outputs} outputs, all as recorded{cut}");
+    Ok(())
+}
+
 #[cfg(feature = "sabotage")]
 fn sabotage(seeds: u64) -> anyhow::Result<()> {
+    let mut missed = Vec::new();
     for sabotage in izna_core::Sabotage::ALL {
-        let (seed, violation) = izna_sim::find(sabotage, seeds)
-            .with_context(|| format!("{sabotage:?} was not found in {seeds} seeds"))?;
-        println!("{sabotage:?}: found by seed {seed}: {violation}");
+        match izna_sim::find(sabotage, seeds) {
+            Ok(found) => {
+                println!("{sabotage:?}: found by seed {}: {}", found.seed, found.violation);
+            }
+            Err(text) => missed.push(text),
+        }
     }
-    Ok(())
+    if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("\n")) }
 }

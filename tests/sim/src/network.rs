@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use crate::{
     World,
-    event::{Event, Moment},
+    event::{Event, Moment, Parcel},
     world::{index, node_id, zone_id},
 };
 
@@ -37,6 +37,8 @@ struct Link {
     /// When what was sent last comes out, so that nothing overtakes it.
     last: Moment,
     clogged_until: Moment,
+    /// Messages so far.
+    sent: u64,
 }
 
 /// All links, and who cannot reach whom.
@@ -86,6 +88,17 @@ impl World {
         self.random.random_range(low..=high)
     }
 
+    /// How long something takes of which the order with what goes other ways is not promised.
+    fn delay_overtaken(&mut self) -> Moment {
+        let overtaken = self.options.overtaken;
+        let delay = self.delay();
+        if self.healed || overtaken <= 0.0 || self.random.random::<f64>() >= overtaken {
+            return delay;
+        }
+        self.seen.count("message overtaken");
+        delay + self.random.random_range(0..=self.options.overtaken_us_max)
+    }
+
     /// A node tells everyone.
     pub(crate) fn send_beacon(&mut self, from: usize, beacon: Beacon) {
         let at = self.now + self.options.delay_us[0];
@@ -97,6 +110,7 @@ impl World {
         let faults = !self.healed;
         let (loss, duplicates, late) =
             (self.options.beacon_loss, self.options.beacon_duplicates, self.options.beacon_late);
+        let overtaken = self.options.overtaken;
         for to in 0..self.nodes.len() {
             let pair = from * self.network.nodes + to;
             let is_near = self.zone(to) == self.zone(from);
@@ -116,6 +130,12 @@ impl World {
             if faults && late > 0.0 && self.random.random::<f64>() < late {
                 self.seen.count("beacon late");
                 self.straggle(from, to, beacon);
+                continue;
+            }
+            if faults && overtaken > 0.0 && self.random.random::<f64>() < overtaken {
+                self.seen.count("beacon overtaken");
+                let at = self.now + self.delay_overtaken();
+                self.queue.push(at, Event::Straggler { from, to, beacon: Rc::clone(beacon) });
                 continue;
             }
             self.input(to, Input::Heard(Beacon::clone(beacon)));
@@ -153,11 +173,29 @@ impl World {
             }
             self.seen.count("bulletin");
             let from_abroad = self.zone(to) != self.zone(from);
-            let told = Input::Told { bulletin: bulletin.clone(), from_abroad };
-            let (incarnation, input) = (self.nodes[to].incarnation, Box::new(told));
-            let at = self.now + self.delay();
-            self.queue.push(at, Event::Tell { node: to, incarnation, input });
+            let incarnation = self.nodes[to].incarnation;
+            for at in self.arrivals() {
+                let told = Input::Told { bulletin: bulletin.clone(), from_abroad };
+                self.queue.push(at, Event::Tell { node: to, incarnation, input: Box::new(told) });
+            }
         }
+    }
+
+    /// When a bulletin arrives, which may be late, and may be more than once.
+    fn arrivals(&mut self) -> Vec<Moment> {
+        let (faults, late_us_max) = (!self.healed, self.options.beacon_late_ms_max * 1000);
+        let (duplicates, late) = (self.options.beacon_duplicates, self.options.beacon_late);
+        let at = self.now + self.delay_overtaken();
+        let mut arrivals = vec![at];
+        if faults && duplicates > 0.0 && self.random.random::<f64>() < duplicates {
+            self.seen.count("bulletin duplicated");
+            arrivals.push(at + self.random.random_range(0..=late_us_max));
+        }
+        if faults && late > 0.0 && self.random.random::<f64>() < late {
+            self.seen.count("bulletin late");
+            arrivals[0] += self.random.random_range(0..=late_us_max);
+        }
+        arrivals
     }
 
     fn straggle(&mut self, from: usize, to: usize, beacon: &Rc<Beacon>) {
@@ -233,7 +271,7 @@ impl World {
     /// A node says something over its link.
     pub(crate) fn send(&mut self, from: usize, to: NodeId, message: Message) {
         let to = index(to);
-        let (delay, now) = (self.delay(), self.now);
+        let (delay, now) = (self.delay_overtaken(), self.now);
         let incarnation = self.nodes[to].incarnation;
         let link = self.network.link(from, to);
         if link.state != State::Up {
@@ -243,10 +281,17 @@ impl World {
             self.seen.count("message lost");
             return;
         }
+        link.sent += 1;
         link.last = link.last.max(now + delay).max(link.clogged_until);
         let (at, generation) = (link.last, link.generation);
-        let message = Box::new(message);
-        self.queue.push(at, Event::Message { from, to, generation, incarnation, message });
+        #[cfg(feature = "sabotage")]
+        let at = if self.options.sabotage() == Some(izna_core::Sabotage::SwapMessages) {
+            now + delay
+        } else {
+            at
+        };
+        let parcel = Box::new(Parcel { number: link.sent, message });
+        self.queue.push(at, Event::Message { from, to, generation, incarnation, parcel });
     }
 
     /// A message comes out of a link.
@@ -255,13 +300,14 @@ impl World {
         (from, to): (usize, usize),
         generation: u32,
         incarnation: u64,
-        message: Message,
+        Parcel { number, message }: Parcel,
     ) {
         let lost = self.network.link(from, to).lost >= generation;
         if lost || self.nodes[to].incarnation != incarnation {
             self.seen.count("message lost");
             return;
         }
+        self.check_order((from, to), generation, number);
         self.input(to, Input::Received { peer: node_id(from), message });
     }
 

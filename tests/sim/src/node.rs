@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use izna_core::{Config, Core, Input, Output, Time};
+use izna_core::{Config, Core, Input, Output, Time, record::Recorder};
 use izna_proto::{Digest, Message, NodeId, ProcessId, TableEntry};
 use rand::RngExt;
 
@@ -39,8 +39,11 @@ pub(crate) struct Node {
     /// The processes that it held when it was last looked at.
     pub(crate) copies: Vec<(ProcessId, u32)>,
 
+    /// Of this life, if it is recorded.
+    pub(crate) recorder: Option<Recorder>,
+
     /// The disk: lines of the app table, and artifacts.
-    table: BTreeMap<Arc<str>, TableEntry>,
+    pub(crate) table: BTreeMap<Arc<str>, TableEntry>,
     pub(crate) artifacts: BTreeSet<Digest>,
 }
 
@@ -66,6 +69,7 @@ impl Node {
             slowness: 1.0,
             holds: BTreeMap::new(),
             copies: Vec::new(),
+            recorder: None,
             table: BTreeMap::new(),
             artifacts: BTreeSet::new(),
         }
@@ -85,9 +89,6 @@ impl Node {
     }
 }
 
-/// Processes for which a look at all invariants after each input is cheap.
-const HELD_PER_CHECK: u64 = 16;
-
 impl World {
     /// A node starts, unless it runs.
     pub(crate) fn start(&mut self, n: usize) {
@@ -99,7 +100,11 @@ impl World {
         node.incarnation += 1;
         let incarnation = node.incarnation;
         let config = Config { incarnation, seed, ..node.config.clone() };
-        node.core = Some(Core::new(config, node.local(self.now)));
+        let now = node.local(self.now);
+        let recorder = self.recorder(&config, now);
+        let node = &mut self.nodes[n];
+        node.recorder = recorder;
+        node.core = Some(Core::new(config, now));
         node.executor = Executor::new(usize::from(node.config.cores));
         node.paused = false;
         let lines: Vec<TableEntry> = node.table.values().cloned().collect();
@@ -120,7 +125,9 @@ impl World {
         node.wake_at = None;
         node.holds.clear();
         let copies = std::mem::take(&mut node.copies);
-        self.ownership.crashed(n, &copies, &mut self.requests);
+        self.keep_recording(n);
+        self.checkers.ownership.crashed(n, &copies, &mut self.requests);
+        self.checkers.crashed(n);
         self.unplug(n);
     }
 
@@ -156,26 +163,17 @@ impl World {
             return;
         }
         let at = node.local(self.now);
-        let cause = Cause::of(&input, &mut self.requests, self.now, n, node.incarnation);
-        // What a beacon of another zone has, as one with a seed here sends, is not believed of its node.
-        let is_far = matches!(&input, Input::Heard(beacon)
-            if self.zone(index(beacon.node)) != self.zone(n));
-        if !is_far {
-            self.ownership.tell(n, &input);
-        }
-        self.note_answers(n, &cause);
+        let cause = Cause::of(&input, &mut self.requests, self.now, node.incarnation);
+        self.check_input(n, &input, &cause);
         if self.tracing {
             self.trace_input(n, &input);
         }
+        if let Some(recorder) = &mut self.nodes[n].recorder {
+            recorder.input(at, &input);
+        }
+        self.acting = n;
         if let Some(core) = &mut self.nodes[n].core {
-            // Most of all that happens is beacons, and most of them change nothing.
-            let is_beacon = matches!(input, Input::Heard(_) | Input::Told { .. });
             core.handle(at, input);
-            self.checks += 1;
-            // A look at everything costs as much as is held: of a full node each so many inputs.
-            if !is_beacon && self.checks.is_multiple_of(1 + core.held().0 as u64 / HELD_PER_CHECK) {
-                core.check();
-            }
         }
         self.settle(n, cause);
     }
@@ -196,20 +194,25 @@ impl World {
     fn tick(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         let at = node.local(self.now);
-        let Some(core) = &mut node.core else { return };
-        core.tick(at);
-        core.check();
+        if let Some(recorder) = &mut node.recorder {
+            recorder.tick(at);
+        }
+        self.acting = n;
+        if let Some(core) = &mut node.core {
+            core.tick(at);
+        }
         self.settle(n, Cause::Tick);
     }
 
     /// Do what the core says, look whether all is well, and set the clock.
     fn settle(&mut self, n: usize, cause: Cause) {
         let mut effects = std::mem::take(&mut self.effects);
-        effects.collect(self.nodes[n].core.as_mut(), &cause);
+        effects.collect(&mut self.nodes[n], &cause);
         // Most beacons change nothing, and most of all that happens is beacons.
         let held = self.nodes[n].core.as_ref().map_or(0, |core| core.held().0);
         let idle = effects.outputs.is_empty() && held == self.nodes[n].copies.len();
-        if cause != Cause::Beacon || !idle {
+        let looks = cause != Cause::Beacon || !idle || self.checkers.view.looks();
+        if looks {
             self.check(n, &cause, &effects);
         }
         let drained = effects.drained;
@@ -217,6 +220,9 @@ impl World {
             self.perform(n, output);
         }
         self.effects = effects;
+        if looks {
+            self.check_after(n);
+        }
         let node = &mut self.nodes[n];
         let Some(core) = &node.core else { return };
         if let Some(at) = core.deadline() {
@@ -249,10 +255,14 @@ impl World {
                 self.run_step(n, step);
             }
             Output::Send { peer, message } => {
+                self.check_link(n, peer, &message);
                 self.sends(n, peer, &message);
                 self.send(n, peer, message);
             }
-            Output::Connect(peer) => self.connect(n, peer),
+            Output::Connect(peer) => {
+                self.check_connect(n, peer);
+                self.connect(n, peer);
+            }
             Output::Disconnect(peer) => self.disconnect(n, peer),
             Output::Beacon(beacon) => self.send_beacon(n, beacon),
             Output::Bulletin { audience, bulletin } => self.send_bulletin(n, &audience, &bulletin),
@@ -262,24 +272,26 @@ impl World {
                     self.nodes[n].artifacts.insert(digest);
                 }
             }
-            Output::Reply(reply) => self.replied(n, &reply),
+            Output::Reply(reply) => {
+                self.answered(n, &reply);
+                self.judge(n, &reply);
+            }
             Output::Hold { digest, holders } => self.fetch(n, digest, &holders),
             Output::Release(digest) => {
                 self.seen.count("component released");
                 self.nodes[n].holds.remove(&digest);
             }
             Output::Store(entry) => {
+                self.check_stored(n, &entry);
                 self.nodes[n].table.insert(entry.name.clone(), entry);
             }
             Output::Forget(name) => {
                 self.nodes[n].table.remove(&name);
             }
-            Output::MemoryAnswer { request, answer } => self.remembered(n, request, answer),
+            Output::MemoryAnswer { request, answer } => self.remembered(n, request, &answer),
+            Output::Note(note) => self.check_adoption(n, &note),
             // Addresses are always known here.
-            Output::Introduce { .. }
-            | Output::Changed { .. }
-            | Output::Drained
-            | Output::Note(_) => {}
+            Output::Introduce { .. } | Output::Changed { .. } | Output::Drained => {}
         }
     }
 
@@ -356,7 +368,7 @@ impl World {
 /// What came out of a core for one input.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     pub(crate) replies: Vec<ProcessId>,
     /// The delivery that came in was taken, as far as its source is told.
     pub(crate) accepted: bool,
@@ -364,11 +376,14 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    fn collect(&mut self, core: Option<&mut Core>, cause: &Cause) {
+    fn collect(&mut self, node: &mut Node, cause: &Cause) {
         self.replies.clear();
         (self.accepted, self.drained) = (false, false);
-        let Some(core) = core else { return };
+        let Some(core) = &mut node.core else { return };
         while let Some(output) = core.poll() {
+            if let Some(recorder) = &mut node.recorder {
+                recorder.output(&output);
+            }
             match (&output, cause) {
                 (Output::Reply(reply), _) => self.replies.push(reply.process),
                 (Output::Drained, _) => self.drained = true,

@@ -61,6 +61,10 @@ pub struct Options {
     pub deaf: usize,
     /// The one-way delay of a link.
     pub delay_us: [u64; 2],
+    /// The share of messages and datagrams that take longer, by up to that, so that what is sent
+    /// later on other links or by other datagrams overtakes them.
+    pub overtaken: f64,
+    pub overtaken_us_max: u64,
     /// What goes wrong how often.
     pub breaks_per_second: f64,
     pub partitions_per_second: f64,
@@ -125,6 +129,8 @@ impl Default for Options {
             beacon_late_ms_max: 1000,
             deaf: 0,
             delay_us: [50, 300],
+            overtaken: 0.0,
+            overtaken_us_max: 20_000,
             breaks_per_second: 0.0,
             partitions_per_second: 0.0,
             clogs_per_second: 0.0,
@@ -209,6 +215,8 @@ impl Options {
         self.memory_bytes_max = pick(r, &[64 << 20, 4096]);
         self.adopted_max = pick(r, &[64, 64, 1, 0]);
         self.unneeded_ms = pick(r, &[60_000, 300, 1000]);
+        self.overtaken = some(r, 0.01, 0.3);
+        self.overtaken_us_max = pick(r, &[2_000, 20_000, 200_000]);
     }
 
     /// Whether nothing goes wrong, so that nothing may be lost.

@@ -163,9 +163,11 @@ fn memory(random: &mut impl Rng, share: f64) -> Option<MemoryUse> {
     })
 }
 
-/// The value that everyone keeps under a key. Some are over the limit.
-pub(crate) fn remembered(key: u8) -> Bytes {
-    Bytes::from(vec![key; usize::from(key) * 20])
+/// The value of that number, to be put under a key. Some are over the limit.
+pub(crate) fn remembered(key: u8, number: u64) -> Bytes {
+    let mut bytes = BytesMut::from(&number.to_be_bytes()[..]);
+    bytes.resize(bytes.len().max(usize::from(key) * 20), key);
+    bytes.freeze()
 }
 
 pub(crate) fn component_name(component: u32) -> Arc<str> {

@@ -5,7 +5,13 @@ use std::fmt;
 use izna_core::{Input, Output};
 use izna_proto::{Message, ProcessId};
 
-use crate::{Options, World, check::Violation, clients::process_id, seen::Seen};
+use crate::{
+    Options, World,
+    check::Violation,
+    clients::process_id,
+    recordings::{self, Recording},
+    seen::Seen,
+};
 
 /// Of what lines are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub struct Report {
     pub seen: Seen,
     /// What happened, as far as it was watched.
     pub lines: Vec<String>,
+    /// What each core was told, if it was recorded.
+    pub recordings: Vec<Recording>,
 }
 
 impl fmt::Display for Violation {
@@ -154,13 +162,20 @@ pub fn explain(options: &Options, seed: u64, report: &Report, flags: &str) -> St
         (None, Some(node)) => Watch::Node(node),
         (None, None) => Watch::Everything,
     };
-    let again = crate::run(options, seed, watch);
+    let again = crate::record(options, seed, watch);
+    let folder = recordings::folder(seed);
+    let recordings = match recordings::keep(&folder, &again.recordings) {
+        Ok(()) => {
+            format!("what each core was told: izna-sim play {}/node-*.cbor", folder.display())
+        }
+        Err(error) => format!("no recordings in {}: {error}", folder.display()),
+    };
     let skipped = again.lines.len().saturating_sub(LINES_MAX);
     let lines = again.lines.get(skipped..).unwrap_or_default().join("\n");
     let expanded = toml::to_string(options).unwrap_or_default();
     format!(
         "seed {seed}: {violation}\n\nthe options that it drew:\n{expanded}\n\
-         the last of what happened:\n{lines}\n\n\
+         the last of what happened:\n{lines}\n\n{recordings}\n\
          to see it again: cargo run -p izna-sim -- replay --seed {seed}{flags} --trace"
     )
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use izna_core::{Config, Duration};
+use izna_core::{Config, Duration, Time, record::Recorder};
 use izna_proto::{NodeId, ProcessId, ZoneId};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
     Options, Report,
-    check::{Ownership, Violation},
+    check::{Checkers, Violation, guarded},
     clients::Request,
     deploys::AppModel,
     event::{Event, Moment, Queue},
@@ -16,6 +16,7 @@ use crate::{
     node::{Effects, Node},
     options::BEGIN_MS,
     program::Programs,
+    recordings::Recording,
     report::Watch,
     seen::Seen,
 };
@@ -36,19 +37,24 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     pub(crate) fetches: u64,
 
-    pub(crate) ownership: Ownership,
+    pub(crate) checkers: Checkers,
     pub(crate) seen: Seen,
     pub(crate) effects: Effects,
     pub(crate) scratch: Vec<(ProcessId, u32)>,
+    /// The node that was told something last.
+    pub(crate) acting: usize,
     pub(crate) violation: Option<Violation>,
     pub(crate) watch: Watch,
     pub(crate) tracing: bool,
-    /// Inputs after which the invariants may be looked at.
-    pub(crate) checks: u64,
     pub(crate) lines: Vec<String>,
+    /// Whether what the cores are told is recorded, and the recordings of those that are gone.
+    recording: bool,
+    pub(crate) recordings: Vec<Recording>,
     /// Folds all that happened, in order: equal runs have equal hashes.
     hash: u64,
     pub(crate) events: u64,
+    /// Looks at the invariants of a core that were asked for.
+    pub(crate) checks: usize,
 }
 
 pub(crate) fn node_id(index: usize) -> NodeId {
@@ -83,21 +89,35 @@ impl World {
             requests: Vec::new(),
             healed: false,
             fetches: 0,
-            ownership: Ownership::new(options.nodes),
+            checkers: Checkers::new(options.nodes),
             seen: Seen::default(),
             effects: Effects::default(),
             scratch: Vec::new(),
+            acting: 0,
             violation: None,
             tracing: watch != Watch::Nothing,
-            checks: 0,
             watch,
             lines: Vec::new(),
+            recording: false,
+            recordings: Vec::new(),
             hash: 0,
             events: 0,
+            checks: 0,
             nodes,
             random,
             options,
         }
+    }
+
+    /// The same, with a recording of each core.
+    pub(crate) fn recorded(mut self) -> Self {
+        self.recording = true;
+        self
+    }
+
+    /// A recorder for a core that begins, if there is to be one.
+    pub(crate) fn recorder(&self, config: &Config, now: Time) -> Option<Recorder> {
+        self.recording.then(|| Recorder::new(config, now))
     }
 
     /// Let it all happen.
@@ -112,16 +132,17 @@ impl World {
             }
             self.now = at;
             self.events += 1;
-            self.happen(event);
+            self.happen_guarded(event);
         }
         if self.violation.is_none() {
             self.now = end;
             self.check_end();
         }
-        for node in &self.nodes {
-            if let Some(core) = &node.core {
+        for n in 0..self.nodes.len() {
+            if let Some(core) = &self.nodes[n].core {
                 self.seen.add(core.counters());
             }
+            self.keep_recording(n);
         }
         Report {
             hash: self.hash,
@@ -130,6 +151,7 @@ impl World {
             violation: self.violation,
             seen: self.seen,
             lines: self.lines,
+            recordings: self.recordings,
         }
     }
 
@@ -151,6 +173,13 @@ impl World {
         self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
+    /// Let it happen; a core that finds a contradiction in itself is found by that.
+    fn happen_guarded(&mut self, event: Event) {
+        if let Err(text) = guarded(|| self.happen(event)) {
+            self.contradiction(self.acting, text);
+        }
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Wake { node } => {
@@ -166,9 +195,9 @@ impl World {
                 let beacon = izna_proto::Beacon::clone(&beacon);
                 self.input(to, izna_core::Input::Heard(beacon));
             }
-            Event::Message { from, to, generation, incarnation, message } => {
+            Event::Message { from, to, generation, incarnation, parcel } => {
                 self.fold(4, to);
-                self.arrive((from, to), generation, incarnation, *message);
+                self.arrive((from, to), generation, incarnation, *parcel);
             }
             Event::Connected { from, to, generation, incarnation } => {
                 self.fold(5, from);

@@ -190,7 +190,8 @@ impl Core {
             || self.components.get(&component).is_some()
             || !spec.spread.may_adopt(config.node, &config.traits)
             || self.meter.memory_permille() >= MEMORY_SHORT
-            || self.components.adopted() >= config.adopted_max
+            || (self.components.adopted() >= config.adopted_max
+                && !self.fx.sabotaged(Sabotage::AdoptAll))
         {
             self.fx.counters.not_adopted += 1;
             return;
@@ -217,8 +218,7 @@ impl Core {
         let own = self.fx.config.node;
         let stays = |peer: &Peer| peer.adopted(component).is_none() || peer.node < own;
         let mut others = self.membership.candidates(&self.fx, component);
-        let sabotaged = self.fx.sabotaged(Sabotage::GiveUpLast);
-        copy.adopted.is_some() && (others.any(stays) || sabotaged)
+        self.fx.sabotaged(Sabotage::GiveUpLast) || (copy.adopted.is_some() && others.any(stays))
     }
 
     /// When memory is short: give up the component that has the least work, of those that were taken

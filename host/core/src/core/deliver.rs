@@ -202,8 +202,8 @@ impl Core {
 
     /// What an answer is about; none if it answers nothing.
     fn answered(&mut self, peer: NodeId, delivery: DeliveryId) -> Option<Delivered> {
-        let delivered = self.transfer.answered(&mut self.fx, peer, delivery)?;
-        self.hand_over(&delivered, delivery.0);
+        let (delivery, delivered) = self.transfer.answered(&mut self.fx, peer, delivery)?;
+        self.hand_over(&delivered, delivery);
         self.membership.answered(&self.fx, &delivered);
         Some(delivered)
     }

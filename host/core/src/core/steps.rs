@@ -11,6 +11,7 @@ use crate::{
     life::{self, Next, unknown_revision},
     placement::{DEMAND_US_FIRST, is_brief},
     processes::{HeldId, is_home},
+    sabotage::Sabotage,
     stage::Stage,
     time::Duration,
 };
@@ -30,7 +31,7 @@ impl Core {
     /// Hand out steps while slots are free, oldest birth first.
     pub(super) fn hand_out(&mut self) {
         while self.processes.has_slot(&self.fx.config) {
-            let Some(id) = self.processes.first() else { return };
+            let Some(id) = self.processes.first(&self.fx) else { return };
             if !self.is_ready_for(id) {
                 // Its component was given up while it waited.
                 self.processes.dequeue(&mut self.fx, id);
@@ -109,6 +110,11 @@ impl Core {
             return self.expire(id);
         }
         let end = life::within(end, self.fx.config.payload_bytes_max);
+        if let StepEnd::Failed(failure) = &end
+            && self.fx.sabotaged(Sabotage::EndAtFailure)
+        {
+            return self.end(id, Err(failure.clone()));
+        }
         let Some(process) = self.processes.process_mut(id) else { return };
         let app = self.catalog.app(&process.app, process.revision);
         let next = life::advance(process, end, app);

@@ -129,6 +129,13 @@ impl View {
         Some(Calls { connect, ask_inventory, send_table, restarted })
     }
 
+    /// A defect: a beacon of an earlier life of a node is taken for news.
+    pub(crate) fn forget_incarnation(&mut self, beacon: &Beacon) {
+        if let Some(peer) = self.peer_mut(beacon.node) {
+            peer.incarnation = peer.incarnation.min(beacon.incarnation);
+        }
+    }
+
     /// The own link to a node is up; false if the view is full.
     pub(crate) fn link_up(
         &mut self,

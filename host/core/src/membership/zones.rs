@@ -72,6 +72,11 @@ impl Zones {
         self.zones.get_mut(&id)
     }
 
+    /// A defect: whatever a zone tells next is news.
+    pub(crate) fn forget_stamps(&mut self, zone: ZoneId) {
+        self.zones.entry(zone).or_default().stamps.clear();
+    }
+
     /// Take in what a zone tells of itself; false if it is old, repeated, or of one zone too many.
     pub(crate) fn told(&mut self, now: Time, bulletin: &Bulletin, zones_max: usize) -> bool {
         if self.zones.len() >= zones_max && !self.zones.contains_key(&bulletin.zone) {

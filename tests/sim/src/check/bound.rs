@@ -2,7 +2,15 @@
 
 use izna_proto::{LEFT_MAX, Process};
 
+use super::Checker;
 use crate::World;
+
+/// Limits, and what is left.
+pub(crate) struct Bound;
+
+impl Checker for Bound {
+    const NAME: &'static str = "bound";
+}
 
 impl World {
     pub(crate) fn check_bounds(&mut self, n: usize) {
@@ -18,12 +26,11 @@ impl World {
             ("deliveries remembered", fill.recent, config.recent_max),
             ("nodes in the view", fill.peers, config.peers_max),
             ("apps", fill.apps, config.apps_max),
-            ("bytes of memory", fill.memory_bytes, config.memory_bytes_max),
             ("requests to memory", fill.memory_requests, config.memory_requests_max),
         ];
         if let Some((what, is, max)) = over.iter().find(|(_, is, max)| is > max) {
             let message = format!("{is} {what}, over the limit of {max}");
-            self.fail("bound", None, n, message);
+            self.fail::<Bound>(None, n, message);
         }
     }
 
@@ -31,7 +38,7 @@ impl World {
         let hops_max = self.nodes[n].config.hops_max + process.steps * LEFT_MAX as u32;
         if process.hops > hops_max {
             let message = format!("{} hops, over the limit of {hops_max}", process.hops);
-            self.fail("bound", Some(process.id), n, message);
+            self.fail::<Bound>(Some(process.id), n, message);
         }
     }
 
@@ -39,14 +46,14 @@ impl World {
     pub(crate) fn check_rest(&mut self) {
         for n in 0..self.nodes.len() {
             let Some(core) = &self.nodes[n].core else {
-                return self.fail("bound", None, n, String::from("it did not start again"));
+                return self.fail::<Bound>(None, n, String::from("it did not start again"));
             };
             let (held, waiting) = core.held();
             let left = core.processes().next().map(|process| (process.id, process.state));
             if held + waiting > 0 {
                 let message =
                     format!("holds {held} processes and {waiting} clients in the end: {left:?}");
-                self.fail("bound", left.map(|(process, _)| process), n, message);
+                self.fail::<Bound>(left.map(|(process, _)| process), n, message);
             }
         }
     }

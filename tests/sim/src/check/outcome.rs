@@ -1,41 +1,32 @@
-//! *Outcome*: each request that its gateway took in is answered once, in time, with what the
-//! program comes to or with a failure that there is a reason for.
+//! *Outcome*: each request is answered with what the program comes to or with a failure that there
+//! is a reason for.
 
 use izna_core::Reply;
 use izna_proto::{FailureKind, Outcome};
 
-use crate::{
-    World,
-    clients::{process_id, request_of},
-};
+use super::Checker;
+use crate::{World, clients::request_of};
 
-/// An answer may be this much late: a timer's grain.
+/// A deadline may come this much early: a timer's grain.
 const GRACE_US: u64 = 1_000;
 
+/// What clients are told.
+pub(crate) struct Outcomes;
+
+impl Checker for Outcomes {
+    const NAME: &'static str = "outcome";
+}
+
 impl World {
-    /// A gateway answers a client.
-    pub(crate) fn replied(&mut self, n: usize, reply: &Reply) {
+    /// A gateway answers a client with this.
+    pub(crate) fn judge(&mut self, n: usize, reply: &Reply) {
         let (now, calm) = (self.now, self.options.is_calm() && !self.options.undeploys);
-        let node = &self.nodes[n];
-        let (incarnation, resumed_at) = (node.incarnation, node.resumed_at);
-        let request = &mut self.requests[request_of(reply.process)];
-        request.replies += 1;
-        let latest = request.deadline.max(resumed_at) + GRACE_US;
+        let request = &self.requests[request_of(reply.process)];
         let strict = request.last || calm;
         let small = self.options.admit_max < 1000;
-        let wrong = if request.gateway != n || request.incarnation != incarnation {
-            Some(String::from("a gateway answers a request that it was not asked"))
-        } else if request.replies > 1 {
-            Some(String::from("a client is answered twice"))
-        } else if request.abandoned {
-            Some(String::from("a client that went away is answered"))
-        } else if now > latest {
-            Some(format!("a client is answered {} us late", now - request.deadline))
-        } else {
-            let limits = Limits { strict, small, short: self.options.is_short() };
-            let early = now + GRACE_US < request.deadline;
-            judge(&reply.outcome, &request.expected, request.ran, early, limits)
-        };
+        let limits = Limits { strict, small, short: self.options.is_short() };
+        let early = now + GRACE_US < request.deadline;
+        let wrong = judge(&reply.outcome, &request.expected, request.ran, early, limits);
         self.seen.count(match &reply.outcome {
             Ok(_) => "reply: result",
             Err(failure) => match failure.kind {
@@ -49,21 +40,7 @@ impl World {
             },
         });
         if let Some(wrong) = wrong {
-            self.fail("outcome", Some(reply.process), n, wrong);
-        }
-    }
-
-    /// In the end no client waits.
-    pub(crate) fn check_replies(&mut self) {
-        for number in 0..self.requests.len() {
-            let request = &self.requests[number];
-            let gateway = request.gateway;
-            let there = self.nodes[gateway].lives(request.incarnation);
-            let due = request.submitted.is_some() && !request.abandoned;
-            if there && due && request.replies == 0 {
-                let message = String::from("a client is never answered");
-                self.fail("outcome", Some(process_id(number)), gateway, message);
-            }
+            self.fail::<Outcomes>(Some(reply.process), n, wrong);
         }
     }
 }

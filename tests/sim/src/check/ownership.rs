@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use izna_core::{Input, Step};
 use izna_proto::{Message, NodeId, ProcessId};
 
-use super::Cause;
+use super::{Cause, Checker};
 use crate::{
     World,
     clients::{Request, request_of},
@@ -53,12 +53,16 @@ pub(crate) struct Ownership {
     told: Vec<Vec<(u64, u64)>>,
 }
 
+impl Checker for Ownership {
+    const NAME: &'static str = "ownership";
+}
+
 impl Ownership {
     pub(crate) fn new(nodes: usize) -> Self {
         Self { told: vec![vec![(0, 0); nodes]; nodes], ..Self::default() }
     }
 
-    fn told(&self, source: usize, target: usize) -> u64 {
+    pub(crate) fn told(&self, source: usize, target: usize) -> u64 {
         self.told[source][target].0
     }
 
@@ -144,7 +148,7 @@ impl World {
                 self.check_process(n, process);
                 self.acts(n, process.id, process.attempt);
                 self.check_delivery(n, peer, process);
-                let told = self.ownership.told(n, target);
+                let told = self.checkers.ownership.told(n, target);
                 let handover = Handover {
                     source: n,
                     target,
@@ -157,7 +161,7 @@ impl World {
                 copies.handovers.push(handover);
             }
             Message::Finish(finish) => {
-                self.ownership.finishes.insert((n, finish.id.0), false);
+                self.checkers.ownership.finishes.insert((n, finish.id.0), false);
             }
             Message::Refused { refusal, .. } => self.seen.count(match refusal {
                 izna_proto::Refusal::Full => "refused: full",
@@ -174,12 +178,12 @@ impl World {
     pub(crate) fn ran(&mut self, n: usize, step: &Step) {
         if self.nodes[n].holds.get(&step.digest) != Some(&Hold::Ready) {
             let message = format!("runs {} without having it", step.component);
-            return self.fail("ownership", Some(step.process), n, message);
+            return self.fail::<Ownership>(Some(step.process), n, message);
         }
         let status = self.nodes[n].core.as_ref().and_then(|core| core.process(step.held));
         let Some(status) = status else {
             let message = String::from("runs a step of a process that it does not hold");
-            return self.fail("ownership", Some(step.process), n, message);
+            return self.fail::<Ownership>(Some(step.process), n, message);
         };
         self.acts(n, status.id, status.attempt);
         let now = self.now;
@@ -196,7 +200,7 @@ impl World {
         let now = self.now;
         let patience = u64::try_from(self.nodes[n].config.acknowledge_timeout.as_micros());
         let patience = patience.expect("a short time");
-        let ownership = &self.ownership;
+        let ownership = &self.checkers.ownership;
         let given_up = |handover: &Handover| {
             now - handover.sent >= patience || ownership.told(n, handover.target) != handover.told
         };
@@ -208,7 +212,7 @@ impl World {
         if let Some(early) = early.filter(|_| copies.is_one_at(n)) {
             let delivery = early.delivery;
             let message = format!("acts on it while delivery-{delivery} may still be answered");
-            self.fail("ownership", Some(process), n, message);
+            self.fail::<Ownership>(Some(process), n, message);
         }
     }
 
@@ -223,7 +227,7 @@ impl World {
         let back = copies.unclear == 0 && copies.left.contains(&target);
         if back || process.left.contains(&peer) {
             let message = format!("goes back to node {target}, which it left since its last step");
-            self.fail("bound", Some(process.id), n, message);
+            self.fail::<super::bound::Bound>(Some(process.id), n, message);
         }
     }
 
@@ -255,7 +259,8 @@ impl World {
     pub(crate) fn note_answers(&mut self, n: usize, cause: &Cause) {
         match cause {
             Cause::Finish { from, delivery } => {
-                if let Some(arrived) = self.ownership.finishes.get_mut(&(*from, *delivery)) {
+                if let Some(arrived) = self.checkers.ownership.finishes.get_mut(&(*from, *delivery))
+                {
                     *arrived = true;
                 }
             }
@@ -287,7 +292,7 @@ impl World {
                     copies.left.push(from);
                     copies.since = now;
                 }
-                let new = self.ownership.taken.insert((n, incarnation, id, which, hops));
+                let new = self.checkers.ownership.taken.insert((n, incarnation, id, which, hops));
                 (!new).then(|| String::from("takes a delivery again that it took before"))
             }
             Cause::Submit { process: id } if id == process && attempt == 0 => {
@@ -310,7 +315,7 @@ impl World {
             })
         });
         if let Some(wrong) = wrong {
-            self.fail("ownership", Some(process), n, wrong);
+            self.fail::<Ownership>(Some(process), n, wrong);
         }
     }
 
@@ -328,14 +333,14 @@ impl World {
             Cause::Accepted { delivery } => {
                 let taken = copies.handover(n, delivery).is_some_and(|handover| handover.taken);
                 copies.handovers.retain(|h| h.source != n || h.delivery != delivery);
-                taken || self.ownership.finishes.get(&(n, delivery)) == Some(&true)
+                taken || self.checkers.ownership.finishes.get(&(n, delivery)) == Some(&true)
             }
             _ => false,
         };
         copies.drop_at(n);
         if !(over || closed || ended || handed) {
             let message = format!("lets go of it: {cause:?}");
-            self.fail("ownership", Some(process), n, message);
+            self.fail::<Ownership>(Some(process), n, message);
         }
     }
 
@@ -344,7 +349,7 @@ impl World {
         let Cause::Deliver { from, delivery, process, attempt, hops } = *cause else { return };
         let incarnation = self.nodes[n].incarnation;
         let known = (n, incarnation, process, attempt, hops);
-        let repeated = self.ownership.taken.contains(&known);
+        let repeated = self.checkers.ownership.taken.contains(&known);
         let now = self.now;
         let request = &mut self.requests[request_of(process)];
         let over = now >= request.deadline || request.gateway == n;
@@ -353,9 +358,9 @@ impl World {
         }
         if !(repeated || over) {
             let message = String::from("accepts a process without taking it");
-            self.fail("ownership", Some(process), n, message);
+            self.fail::<Ownership>(Some(process), n, message);
         }
-        self.ownership.taken.insert(known);
+        self.checkers.ownership.taken.insert(known);
     }
 }
 
