@@ -18,8 +18,10 @@ pub(crate) struct Links {
 #[derive(Debug, Clone, Copy, Default)]
 struct Link {
     state: State,
-    /// How much it had been told of the other node when it asked for the link, or had it.
-    told: u64,
+    /// The latest life of the other node that it has heard of in this one of its own, and whether
+    /// that began since it asked for the link: a reason to make another.
+    incarnation: u64,
+    is_news: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,28 +50,45 @@ impl Links {
     }
 }
 
+impl Link {
+    fn is_in_life(&mut self, incarnation: u64) {
+        if incarnation > self.incarnation {
+            (self.incarnation, self.is_news) = (incarnation, true);
+        }
+    }
+}
+
 impl World {
-    /// A node is told that its link to another is up or down.
+    /// A node is told that its link to another is up or down, or that the other is there.
     pub(crate) fn note_link(&mut self, n: usize, input: &Input) {
-        let (to, state) = match input {
-            Input::LinkUp { peer, .. } => (index(*peer), State::Up),
-            Input::LinkDown(peer) => (index(*peer), State::Down),
-            _ => return,
-        };
-        let told = self.checkers.ownership.told(n, to);
-        *self.checkers.links.link(n, to) = Link { state, told };
+        let links = &mut self.checkers.links;
+        match input {
+            Input::Heard(beacon) => {
+                links.link(n, index(beacon.node)).is_in_life(beacon.incarnation);
+            }
+            Input::Called { peer, incarnation, .. } => {
+                links.link(n, index(*peer)).is_in_life(*incarnation);
+            }
+            Input::LinkUp { peer, incarnation, .. } => {
+                let link = links.link(n, index(*peer));
+                let state = if *incarnation < link.incarnation { State::Down } else { State::Up };
+                let incarnation = link.incarnation.max(*incarnation);
+                *link = Link { state, incarnation, is_news: false };
+            }
+            Input::LinkDown(peer) => links.link(n, index(*peer)).state = State::Down,
+            _ => {}
+        }
     }
 
     /// A node wants a link.
     pub(crate) fn check_connect(&mut self, n: usize, peer: NodeId) {
         let to = index(peer);
-        let told = self.checkers.ownership.told(n, to);
         let link = self.checkers.links.link(n, to);
-        // That the other began anew is a reason to make another.
-        let again = link.state != State::Down && link.told == told;
-        let was = std::mem::replace(link, Link { state: State::Asked, told });
+        let again = link.state != State::Down && !link.is_news;
+        let was = std::mem::replace(&mut link.state, State::Asked);
+        link.is_news = false;
         if again {
-            let message = format!("makes another link to node {to}: {:?}", was.state);
+            let message = format!("makes another link to node {to}: {was:?}");
             self.fail::<Links>(None, n, message);
         }
     }

@@ -182,9 +182,14 @@ impl World {
         }
         self.note_answers(n, cause);
         match input {
-            Input::Heard(beacon) if !is_far => self.before_beacon(n, beacon),
+            Input::Heard(beacon) if !is_far => {
+                self.before_beacon(n, beacon);
+                self.note_link(n, input);
+            }
             Input::Told { bulletin, .. } => self.before_bulletin(n, bulletin),
-            Input::LinkUp { .. } | Input::LinkDown(_) => self.note_link(n, input),
+            Input::Called { .. } | Input::LinkUp { .. } | Input::LinkDown(_) => {
+                self.note_link(n, input)
+            }
             Input::Received { .. } | Input::Memory { .. } => {
                 self.checkers.memory.asked(input);
             }

@@ -62,7 +62,7 @@ impl Ownership {
         Self { told: vec![vec![(0, 0); nodes]; nodes], ..Self::default() }
     }
 
-    pub(crate) fn told(&self, source: usize, target: usize) -> u64 {
+    fn told(&self, source: usize, target: usize) -> u64 {
         self.told[source][target].0
     }
 
