@@ -88,6 +88,7 @@ pub(crate) struct NodeFile {
     pub(crate) share_compiled: bool,
     pub(crate) compile_memory_max: Option<Size>,
     pub(crate) compile_seconds_max: Option<u32>,
+    pub(crate) record: Option<PathBuf>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<Format>,
 }

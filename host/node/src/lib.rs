@@ -24,6 +24,7 @@ mod node;
 mod outbound;
 mod quiet;
 mod radio;
+mod record;
 mod secret;
 mod shell;
 mod status;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    fs::File,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -74,6 +75,8 @@ pub struct NodeConfig {
     /// Changes core's defaults, limits and intervals mostly. Who and where the node is, and what
     /// it can do, is set before.
     pub tune: Option<Tune>,
+    /// Where what its core is told and puts out is recorded, to be played again.
+    pub record: Option<File>,
 }
 
 impl NodeConfig {
@@ -91,6 +94,7 @@ impl NodeConfig {
             shares_code: false,
             runtime: izna_runtime::Config::default(),
             tune: None,
+            record: None,
         }
     }
 }
@@ -171,6 +175,7 @@ impl Node {
             runtime,
             executor: Executor::new(threads)?,
             core,
+            record: config.record,
             store,
             control,
         }));

@@ -8,6 +8,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    fs::File,
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
@@ -42,7 +43,7 @@ use tokio_util::{
 
 use crate::{
     Error, artifacts::Artifacts, book::Book, identity::zone_id, inbound::Inbound, links::Links,
-    outbound::Outbound, radio::Radio, tls, writer::Flush,
+    outbound::Outbound, radio::Radio, record::Recorded, tls, writer::Flush,
 };
 
 pub(crate) type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -84,7 +85,7 @@ pub(crate) struct Shell {
     /// How often the sockets' thread lent itself to a step.
     pub(crate) lent: AtomicU64,
 
-    core: Mutex<Core>,
+    core: Mutex<Recorded>,
     pub(crate) began: Instant,
     alarm: Alarm,
     pub(crate) control: mpsc::UnboundedSender<Output>,
@@ -151,6 +152,7 @@ pub(crate) struct Parts {
     pub(crate) runtime: Runtime,
     pub(crate) executor: Executor,
     pub(crate) core: izna_core::Config,
+    pub(crate) record: Option<File>,
     pub(crate) store: Store,
     pub(crate) control: mpsc::UnboundedSender<Output>,
 }
@@ -176,7 +178,7 @@ impl Shell {
             payload_bytes_max: parts.core.payload_bytes_max as u64,
             process_encoded: AtomicU64::new(0),
             lent: AtomicU64::new(0),
-            core: Mutex::new(Core::new(parts.core, Time::default())),
+            core: Mutex::new(Recorded::new(parts.core, Time::default(), parts.record)),
             began: Instant::now(),
             alarm: Alarm::new(),
             control: parts.control,
@@ -242,7 +244,7 @@ impl Shell {
     fn drive<T>(
         self: &Arc<Self>,
         flush: Flush,
-        input: impl FnOnce(&mut Core, Time) -> T,
+        input: impl FnOnce(&mut Recorded, Time) -> T,
     ) -> Option<T> {
         let (result, mut outputs) = self.decide(input)?;
         self.perform_all(&mut outputs, flush);
@@ -251,7 +253,7 @@ impl Shell {
     }
 
     /// Let core decide; what it puts out, but for what goes to `control`.
-    fn decide<T>(&self, input: impl FnOnce(&mut Core, Time) -> T) -> Option<(T, Vec<Output>)> {
+    fn decide<T>(&self, input: impl FnOnce(&mut Recorded, Time) -> T) -> Option<(T, Vec<Output>)> {
         let mut outputs = OUTPUTS.take();
         let result = {
             let mut core = self.lock_core()?;
@@ -282,7 +284,7 @@ impl Shell {
     }
 
     /// None once core has failed: then nothing that it says can be trusted, and the node stops.
-    fn lock_core(&self) -> Option<MutexGuard<'_, Core>> {
+    fn lock_core(&self) -> Option<MutexGuard<'_, Recorded>> {
         match self.core.lock() {
             Ok(core) => Some(core),
             Err(_) => {
@@ -441,7 +443,7 @@ pub(crate) async fn wake(shell: Arc<Shell>) {
         let at = shell.alarm.at.load(Ordering::Acquire);
         let micros = at.saturating_sub(shell.now().as_micros());
         if micros <= 0 {
-            shell.drive(Flush::Later, Core::tick);
+            shell.drive(Flush::Later, Recorded::tick);
             tokio::task::yield_now().await;
             continue;
         }

@@ -76,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         cores: None,
         traits: Traits::default(),
         tune: None,
+        record: None,
         shares_code: false,
         allowance: Allowance::default(),
         limits: Limits::default(),

@@ -1,8 +1,9 @@
 //! `izna node`: a node with its gateway, from its start until it is told to stop.
 
 use std::{
+    fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -114,6 +115,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", env = "IZNA_NODE_WARM_MAX", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(..=2048))]
     warm_max: Option<u16>,
+    /// Record what the node decides and on what grounds, to be played again by the simulator; grows
+    /// by megabytes each second under load
+    #[arg(long, value_name = "FILE", env = "IZNA_NODE_RECORD", hide_env = true)]
+    record: Option<PathBuf>,
 }
 
 /// A node that is about to start, everything decided.
@@ -129,6 +134,7 @@ pub(crate) struct Plan {
     pub(crate) cores: Option<u16>,
     pub(crate) traits: Traits,
     pub(crate) tune: Option<Tune>,
+    pub(crate) record: Option<File>,
     pub(crate) shares_code: bool,
     pub(crate) allowance: Allowance,
     pub(crate) limits: Limits,
@@ -230,6 +236,12 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
             arguments.labels.as_ref().or(file.labels.as_ref()),
         )?,
         tune: Some(adoption.resolve()?),
+        record: arguments
+            .record
+            .as_deref()
+            .or(file.record.as_deref())
+            .map(recording)
+            .transpose()?,
         shares_code: arguments.share_compiled || file.share_compiled,
         allowance: allowance(
             arguments.compile_memory_max.or(file.compile_memory_max),
@@ -237,6 +249,13 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         )?,
         limits,
         warm_max: arguments.warm_max.or(file.warm_max),
+    })
+}
+
+fn recording(file: &Path) -> Result<File, Trouble> {
+    File::create(file).map_err(|error| {
+        let what = format!("cannot write the recording {}", file.display());
+        Trouble::new(Exit::Config, what).why(error.to_string())
     })
 }
 
@@ -317,6 +336,7 @@ impl Plan {
         }
         config.traits = self.traits;
         config.tune = self.tune;
+        config.record = self.record;
         config.shares_code = self.shares_code;
         config.runtime.compiler = Some(compile::compiler(self.allowance)?);
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
