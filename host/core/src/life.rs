@@ -5,7 +5,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use izna_proto::{
     App, Call, ComponentId, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome,
-    Process, Run, State, StepEnd,
+    Payload, Process, Run, State, StepEnd,
 };
 
 /// What a process is after a step.
@@ -141,10 +141,11 @@ pub(crate) fn company(process: &Process, app: &App) -> Vec<ComponentId> {
 /// shared, not copied.
 pub(crate) fn run(entry: &Entry) -> Option<Run> {
     match &entry.state {
-        State::Start { input } => Some(Run::Start { input: input.clone() }),
-        State::Resume { continuation, outcome } => {
-            Some(Run::Resume { continuation: continuation.clone(), outcome: outcome.clone() })
-        }
+        State::Start { input } => Some(Run::Start { input: input.inline().clone() }),
+        State::Resume { continuation, outcome } => Some(Run::Resume {
+            continuation: continuation.inline().clone(),
+            outcome: outcome.clone().map(Payload::into_inline),
+        }),
         State::Waiting { .. } => None,
     }
 }
@@ -210,10 +211,13 @@ pub(crate) fn unknown_component(app: &App, name: &str) -> Failure {
 mod tests {
     use alloc::{sync::Arc, vec};
 
-    use bytes::Bytes;
     use izna_proto::{Digest, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail};
 
     use super::*;
+
+    fn payload(bytes: &'static [u8]) -> Payload {
+        Payload::from(bytes)
+    }
 
     fn component(name: &str, links: &[&str]) -> ComponentSpec {
         ComponentSpec {
@@ -241,7 +245,7 @@ mod tests {
             digest: Digest([1; 32]),
             function: Arc::from("f"),
             caller: None,
-            state: State::Start { input: Bytes::from_static(b"in") },
+            state: State::Start { input: payload(b"in") },
             warm: None,
         };
         Process {
@@ -264,11 +268,11 @@ mod tests {
 
     fn call(component: &str) -> Call {
         let (component, function) = (Arc::from(component), Arc::from("g"));
-        Call { component, function, input: Bytes::from_static(b"arg") }
+        Call { component, function, input: payload(b"arg") }
     }
 
     fn suspend(component: &str) -> StepEnd {
-        StepEnd::Suspend { call: call(component), continuation: Bytes::from_static(b"k") }
+        StepEnd::Suspend { call: call(component), continuation: payload(b"k") }
     }
 
     /// The entries as a line of text: what the tests compare.
@@ -280,7 +284,9 @@ mod tests {
                 let state = match &entry.state {
                     State::Start { .. } => String::from("start"),
                     State::Waiting { .. } => String::from("waiting"),
-                    State::Resume { outcome: Ok(value), .. } => format!("resume({value:?})"),
+                    State::Resume { outcome: Ok(value), .. } => {
+                        format!("resume({:?})", value.inline())
+                    }
                     State::Resume { outcome: Err(failure), .. } => {
                         format!("resume({})", failure.kind)
                     }
@@ -299,17 +305,14 @@ mod tests {
         assert_eq!(show(&process), "a:waiting *bb:start");
         assert_eq!(advance(&mut process, suspend("bb"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting bb:waiting *bb:start");
-        let done = StepEnd::Done(Bytes::from_static(b"x"));
+        let done = StepEnd::Done(payload(b"x"));
         assert_eq!(advance(&mut process, done, Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting *bb:resume(b\"x\")");
         let failed = StepEnd::Failed(Failure::new(FailureKind::Failed, "no"));
         assert_eq!(advance(&mut process, failed, Some(&app)), Next::Ready);
         assert_eq!(show(&process), "*a:resume(failed)");
-        let done = StepEnd::Done(Bytes::from_static(b"y"));
-        assert_eq!(
-            advance(&mut process, done, Some(&app)),
-            Next::Ended(Ok(Bytes::from_static(b"y")))
-        );
+        let done = StepEnd::Done(payload(b"y"));
+        assert_eq!(advance(&mut process, done, Some(&app)), Next::Ended(Ok(payload(b"y"))));
     }
 
     /// If this fails, a local link leads off its node, or back from another, or a node is taken for
@@ -333,7 +336,7 @@ mod tests {
         assert_eq!(advance(&mut process, suspend("a"), Some(&app)), Next::Ready);
         // It was called by a link that is not local: those before it may be elsewhere.
         assert_eq!(company(&process, &app), ids(&[2, 3]));
-        let done = || StepEnd::Done(Bytes::new());
+        let done = || StepEnd::Done(Payload::default());
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Ready);
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);

@@ -289,12 +289,9 @@ impl Reader {
         self.take(at, length, max)
     }
 
-    /// Take a byte string of at most `max` bytes if the next value is one.
-    pub fn bytes_if(&mut self, max: usize) -> Result<Option<Bytes>, Error> {
-        match self.peek()? {
-            Header::Bytes(_) => self.bytes(max).map(Some),
-            _ => Ok(None),
-        }
+    /// Whether the next value is an array.
+    pub fn is_array(&mut self) -> Result<bool, Error> {
+        Ok(matches!(self.peek()?, Header::Array(_)))
     }
 
     /// Take a byte string of exactly `N` bytes.

@@ -30,6 +30,7 @@ mod id;
 mod load;
 mod memory;
 mod message;
+mod payload;
 mod process;
 mod spread;
 
@@ -48,6 +49,7 @@ pub use memory::{MemoryAnswer, MemoryError, MemoryOperation};
 pub use message::{
     DEMANDS_MAX, Delivery, Finish, Held, Hello, Message, PROTOCOL, PeerAddress, Refusal,
 };
+pub use payload::Payload;
 pub use process::{
     Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
     StepEnd, TRAIL_MAX, Trail, Warm,

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::{Digest, Error, NodeId, ProcessId, Reader, SlotId, Wire, Writer};
+use crate::{Digest, Error, NodeId, Payload, ProcessId, Reader, SlotId, Wire, Writer};
 
 /// The deepest chain of calls.
 pub const ENTRIES_MAX: usize = 64;
@@ -115,23 +115,23 @@ pub enum State {
     /// It has not begun.
     Start {
         /// A CBOR array of arguments.
-        input: Bytes,
+        input: Payload,
     },
     /// It waits for the call that it made.
     Waiting {
         /// What it needs to go on.
-        continuation: Bytes,
+        continuation: Payload,
     },
     /// Its call has ended.
     Resume {
         /// What it needs to go on.
-        continuation: Bytes,
+        continuation: Payload,
         /// How the call ended.
         outcome: Outcome,
     },
 }
 
-/// What a step is given to run.
+/// What a step is given to run: here are all its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Run {
     /// Begin the function.
@@ -144,7 +144,7 @@ pub enum Run {
         /// What the component had put aside.
         continuation: Bytes,
         /// How the call ended.
-        outcome: Outcome,
+        outcome: Outcome<Bytes>,
     },
 }
 
@@ -156,14 +156,14 @@ pub struct Call {
     /// The function.
     pub function: Arc<str>,
     /// A CBOR array of arguments.
-    pub input: Bytes,
+    pub input: Payload,
 }
 
 /// What a step ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepEnd {
     /// The entry is finished; a CBOR value.
-    Done(Bytes),
+    Done(Payload),
     /// The entry has failed.
     Failed(Failure),
     /// The entry waits for a call.
@@ -171,14 +171,14 @@ pub enum StepEnd {
         /// The call.
         call: Call,
         /// What the entry needs to go on.
-        continuation: Bytes,
+        continuation: Payload,
     },
     /// The call takes the entry's place.
     Forward(Call),
 }
 
 /// How an entry or a process ended: a CBOR value or a failure.
-pub type Outcome = Result<Bytes, Failure>;
+pub type Outcome<T = Payload> = Result<T, Failure>;
 
 /// Why an entry or a process ended without a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,7 +283,7 @@ impl State {
             Self::Start { input } => input.len(),
             Self::Waiting { continuation } => continuation.len(),
             Self::Resume { continuation, outcome } => {
-                continuation.len() + outcome.as_ref().map_or(0, Bytes::len)
+                continuation.len() + outcome.as_ref().map_or(0, Payload::len)
             }
         }
     }
@@ -434,15 +434,14 @@ impl Wire for State {
         };
         writer.array(3);
         writer.unsigned(kind);
-        writer.bytes(payload);
+        payload.write(writer);
         writer.option(outcome, |outcome, writer| outcome.write(writer));
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         let at = reader.offset();
-        let (kind, payload, outcome) = reader.tuple(3, |r| {
-            Ok((r.unsigned()?, r.bytes(PAYLOAD_BYTES_MAX)?, r.option(Outcome::read)?))
-        })?;
+        let (kind, payload, outcome) = reader
+            .tuple(3, |r| Ok((r.unsigned()?, Payload::read(r)?, r.option(Outcome::read)?)))?;
         match (kind, outcome) {
             (0, None) => Ok(Self::Start { input: payload }),
             (1, None) => Ok(Self::Waiting { continuation: payload }),
@@ -452,10 +451,10 @@ impl Wire for State {
     }
 }
 
-impl Wire for Outcome {
+impl<T: Wire> Wire for Outcome<T> {
     fn write(&self, writer: &mut Writer) {
         match self {
-            Ok(result) => writer.bytes(result),
+            Ok(result) => result.write(writer),
             Err(failure) => {
                 writer.array(2);
                 writer.text(failure.kind.as_str());
@@ -465,8 +464,8 @@ impl Wire for Outcome {
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        if let Some(result) = reader.bytes_if(PAYLOAD_BYTES_MAX)? {
-            return Ok(Ok(result));
+        if !reader.is_array()? {
+            return T::read(reader).map(Ok);
         }
         reader.tuple(2, |r| {
             let word = r.text(32)?;

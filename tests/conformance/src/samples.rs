@@ -5,8 +5,8 @@ use izna_proto::{
     App, Beacon, Bulletin, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
     Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind, Finish, Grants, Grounds, Held,
     Hello, Home, Limits, Link, Load, MemoryAnswer, MemoryError, MemoryOperation, Message, Needs,
-    NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal, Route, SlotId, Spread,
-    State, SummaryLine, TableEntry, Trail, Traits, Warm, Wire, ZoneId, ZonePath, pack,
+    NodeId, Outcome, PROTOCOL, Payload, PeerAddress, Process, ProcessId, Refusal, Route, SlotId,
+    Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, Wire, ZoneId, ZonePath, pack,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -56,8 +56,8 @@ fn links() -> Vec<(&'static str, Message)> {
     vec![
         ("hello", Message::Hello(hello())),
         ("deliver", deliver(started())),
-        ("deliver-after-a-call", deliver(resumed(Ok(value())))),
-        ("finish-result", finish(Ok(value()))),
+        ("deliver-after-a-call", deliver(resumed(Ok(value().into())))),
+        ("finish-result", finish(Ok(value().into()))),
         ("finish-failure", finish(Err(failure(FailureKind::Trapped)))),
         ("accepted", Message::Accepted { delivery, load, level_us: Some(2300) }),
         (
@@ -193,7 +193,7 @@ fn processes() -> Vec<(&'static str, Process)> {
             digest: Digest([0; 32]),
             function: "".into(),
             caller: None,
-            state: State::Start { input: Bytes::new() },
+            state: State::Start { input: Payload::default() },
             warm: None,
         }],
         left: Vec::new(),
@@ -203,7 +203,7 @@ fn processes() -> Vec<(&'static str, Process)> {
         ("bare", bare),
         ("start", started()),
         ("waiting", called()),
-        ("resume", resumed(Ok(value()))),
+        ("resume", resumed(Ok(value().into()))),
         ("resume-after-a-failure", resumed(Err(failure(FailureKind::Deadline)))),
         ("deep", deep),
     ]
@@ -212,7 +212,7 @@ fn processes() -> Vec<(&'static str, Process)> {
 fn outcomes() -> Vec<(&'static str, Outcome)> {
     let failed = |kind| Err(failure(kind));
     vec![
-        ("result", Ok(value())),
+        ("result", Ok(value().into())),
         ("failed", failed(FailureKind::Failed)),
         ("trapped", failed(FailureKind::Trapped)),
         ("limit", failed(FailureKind::Limit)),
@@ -325,8 +325,8 @@ fn home() -> Home {
 }
 
 /// The CBOR of `["Ada"]`.
-fn arguments() -> Bytes {
-    Bytes::from_static(b"\x81\x63Ada")
+fn arguments() -> Payload {
+    Payload::from(b"\x81\x63Ada")
 }
 
 /// The CBOR of `"Hello, Ada"`.
@@ -363,7 +363,7 @@ fn entry(component: &str, caller: Option<u16>, state: State) -> Entry {
 }
 
 fn waiting(caller: Option<u16>) -> Entry {
-    let state = State::Waiting { continuation: Bytes::from_static(&[0x01]) };
+    let state = State::Waiting { continuation: (&[0x01]).into() };
     let warm = Some(Warm { node: NodeId(0xa2), replay_us: 250 });
     Entry { warm, ..entry("front", caller, state) }
 }
@@ -410,7 +410,7 @@ fn called() -> Process {
 }
 
 fn resumed(outcome: Outcome) -> Process {
-    let continuation = Bytes::from_static(&[0x01]);
+    let continuation = (&[0x01]).into();
     Process {
         steps: 2,
         trail: trail(&[NodeId(0xa1), NodeId(0xa2)]),

@@ -336,7 +336,7 @@ impl<'a> Words<'a> {
             digest,
             function,
             caller: None,
-            state: State::Start { input: Bytes::from_static(b"in") },
+            state: State::Start { input: b"in".into() },
             warm: None,
         };
         let narrow = |number: Option<u64>| u32::try_from(number.unwrap_or(0)).unwrap();
@@ -347,7 +347,7 @@ impl<'a> Words<'a> {
             digest: self::digest("a"),
             function: Arc::from("f"),
             caller: None,
-            state: State::Waiting { continuation: Bytes::from_static(b"k") },
+            state: State::Waiting { continuation: b"k".into() },
             warm: Some(Warm { node: NodeId(node), replay_us }),
         });
         let entry = Entry { caller: caller.as_ref().map(|_| 0), ..entry };
@@ -385,7 +385,7 @@ impl<'a> Words<'a> {
         let value = self.payload();
         let outcome = match failed {
             true => Err(Failure::new(FailureKind::Failed, String::from_utf8_lossy(&value))),
-            false => Ok(value),
+            false => Ok(value.into()),
         };
         Finish {
             id,

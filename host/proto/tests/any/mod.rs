@@ -134,17 +134,17 @@ fn failure_kind() -> impl Strategy<Value = FailureKind> {
 
 pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        payload().prop_map(Ok),
+        payload().prop_map(|result| Ok(result.into())),
         (failure_kind(), "\\PC{0,40}").prop_map(|(kind, text)| Err(Failure::new(kind, text))),
     ]
 }
 
 pub(crate) fn state() -> impl Strategy<Value = State> {
     prop_oneof![
-        payload().prop_map(|input| State::Start { input }),
-        payload().prop_map(|continuation| State::Waiting { continuation }),
+        payload().prop_map(|input| State::Start { input: input.into() }),
+        payload().prop_map(|kept| State::Waiting { continuation: kept.into() }),
         (payload(), outcome())
-            .prop_map(|(continuation, outcome)| State::Resume { continuation, outcome }),
+            .prop_map(|(kept, outcome)| State::Resume { continuation: kept.into(), outcome }),
     ]
 }
 
