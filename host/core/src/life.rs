@@ -1,11 +1,15 @@
 //! The life of a process between two steps: what its entries become when a step has ended. No node,
 //! time or load here.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use izna_proto::{
-    App, Call, ComponentId, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome,
-    Payload, Process, Run, State, StepEnd,
+    App, Call, Callee, ComponentId, ComponentSpec, ENTRIES_MAX, Ended, Entry, Failure, FailureKind,
+    Misfit, Outcome, Payload, Process, Run, State, StepEnd,
 };
 
 /// What a process is after a step.
@@ -27,37 +31,19 @@ pub(crate) fn advance(process: &mut Process, end: StepEnd, app: Option<&App>) ->
         (StepEnd::Failed(failure), app) => finish(process, Err(failure), app),
         (_, None) => Next::Ended(Err(unknown_revision(process))),
         (StepEnd::Suspend { call, continuation }, Some(app)) => {
-            let caller = process.active;
-            let callee = resolve(process, app, call, Some(caller));
-            let Some(entry) = process.entries.get_mut(usize::from(caller)) else {
-                return corrupt();
-            };
-            match callee {
-                Ok((callee, next)) => {
-                    entry.state = State::Waiting { continuation };
-                    process.active = u16::try_from(process.entries.len()).unwrap_or(u16::MAX);
-                    process.entries.push(callee);
-                    next
-                }
+            let (done, next) = match resolve(process, app, call) {
+                Ok((callee, next)) => (process.entries.call(callee, continuation), next),
                 // The caller learns that its call failed; it may know what to do.
                 Err(failure) => {
-                    entry.state = State::Resume { continuation, outcome: Err(failure) };
-                    Next::Ready
+                    (process.entries.refuse_call(continuation, Err(failure)), Next::Ready)
                 }
-            }
+            };
+            done.map_or_else(corrupt, |()| next)
         }
-        (StepEnd::Forward(call), Some(app)) => {
-            let caller = process.entry().and_then(|entry| entry.caller);
-            match resolve(process, app, call, caller) {
-                Ok((callee, next)) => {
-                    let active = usize::from(process.active);
-                    let Some(entry) = process.entries.get_mut(active) else { return corrupt() };
-                    *entry = callee;
-                    next
-                }
-                Err(failure) => finish(process, Err(failure), Some(app)),
-            }
-        }
+        (StepEnd::Forward(call), Some(app)) => match resolve(process, app, call) {
+            Ok((callee, next)) => process.entries.forward(callee).map_or_else(corrupt, |()| next),
+            Err(failure) => finish(process, Err(failure), Some(app)),
+        },
     }
 }
 
@@ -79,26 +65,14 @@ pub(crate) fn payload_over(bytes: usize, bytes_max: usize) -> Failure {
 
 /// The active entry has ended: give the outcome to its caller and drop it.
 pub(crate) fn finish(process: &mut Process, outcome: Outcome, app: Option<&App>) -> Next {
-    let active = usize::from(process.active);
-    if active >= process.entries.len() {
-        return corrupt();
-    }
-    let ended = process.entries.swap_remove(active);
-    let Some(caller) = ended.caller else {
-        return Next::Ended(outcome);
+    let ended = match process.entries.end(outcome) {
+        Ok(Ended::Process(outcome)) => return Next::Ended(outcome),
+        Ok(Ended::Entry(ended)) => ended,
+        Err(misfit) => return corrupt(misfit),
     };
-    process.entries.truncate(active);
-    process.active = caller;
-    let Some(entry) = process.entries.get_mut(usize::from(caller)) else { return corrupt() };
-    match &mut entry.state {
-        State::Waiting { continuation } => {
-            let continuation = core::mem::take(continuation);
-            entry.state = State::Resume { continuation, outcome };
-            let local = app.is_some_and(|app| is_local(app, &entry.component, &ended.component));
-            if local { Next::Here } else { Next::Ready }
-        }
-        _ => corrupt(),
-    }
+    let caller = process.entry().map(|entry| &*entry.component).unwrap_or_default();
+    let local = app.is_some_and(|app| is_local(app, caller, &ended.component));
+    if local { Next::Here } else { Next::Ready }
 }
 
 /// Whether calls of `target` by `caller` stay on their node.
@@ -117,7 +91,7 @@ pub(crate) fn company(process: &Process, app: &App) -> Vec<ComponentId> {
     let Some(active) = process.entry() else { return Vec::new() };
     let mut names = Vec::from([&*active.component]);
     let mut entry = active;
-    while let Some(caller) = entry.caller.and_then(|at| process.entries.get(usize::from(at)))
+    while let Some(caller) = entry.caller().and_then(|id| process.entries.get(id))
         && is_local(app, &caller.component, &entry.component)
     {
         names.push(&caller.component);
@@ -150,21 +124,14 @@ pub(crate) fn run(entry: &Entry) -> Option<Run> {
     }
 }
 
-/// A process whose entries do not fit together: nothing that a node makes, but what it could be
-/// sent.
-fn corrupt() -> Next {
-    let failure =
-        Failure::new(FailureKind::Other, "the entries of the process do not fit together");
-    Next::Ended(Err(failure))
+/// The end of a process whose entries do not fit together.
+fn corrupt(misfit: Misfit) -> Next {
+    Next::Ended(Err(Failure::new(FailureKind::Other, misfit.to_string())))
 }
 
-fn resolve(
-    process: &Process,
-    app: &App,
-    call: Call,
-    caller: Option<u16>,
-) -> Result<(Entry, Next), Failure> {
-    if process.entries.len() >= ENTRIES_MAX {
+/// What a call by the active entry leads to.
+fn resolve(process: &Process, app: &App, call: Call) -> Result<(Callee, Next), Failure> {
+    if process.entries.are_full() {
         let message = format!("a chain of calls deeper than {ENTRIES_MAX}");
         return Err(Failure::new(FailureKind::Limit, message));
     }
@@ -173,15 +140,13 @@ fn resolve(
     let link = spec.link(&call.component).ok_or_else(|| unlinked(spec, &call))?;
     let target = app.component(&link.target);
     let target = target.ok_or_else(|| unknown_component(app, &link.target))?;
-    let entry = Entry {
+    let callee = Callee {
         component: target.name.clone(),
         digest: target.digest,
         function: call.function,
-        caller,
-        state: State::Start { input: call.input },
-        warm: None,
+        input: call.input,
     };
-    Ok((entry, if link.local { Next::Here } else { Next::Ready }))
+    Ok((callee, if link.local { Next::Here } else { Next::Ready }))
 }
 
 fn unlinked(spec: &ComponentSpec, call: &Call) -> Failure {
@@ -211,7 +176,9 @@ pub(crate) fn unknown_component(app: &App, name: &str) -> Failure {
 mod tests {
     use alloc::{sync::Arc, vec};
 
-    use izna_proto::{Digest, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail};
+    use izna_proto::{
+        Digest, Entries, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail,
+    };
 
     use super::*;
 
@@ -240,14 +207,12 @@ mod tests {
     }
 
     fn process() -> Process {
-        let entry = Entry {
+        let entries = Entries::new(Callee {
             component: Arc::from("a"),
             digest: Digest([1; 32]),
             function: Arc::from("f"),
-            caller: None,
-            state: State::Start { input: payload(b"in") },
-            warm: None,
-        };
+            input: payload(b"in"),
+        });
         Process {
             id: ProcessId(1),
             app: Arc::from("app"),
@@ -260,9 +225,8 @@ mod tests {
             home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
             traceparent: None,
             trail: Trail::default(),
-            entries: vec![entry],
+            entries,
             left: vec![],
-            active: 0,
         }
     }
 
@@ -277,10 +241,12 @@ mod tests {
 
     /// The entries as a line of text: what the tests compare.
     fn show(process: &Process) -> String {
-        let entries: Vec<String> = (0u16..)
-            .zip(&process.entries)
-            .map(|(index, entry)| {
-                let mark = if index == process.active { "*" } else { "" };
+        let active = process.entry().map(Entry::id);
+        let entries: Vec<String> = process
+            .entries
+            .iter()
+            .map(|entry| {
+                let mark = if Some(entry.id()) == active { "*" } else { "" };
                 let state = match &entry.state {
                     State::Start { .. } => String::from("start"),
                     State::Waiting { .. } => String::from("waiting"),
@@ -374,7 +340,7 @@ mod tests {
         for _ in 0..ENTRIES_MAX {
             advance(&mut process, suspend("bb"), Some(&app));
         }
-        assert_eq!(process.entries.len(), ENTRIES_MAX);
+        assert_eq!(process.entries.iter().len(), ENTRIES_MAX);
         assert!(show(&process).ends_with("*bb:resume(limit)"));
     }
 }

@@ -51,6 +51,14 @@ pub enum Error {
         /// The largest size that is taken.
         max: u64,
     },
+    /// The entries of a process that are not those of any.
+    #[error("entries at byte {at} that do not fit together: {why}")]
+    Entries {
+        /// Where they begin.
+        at: usize,
+        /// What does not fit.
+        why: &'static str,
+    },
     /// Bytes after the end of the value.
     #[error("{count} bytes after the end of the value at byte {at}")]
     Trailing {

@@ -23,6 +23,10 @@ pub struct SlotId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub u64);
 
+/// One call in a process. No other entry of the process has it, as long as the process lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub(crate) u32);
+
 /// A cluster: the first eight bytes of the SHA-256 of its authority's certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u64);
@@ -101,7 +105,8 @@ macro_rules! print {
 }
 print!(
     NodeId "n-{:016x}", ClusterId "c-{:016x}", ZoneId "z-{:08x}", ProcessId "p-{:032x}",
-    ComponentId "component-{:016x}", SlotId "slot-{}", DeliveryId "delivery-{}"
+    ComponentId "component-{:016x}", SlotId "slot-{}", DeliveryId "delivery-{}",
+    EntryId "entry-{}"
 );
 
 impl fmt::Display for Digest {
@@ -128,6 +133,15 @@ macro_rules! wire_u64 {
 wire_u64!(NodeId, SlotId, DeliveryId, ClusterId, ComponentId);
 
 impl Wire for ZoneId {
+    fn write(&self, writer: &mut Writer) {
+        writer.unsigned(self.0);
+    }
+    fn read(reader: &mut Reader) -> Result<Self, Error> {
+        reader.narrow().map(Self)
+    }
+}
+
+impl Wire for EntryId {
     fn write(&self, writer: &mut Writer) {
         writer.unsigned(self.0);
     }

@@ -25,6 +25,7 @@ mod beacon;
 mod bulletin;
 pub mod cbor;
 mod codec;
+mod entries;
 mod grants;
 mod id;
 mod load;
@@ -42,8 +43,11 @@ pub use bulletin::{
     LINES_MAX, PATHS_MAX, SummaryLine, ZonePath,
 };
 pub use codec::{Error, Reader, Wire, Writer};
+pub use entries::{Callee, ENTRIES_MAX, Ended, Entries, Entry, Misfit, State, Warm};
 pub use grants::Grants;
-pub use id::{ClusterId, ComponentId, DeliveryId, Digest, NodeId, ProcessId, SlotId, ZoneId};
+pub use id::{
+    ClusterId, ComponentId, DeliveryId, Digest, EntryId, NodeId, ProcessId, SlotId, ZoneId,
+};
 pub use load::Load;
 pub use memory::{MemoryAnswer, MemoryError, MemoryOperation};
 pub use message::{
@@ -51,7 +55,6 @@ pub use message::{
 };
 pub use payload::Payload;
 pub use process::{
-    Call, ENTRIES_MAX, Entry, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, State,
-    StepEnd, TRAIL_MAX, Trail, Warm,
+    Call, Failure, FailureKind, Home, LEFT_MAX, Outcome, Process, Run, StepEnd, TRAIL_MAX, Trail,
 };
 pub use spread::{LABEL_BYTES_MAX, LABELS_MAX, Needs, Spread, Traits, ZONE_DEFAULT};

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The version of the messages. Nodes of other versions are told so and not talked to.
-pub const PROTOCOL: u16 = 4;
+pub const PROTOCOL: u16 = 5;
 
 /// The most components, apps or processes that one message lists.
 const LIST_MAX: usize = 65_536;

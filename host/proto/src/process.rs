@@ -5,10 +5,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::{Digest, Error, NodeId, Payload, ProcessId, Reader, SlotId, Wire, Writer};
+use crate::{Entries, Entry, Error, NodeId, Payload, ProcessId, Reader, SlotId, Wire, Writer};
 
-/// The deepest chain of calls.
-pub const ENTRIES_MAX: usize = 64;
 /// The longest trail that a process keeps; later nodes are not noted.
 pub const TRAIL_MAX: usize = 64;
 /// The most nodes that a process leaves between two steps.
@@ -47,13 +45,11 @@ pub struct Process {
     pub traceparent: Option<Arc<str>>,
     /// Where it was and what became of its time.
     pub trail: Trail,
-    /// Its calls: an entry's caller stands before it.
-    pub entries: Vec<Entry>,
+    /// Its calls.
+    pub entries: Entries,
     /// The nodes that it has left since its last step, up to [`LEFT_MAX`]: it does not go back to
     /// one.
     pub left: Vec<NodeId>,
-    /// The index of the entry that runs next.
-    pub active: u16,
 }
 
 /// Where a process was and what became of its time, as the nodes of its steps measured it. What is
@@ -80,55 +76,6 @@ pub struct Home {
     pub incarnation: u64,
     /// Where at that gateway.
     pub slot: SlotId,
-}
-
-/// One call in a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The component's name in the app.
-    pub component: Arc<str>,
-    /// The component's code, fixed when the call was made.
-    pub digest: Digest,
-    /// The function that was called.
-    pub function: Arc<str>,
-    /// The index of the entry that made the call; none for the first.
-    pub caller: Option<u16>,
-    /// How far it is.
-    pub state: State,
-    /// Where its function waits as it stands, if it does.
-    pub warm: Option<Warm>,
-}
-
-/// A suspended function that a node keeps. A hint: it may be gone, and everywhere else it starts
-/// again from its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Warm {
-    /// The node.
-    pub node: NodeId,
-    /// What it takes to come as far elsewhere, in microseconds: what its steps have taken so far.
-    pub replay_us: u32,
-}
-
-/// How far an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// It has not begun.
-    Start {
-        /// A CBOR array of arguments.
-        input: Payload,
-    },
-    /// It waits for the call that it made.
-    Waiting {
-        /// What it needs to go on.
-        continuation: Payload,
-    },
-    /// Its call has ended.
-    Resume {
-        /// What it needs to go on.
-        continuation: Payload,
-        /// How the call ended.
-        outcome: Outcome,
-    },
 }
 
 /// What a step is given to run: here are all its bytes.
@@ -268,29 +215,13 @@ impl Trail {
 impl Process {
     /// The entry that runs next.
     pub fn entry(&self) -> Option<&Entry> {
-        self.entries.get(usize::from(self.active))
+        self.entries.active()
     }
 
     /// The bytes of all payloads in it: what its size is, give or take a few hundred bytes.
     pub fn payload_bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.state.payload_bytes()).sum()
+        self.entries.payload_bytes()
     }
-}
-
-impl State {
-    fn payload_bytes(&self) -> usize {
-        match self {
-            Self::Start { input } => input.len(),
-            Self::Waiting { continuation } => continuation.len(),
-            Self::Resume { continuation, outcome } => {
-                continuation.len() + outcome.as_ref().map_or(0, Payload::len)
-            }
-        }
-    }
-}
-
-fn write_name(name: &str, writer: &mut Writer) {
-    writer.text(name);
 }
 
 pub(crate) fn read_name(reader: &mut Reader) -> Result<Arc<str>, Error> {
@@ -299,9 +230,9 @@ pub(crate) fn read_name(reader: &mut Reader) -> Result<Arc<str>, Error> {
 
 impl Wire for Process {
     fn write(&self, writer: &mut Writer) {
-        writer.array(14);
+        writer.array(13);
         self.id.write(writer);
-        write_name(&self.app, writer);
+        writer.text(&self.app);
         writer.unsigned(self.revision);
         writer.unsigned(self.attempt);
         writer.unsigned(self.hops);
@@ -311,13 +242,12 @@ impl Wire for Process {
         self.home.write(writer);
         writer.option(self.traceparent.as_ref(), |text, writer| writer.text(text));
         self.trail.write(writer);
-        writer.list(&self.entries);
+        self.entries.write(writer);
         writer.list(&self.left);
-        writer.unsigned(self.active);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        let process = reader.tuple(14, |r| {
+        reader.tuple(13, |r| {
             Ok(Self {
                 id: ProcessId::read(r)?,
                 app: read_name(r)?,
@@ -330,25 +260,10 @@ impl Wire for Process {
                 home: Home::read(r)?,
                 traceparent: r.option(read_name)?,
                 trail: Trail::read(r)?,
-                entries: r.list(ENTRIES_MAX)?,
+                entries: Entries::read(r)?,
                 left: r.list(LEFT_MAX)?,
-                active: r.narrow()?,
             })
-        })?;
-        let at = reader.offset();
-        let callers_stand_before = (0u16..)
-            .zip(&process.entries)
-            .all(|(index, entry)| entry.caller.map_or(index == 0, |caller| caller < index));
-        if !callers_stand_before {
-            return Err(Error::Shape {
-                at,
-                expected: "callers to stand before the entries they called",
-            });
-        }
-        if process.entry().is_none_or(|entry| matches!(entry.state, State::Waiting { .. })) {
-            return Err(Error::Shape { at, expected: "the active entry to be one that can run" });
-        }
-        Ok(process)
+        })
     }
 }
 
@@ -385,69 +300,6 @@ impl Wire for Home {
         reader.tuple(3, |r| {
             Ok(Self { node: NodeId::read(r)?, incarnation: r.unsigned()?, slot: SlotId::read(r)? })
         })
-    }
-}
-
-impl Wire for Entry {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(6);
-        write_name(&self.component, writer);
-        self.digest.write(writer);
-        write_name(&self.function, writer);
-        writer.option(self.caller.as_ref(), |caller, writer| writer.unsigned(*caller));
-        self.state.write(writer);
-        writer.option(self.warm.as_ref(), |warm, writer| warm.write(writer));
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(6, |r| {
-            Ok(Self {
-                component: read_name(r)?,
-                digest: Digest::read(r)?,
-                function: read_name(r)?,
-                caller: r.option(Reader::narrow)?,
-                state: State::read(r)?,
-                warm: r.option(Warm::read)?,
-            })
-        })
-    }
-}
-
-impl Wire for Warm {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(2);
-        self.node.write(writer);
-        writer.unsigned(self.replay_us);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(2, |r| Ok(Self { node: NodeId::read(r)?, replay_us: r.narrow()? }))
-    }
-}
-
-impl Wire for State {
-    fn write(&self, writer: &mut Writer) {
-        let (kind, payload, outcome) = match self {
-            Self::Start { input } => (0u8, input, None),
-            Self::Waiting { continuation } => (1, continuation, None),
-            Self::Resume { continuation, outcome } => (2, continuation, Some(outcome)),
-        };
-        writer.array(3);
-        writer.unsigned(kind);
-        payload.write(writer);
-        writer.option(outcome, |outcome, writer| outcome.write(writer));
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        let at = reader.offset();
-        let (kind, payload, outcome) = reader
-            .tuple(3, |r| Ok((r.unsigned()?, Payload::read(r)?, r.option(Outcome::read)?)))?;
-        match (kind, outcome) {
-            (0, None) => Ok(Self::Start { input: payload }),
-            (1, None) => Ok(Self::Waiting { continuation: payload }),
-            (2, Some(outcome)) => Ok(Self::Resume { continuation: payload, outcome }),
-            _ => Err(Error::Shape { at, expected: "the state of an entry" }),
-        }
     }
 }
 

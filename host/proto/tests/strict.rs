@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    Bulletin, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
-    MemoryError, Message, NodeId, Outcome, Payload, Process, ProcessId, Reader, SlotId, Spread,
-    State, TRAIL_MAX, TableEntry, Trail, Wire, Writer,
+    Bulletin, Callee, Digest, ENTRIES_MAX, Entries, Error, Grants, Home, LEFT_MAX, Load,
+    MemoryAnswer, MemoryError, Message, NodeId, Outcome, Payload, Process, ProcessId, Reader,
+    SlotId, Spread, State, TRAIL_MAX, TableEntry, Trail, Wire, Writer,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -23,14 +23,12 @@ fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     writer.finish().to_vec()
 }
 
-fn entry(caller: Option<u16>) -> Entry {
-    Entry {
+fn callee() -> Callee {
+    Callee {
         component: "greeter".into(),
         digest: Digest([1; 32]),
         function: "greet".into(),
-        caller,
-        state: State::Start { input: (&[0x80]).into() },
-        warm: None,
+        input: (&[0x80]).into(),
     }
 }
 
@@ -47,9 +45,8 @@ fn process() -> Process {
         home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
         traceparent: None,
         trail: Trail::default(),
-        entries: vec![entry(None)],
+        entries: Entries::new(callee()),
         left: Vec::new(),
-        active: 0,
     }
 }
 
@@ -235,10 +232,13 @@ fn the_lists_of_a_process_are_bounded() {
         other => panic!("{other}"),
     };
     let mut long = process();
-    long.entries.resize(ENTRIES_MAX, entry(Some(0)));
-    assert_eq!(Process::from_bytes(long.to_bytes()), Ok(long.clone()));
-    long.entries.push(entry(Some(0)));
-    limit(refused(&long), ENTRIES_MAX);
+    while long.entries.call(callee(), Payload::default()).is_ok() {}
+    assert_eq!(long.entries.iter().len(), ENTRIES_MAX);
+    assert_eq!(Process::from_bytes(long.to_bytes()), Ok(long));
+    let waiting = |id: u32| entry(id, id.checked_sub(1), 1);
+    let mut entries: Vec<_> = (0..64).map(waiting).collect();
+    entries.push(entry(64, Some(63), 0));
+    limit(read::<Entries>(&written_entries(65, 64, &entries)).expect_err("too many"), ENTRIES_MAX);
     let mut far = process();
     far.trail.nodes.resize(TRAIL_MAX, NodeId(1));
     assert_eq!(Process::from_bytes(far.to_bytes()), Ok(far.clone()));
@@ -251,28 +251,63 @@ fn the_lists_of_a_process_are_bounded() {
     limit(refused(&left), LEFT_MAX);
 }
 
+/// An entry in the state of this number.
+fn entry(id: u32, caller: Option<u32>, state: u8) -> Vec<u8> {
+    written(|w| {
+        w.array(7);
+        w.unsigned(id);
+        w.option(caller.as_ref(), |caller, w| w.unsigned(*caller));
+        w.text("greeter");
+        Digest([1; 32]).write(w);
+        w.text("greet");
+        w.array(3);
+        w.unsigned(state);
+        w.bytes(&[]);
+        w.option((state == 2).then_some(&[]), |result, w| w.bytes(result));
+        w.option::<()>(None, |(), _| {});
+    })
+}
+
+fn written_entries(made: u32, active: u32, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = written(|w| {
+        w.array(3);
+        w.unsigned(made);
+        w.unsigned(active);
+        w.array(entries.len());
+    });
+    bytes.extend(entries.concat());
+    bytes
+}
+
 /// If this fails, a process arrives whose calls make no sense, and the core runs it.
 #[test]
-fn a_process_without_order_is_refused() {
-    let shape = |process: &Process, what: &str| match refused(process) {
-        Error::Shape { expected, .. } => assert!(expected.contains(what), "{expected}"),
-        other => panic!("{other}"),
-    };
-    let mut callers = process();
-    callers.entries = vec![entry(Some(0))];
-    shape(&callers, "callers to stand before");
-    callers.entries = vec![entry(None), entry(Some(1))];
-    shape(&callers, "callers to stand before");
-    callers.entries = vec![entry(None), entry(None)];
-    shape(&callers, "callers to stand before");
-    callers.entries = Vec::new();
-    shape(&callers, "the active entry");
-    let mut active = process();
-    active.active = 1;
-    shape(&active, "the active entry");
-    active.active = 0;
-    active.entries[0].state = State::Waiting { continuation: Payload::default() };
-    shape(&active, "the active entry");
+fn entries_that_do_not_fit_together_are_refused() {
+    let (start, waiting, resumed) = (0, 1, 2);
+    let read =
+        |made, active, entries: &[_]| read::<Entries>(&written_entries(made, active, entries));
+    let first = entry(3, None, waiting);
+    assert!(read(9, 8, &[first.clone(), entry(8, Some(3), start)]).is_ok());
+    assert!(read(9, 8, &[first.clone(), entry(8, Some(3), resumed)]).is_ok());
+    let refused: [(&str, u32, u32, &[Vec<u8>]); 12] = [
+        ("the active entry", 9, 0, &[]),
+        ("the active entry", 9, 3, &[entry(3, None, waiting)]),
+        ("the active entry", 9, 4, &[entry(3, None, start)]),
+        ("the active entry", 9, 3, &[first.clone(), entry(8, Some(3), start)]),
+        ("a caller is not", 9, 3, &[entry(3, Some(3), start)]),
+        ("a caller is not", 9, 3, &[entry(3, Some(2), start)]),
+        ("a caller is not", 9, 8, &[first.clone(), entry(8, None, start)]),
+        ("a caller is not", 9, 8, &[first.clone(), entry(8, Some(8), start)]),
+        ("an id is not", 9, 3, &[first.clone(), entry(3, Some(3), start)]),
+        ("an id is not", 9, 2, &[first.clone(), entry(2, Some(3), start)]),
+        ("an id is not", 8, 8, &[first, entry(8, Some(3), start)]),
+        ("a caller does not", 9, 8, &[entry(3, None, start), entry(8, Some(3), start)]),
+    ];
+    for (why, made, active, entries) in refused {
+        match read(made, active, entries) {
+            Err(Error::Entries { why: found, .. }) => assert!(found.starts_with(why), "{found}"),
+            other => panic!("{why}: {other:?}"),
+        }
+    }
 }
 
 /// If this fails, an entry is in no state or in two.

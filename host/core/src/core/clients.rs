@@ -3,8 +3,8 @@
 use alloc::{format, vec};
 
 use izna_proto::{
-    Entry, Failure, FailureKind, Finish, Held as HeldProcess, Home, Message, NodeId, Outcome,
-    Process, SlotId, State, Trail,
+    Callee, Entries, Failure, FailureKind, Finish, Held as HeldProcess, Home, Message, NodeId,
+    Outcome, Process, SlotId, Trail,
 };
 
 use super::{Core, Drain};
@@ -84,13 +84,11 @@ impl Core {
             return self.waiters.reply(&mut self.fx, slot, Err(failure), Trail::default());
         };
         let config = &self.fx.config;
-        let entry = Entry {
+        let first = Callee {
             component: spec.name.clone(),
             digest: spec.digest,
             function: submission.function.clone(),
-            caller: None,
-            state: State::Start { input: submission.input.clone() },
-            warm: None,
+            input: submission.input.clone(),
         };
         let process = Process {
             id: submission.id,
@@ -104,9 +102,8 @@ impl Core {
             home: Home { node: config.node, incarnation: config.incarnation, slot },
             traceparent: submission.traceparent.clone(),
             trail: Trail::default(),
-            entries: vec![entry],
+            entries: Entries::new(first),
             left: vec![],
-            active: 0,
         };
         let times = (waiter.born, waiter.deadline);
         let held = self.processes.hold(&mut self.fx, process, times, 0);

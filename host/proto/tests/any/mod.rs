@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Bulletin, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
-    DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind, Finish, Grants,
+    App, Bulletin, Callee, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
+    DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish, Grants,
     Grounds, Held, Hello, Home, LEFT_MAX, LINES_MAX, Limits, Link, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, Needs, NodeId, Outcome, PATHS_MAX, PeerAddress, Process, ProcessId,
     Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId,
@@ -148,18 +148,51 @@ pub(crate) fn state() -> impl Strategy<Value = State> {
     ]
 }
 
-pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+fn callee() -> impl Strategy<Value = Callee> {
+    (name(), digest(), name(), payload()).prop_map(|(component, digest, function, input)| Callee {
+        component,
+        digest,
+        function,
+        input: input.into(),
+    })
+}
+
+/// What is done with entries.
+#[derive(Debug, Clone)]
+enum Deed {
+    Call(Callee, Bytes, Option<Warm>),
+    Forward(Callee),
+    Refuse(Bytes, Outcome),
+    End(Outcome),
+}
+
+/// Entries as they become by calls and ends.
+pub(crate) fn entries() -> impl Strategy<Value = Entries> {
     let warm = (node(), any::<u32>()).prop_map(|(node, replay_us)| Warm { node, replay_us });
-    (name(), digest(), name(), option::of(any::<u16>()), state(), option::of(warm)).prop_map(
-        |(component, digest, function, caller, state, warm)| Entry {
-            component,
-            digest,
-            function,
-            caller,
-            state,
-            warm,
-        },
-    )
+    let deed = prop_oneof![
+        4 => (callee(), payload(), option::of(warm)).prop_map(|(c, p, w)| Deed::Call(c, p, w)),
+        1 => callee().prop_map(Deed::Forward),
+        1 => (payload(), outcome()).prop_map(|(kept, outcome)| Deed::Refuse(kept, outcome)),
+        1 => outcome().prop_map(Deed::End),
+    ];
+    let deeds = prop_oneof![9 => vec(deed.clone(), 0..6), 1 => vec(deed, 100)];
+    (callee(), deeds).prop_map(|(first, deeds)| {
+        let mut entries = Entries::new(first);
+        for deed in deeds {
+            let done = match deed {
+                Deed::Call(..) if entries.are_full() => Ok(()),
+                Deed::Call(callee, kept, warm) => {
+                    entries.active_mut().into_iter().for_each(|entry| entry.warm = warm);
+                    entries.call(callee, kept.into())
+                }
+                Deed::Forward(callee) => entries.forward(callee),
+                Deed::Refuse(kept, outcome) => entries.refuse_call(kept.into(), outcome),
+                Deed::End(outcome) => entries.end(outcome).map(|_| ()),
+            };
+            assert_eq!(done, Ok(()), "entries that a node makes fit together");
+        }
+        entries
+    })
 }
 
 pub(crate) fn home() -> impl Strategy<Value = Home> {
@@ -176,24 +209,12 @@ pub(crate) fn trail() -> impl Strategy<Value = Trail> {
     )
 }
 
-/// A process that keeps the rules among its entries: callers first, the active one can run.
 pub(crate) fn process() -> impl Strategy<Value = Process> {
     let counts = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
     let rest = (any::<u64>(), any::<u64>(), option::of(name()), trail(), vec(node(), 0..=LEFT_MAX));
-    let entries = prop_oneof![9 => vec(entry(), 1..6), 1 => vec(entry(), 64)];
-    (process_id(), name(), home(), counts, rest, entries, any::<u16>()).prop_map(
-        |(id, app, home, (revision, attempt, hops, steps), rest, mut entries, active)| {
+    (process_id(), name(), home(), counts, rest, entries()).prop_map(
+        |(id, app, home, (revision, attempt, hops, steps), rest, entries)| {
             let (age_us, budget_us, traceparent, trail, left) = rest;
-            for (index, entry) in (0u16..).zip(&mut entries) {
-                entry.caller = (index > 0).then(|| entry.caller.unwrap_or(0) % index.max(1));
-            }
-            let active = usize::from(active) % entries.len();
-            if let Some(entry) = entries.get_mut(active)
-                && let State::Waiting { continuation } = &entry.state
-            {
-                entry.state = State::Start { input: continuation.clone() };
-            }
-            let active = u16::try_from(active).unwrap_or(0);
             Process {
                 id,
                 app,
@@ -208,7 +229,6 @@ pub(crate) fn process() -> impl Strategy<Value = Process> {
                 trail,
                 entries,
                 left,
-                active,
             }
         },
     )
