@@ -9,7 +9,7 @@ use alloc::{
 
 use izna_proto::{
     App, Call, Callee, ComponentId, ComponentSpec, ENTRIES_MAX, Ended, Entry, Failure, FailureKind,
-    Misfit, Outcome, Payload, Process, Run, State, StepEnd,
+    Misfit, Outcome, Payload, Process, Run, State, StepEnd, Unfit, check_name,
 };
 
 /// What a process is after a step.
@@ -61,6 +61,11 @@ pub(crate) fn within(end: StepEnd, bytes_max: usize) -> StepEnd {
 pub(crate) fn payload_over(bytes: usize, bytes_max: usize) -> Failure {
     let message = format!("a payload of {bytes} bytes, over the limit of {bytes_max}");
     Failure::new(FailureKind::Limit, message)
+}
+
+/// A function by a name that no other node would take.
+pub(crate) fn name_over(unfit: Unfit) -> Failure {
+    Failure::new(FailureKind::Limit, format!("the function's {unfit}"))
 }
 
 /// The active entry has ended: give the outcome to its caller and drop it.
@@ -135,6 +140,7 @@ fn resolve(process: &Process, app: &App, call: Call) -> Result<(Callee, Next), F
         let message = format!("a chain of calls deeper than {ENTRIES_MAX}");
         return Err(Failure::new(FailureKind::Limit, message));
     }
+    check_name(&call.function).map_err(name_over)?;
     let active = process.entry().map(|entry| &*entry.component).unwrap_or_default();
     let spec = app.component(active).ok_or_else(|| unknown_component(app, active))?;
     let link = spec.link(&call.component).ok_or_else(|| unlinked(spec, &call))?;
@@ -177,7 +183,7 @@ mod tests {
     use alloc::{sync::Arc, vec};
 
     use izna_proto::{
-        Digest, Entries, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail,
+        Digest, Entries, Home, Limits, Link, NodeId, ProcessId, Rest, SlotId, Spread, Trail,
     };
 
     use super::*;
@@ -227,6 +233,7 @@ mod tests {
             trail: Trail::default(),
             entries,
             left: vec![],
+            rest: Rest::default(),
         }
     }
 
@@ -331,6 +338,40 @@ mod tests {
         advance(&mut process, suspend("bb"), Some(&app));
         assert_eq!(advance(&mut process, suspend("ghost"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting *bb:resume(not-found)");
+    }
+
+    /// If this fails, a process gets an entry that no other node takes.
+    #[test]
+    fn names_are_limited() {
+        let (app, mut process) = (app(), process());
+        let call = |length| Call { function: Arc::from("g".repeat(length)), ..call("bb") };
+        let suspend = |length| StepEnd::Suspend { call: call(length), continuation: payload(b"k") };
+        advance(&mut process, suspend(257), Some(&app));
+        assert_eq!(show(&process), "*a:resume(limit)");
+        advance(&mut process, suspend(256), Some(&app));
+        assert_eq!(show(&process), "a:waiting *bb:start");
+        advance(&mut process, StepEnd::Forward(call(257)), Some(&app));
+        assert_eq!(show(&process), "*a:resume(limit)");
+    }
+
+    /// If this fails, an entry's id comes to mean another entry.
+    #[test]
+    fn ids_stay() {
+        let (app, mut process) = (app(), process());
+        let first = process.entry().map(Entry::id);
+        advance(&mut process, suspend("bb"), Some(&app));
+        let second = process.entry().map(Entry::id);
+        assert_eq!(process.entry().and_then(Entry::caller), first);
+        advance(&mut process, StepEnd::Forward(self::call("bb")), Some(&app));
+        let third = process.entry().map(Entry::id);
+        assert_eq!(process.entry().and_then(Entry::caller), first);
+        advance(&mut process, StepEnd::Done(payload(b"x")), Some(&app));
+        assert_eq!(process.entry().map(Entry::id), first);
+        advance(&mut process, suspend("bb"), Some(&app));
+        let fourth = process.entry().map(Entry::id);
+        let ids = [first, second, third, fourth].map(Option::unwrap);
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert!(process.entries.get(ids[1]).is_none() && process.entries.get(ids[2]).is_none());
     }
 
     /// If this fails, endless recursion grows a process without limit.

@@ -384,6 +384,7 @@ impl Shell {
             peer_port: self.address.port(),
             traits: self.who.traits.clone(),
             advertise: self.who.advertise,
+            features: Vec::new(),
         }
     }
 

@@ -4,11 +4,10 @@ use alloc::{sync::Arc, vec::Vec};
 use core::mem;
 
 use crate::{
-    Digest, EntryId, Error, NodeId, Outcome, Payload, Reader, Wire, Writer, process::read_name,
+    Digest, EntryId, NodeId, Outcome, Payload, Rest,
+    layout::{Many, Maybe, Plain, Text, record, variants},
+    limits::{ENTRIES_MAX, NAME_BYTES_MAX},
 };
-
-/// The deepest chain of calls.
-pub const ENTRIES_MAX: usize = 64;
 
 /// The entries of one process. Calls nest: each entry but the active one waits for the one that it
 /// called. They are named by ids that no other entry of the process ever has, and what an id names
@@ -37,6 +36,7 @@ pub struct Entry {
     pub state: State,
     /// Where its function waits as it stands, if it does.
     pub warm: Option<Warm>,
+    rest: Rest,
 }
 
 /// A suspended function that a node keeps. A hint: it may be gone, and everywhere else it starts
@@ -97,7 +97,7 @@ pub enum Ended {
 /// could be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the entries of the process do not fit together: {0}")]
-pub struct Misfit(pub(crate) &'static str);
+pub struct Misfit(&'static str);
 
 const INACTIVE: Misfit = Misfit("none of them is active");
 
@@ -212,24 +212,24 @@ impl Entries {
         self.all.iter().map(|entry| entry.state.payload_bytes()).sum()
     }
 
-    /// Check what holds of all entries that a node makes.
-    pub(crate) fn check(&self) -> Result<(), Misfit> {
+    /// What holds of all entries that a node makes.
+    fn fit_together(&self) -> Result<(), &'static str> {
         let mut last: Option<&Entry> = None;
         for entry in &self.all {
             if entry.caller != last.map(|last| last.id) {
-                return Err(Misfit("a caller is not the entry before"));
+                return Err("a caller is not the entry before");
             }
             if last.is_some_and(|last| last.id >= entry.id) || entry.id.0 >= self.made {
-                return Err(Misfit("an id is not the next"));
+                return Err("an id is not the next");
             }
             if last.is_some_and(|last| !last.state.is_waiting()) {
-                return Err(Misfit("a caller does not wait"));
+                return Err("a caller does not wait");
             }
             last = Some(entry);
         }
         match last {
             Some(last) if last.id == self.active && !last.state.is_waiting() => Ok(()),
-            _ => Err(Misfit("the active entry is not the last, or it waits")),
+            _ => Err("the active entry is not the last, or it waits"),
         }
     }
 }
@@ -249,7 +249,8 @@ impl Entry {
 impl Callee {
     fn called(self, id: EntryId, caller: Option<EntryId>) -> Entry {
         let Self { component, digest, function, input } = self;
-        Entry { id, caller, component, digest, function, state: State::Start { input }, warm: None }
+        let (state, rest) = (State::Start { input }, Rest::default());
+        Entry { id, caller, component, digest, function, state, warm: None, rest }
     }
 }
 
@@ -269,86 +270,34 @@ impl State {
     }
 }
 
-impl Wire for Entries {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(3);
-        writer.unsigned(self.made);
-        self.active.write(writer);
-        writer.list(&self.all);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        let at = reader.offset();
-        let entries = reader.tuple(3, |r| {
-            let (made, active) = (r.narrow()?, EntryId::read(r)?);
-            Ok(Self { all: r.list(ENTRIES_MAX)?, active, made })
-        })?;
-        entries.check().map_err(|Misfit(why)| Error::Entries { at, why })?;
-        Ok(entries)
-    }
+record! {
+    Entries { made: Plain, active: Plain, all: Many(ENTRIES_MAX, Plain) }
+    holds fit_together
 }
 
-impl Wire for Entry {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(7);
-        self.id.write(writer);
-        writer.option(self.caller.as_ref(), EntryId::write);
-        writer.text(&self.component);
-        self.digest.write(writer);
-        writer.text(&self.function);
-        self.state.write(writer);
-        writer.option(self.warm.as_ref(), Warm::write);
-    }
+const NAME: Text = Text(NAME_BYTES_MAX);
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(7, |r| {
-            Ok(Self {
-                id: EntryId::read(r)?,
-                caller: r.option(EntryId::read)?,
-                component: read_name(r)?,
-                digest: Digest::read(r)?,
-                function: read_name(r)?,
-                state: State::read(r)?,
-                warm: r.option(Warm::read)?,
-            })
-        })
+record! {
+    Entry {
+        id: Plain,
+        caller: Maybe(Plain),
+        component: NAME,
+        digest: Plain,
+        function: NAME,
+        state: Plain,
+        warm: Maybe(Plain),
     }
+    keeps rest
 }
 
-impl Wire for Warm {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(2);
-        self.node.write(writer);
-        writer.unsigned(self.replay_us);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(2, |r| Ok(Self { node: NodeId::read(r)?, replay_us: r.narrow()? }))
-    }
+record! {
+    Warm { node: Plain, replay_us: Plain }
 }
 
-impl Wire for State {
-    fn write(&self, writer: &mut Writer) {
-        let (kind, payload, outcome) = match self {
-            Self::Start { input } => (0u8, input, None),
-            Self::Waiting { continuation } => (1, continuation, None),
-            Self::Resume { continuation, outcome } => (2, continuation, Some(outcome)),
-        };
-        writer.array(3);
-        writer.unsigned(kind);
-        payload.write(writer);
-        writer.option(outcome, |outcome, writer| outcome.write(writer));
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        let at = reader.offset();
-        let (kind, payload, outcome) = reader
-            .tuple(3, |r| Ok((r.unsigned()?, Payload::read(r)?, r.option(Outcome::read)?)))?;
-        match (kind, outcome) {
-            (0, None) => Ok(Self::Start { input: payload }),
-            (1, None) => Ok(Self::Waiting { continuation: payload }),
-            (2, Some(outcome)) => Ok(Self::Resume { continuation: payload, outcome }),
-            _ => Err(Error::Shape { at, expected: "the state of an entry" }),
-        }
+variants! {
+    State, "the state of an entry" {
+        0 => Start { input: Plain },
+        1 => Waiting { continuation: Plain },
+        2 => Resume { continuation: Plain, outcome: Plain },
     }
 }

@@ -4,7 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::{Error, Reader, Wire, Writer, process::PAYLOAD_BYTES_MAX};
+use crate::{
+    Error, Reader, Unfit, Wire, Writer,
+    layout::{Layout, Octets},
+    limits::PAYLOAD_BYTES_MAX,
+};
 
 /// A value that a process carries, and where its bytes are. Whoever needs the bytes matches on it:
 /// there is no way to them that would not show when they may be elsewhere.
@@ -75,6 +79,11 @@ impl Wire for Payload {
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         Bytes::read(reader).map(Self::Inline)
     }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        let Self::Inline(bytes) = self;
+        bytes.measure()
+    }
 }
 
 /// The bytes of a payload.
@@ -85,5 +94,9 @@ impl Wire for Bytes {
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         reader.bytes(PAYLOAD_BYTES_MAX)
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        Octets(PAYLOAD_BYTES_MAX).measure(self).map_err(|unfit| unfit.of("payload"))
     }
 }

@@ -5,18 +5,11 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::{Entries, Entry, Error, NodeId, Payload, ProcessId, Reader, SlotId, Wire, Writer};
-
-/// The longest trail that a process keeps; later nodes are not noted.
-pub const TRAIL_MAX: usize = 64;
-/// The most nodes that a process leaves between two steps.
-pub const LEFT_MAX: usize = 4;
-/// The longest name of an app, component or function, in bytes.
-pub(crate) const NAME_BYTES_MAX: usize = 256;
-/// The longest failure message, in bytes; longer ones are cut.
-const MESSAGE_BYTES_MAX: usize = 4096;
-/// A payload over this is refused by the wire, whatever a node's own limit: a frame is not larger.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+use crate::{
+    Entries, Entry, Error, NodeId, Payload, ProcessId, Reader, Rest, SlotId, Unfit, Wire, Writer,
+    layout::{Many, Maybe, Plain, Text, record},
+    limits::{LEFT_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, TRAIL_MAX, WORD_BYTES_MAX},
+};
 
 /// One request in flight. Everything that is to know about it is here; nothing about it is kept
 /// elsewhere but by the gateway's slot that waits for its end.
@@ -50,6 +43,8 @@ pub struct Process {
     /// The nodes that it has left since its last step, up to [`LEFT_MAX`]: it does not go back to
     /// one.
     pub left: Vec<NodeId>,
+    /// What a newer version says of it: nothing, when it began here.
+    pub rest: Rest,
 }
 
 /// Where a process was and what became of its time, as the nodes of its steps measured it. What is
@@ -180,23 +175,35 @@ impl fmt::Display for Failure {
 
 impl core::error::Error for Failure {}
 
-impl FailureKind {
-    const ALL: [(Self, &'static str); 9] = [
-        (Self::Failed, "failed"),
-        (Self::Trapped, "trapped"),
-        (Self::Limit, "limit"),
-        (Self::Invalid, "invalid"),
-        (Self::NotFound, "not-found"),
-        (Self::Deadline, "deadline"),
-        (Self::Unavailable, "unavailable"),
-        (Self::Busy, "busy"),
-        (Self::Other, "other"),
-    ];
+macro_rules! words {
+    ($($kind:ident $word:literal)*) => {
+        impl FailureKind {
+            /// The word for it, as on the wire, in logs and in JSON.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $word,)*
+                }
+            }
 
-    /// The word for it, as on the wire, in logs and in JSON.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("other", |(_, word)| word)
-    }
+            fn of(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+words! {
+    Failed "failed"
+    Trapped "trapped"
+    Limit "limit"
+    Invalid "invalid"
+    NotFound "not-found"
+    Deadline "deadline"
+    Unavailable "unavailable"
+    Busy "busy"
+    Other "other"
 }
 
 impl fmt::Display for FailureKind {
@@ -224,107 +231,77 @@ impl Process {
     }
 }
 
-pub(crate) fn read_name(reader: &mut Reader) -> Result<Arc<str>, Error> {
-    reader.text(NAME_BYTES_MAX).map(Arc::from)
+record! {
+    Process {
+        id: Plain,
+        app: NAME,
+        revision: Plain,
+        attempt: Plain,
+        hops: Plain,
+        steps: Plain,
+        age_us: Plain,
+        budget_us: Plain,
+        home: Plain,
+        traceparent: Maybe(NAME),
+        trail: Plain,
+        entries: Plain,
+        left: Many(LEFT_MAX, Plain),
+    }
+    keeps rest
 }
 
-impl Wire for Process {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(13);
-        self.id.write(writer);
-        writer.text(&self.app);
-        writer.unsigned(self.revision);
-        writer.unsigned(self.attempt);
-        writer.unsigned(self.hops);
-        writer.unsigned(self.steps);
-        writer.unsigned(self.age_us);
-        writer.unsigned(self.budget_us);
-        self.home.write(writer);
-        writer.option(self.traceparent.as_ref(), |text, writer| writer.text(text));
-        self.trail.write(writer);
-        self.entries.write(writer);
-        writer.list(&self.left);
-    }
+const NAME: Text = Text(NAME_BYTES_MAX);
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(13, |r| {
-            Ok(Self {
-                id: ProcessId::read(r)?,
-                app: read_name(r)?,
-                revision: r.unsigned()?,
-                attempt: r.narrow()?,
-                hops: r.narrow()?,
-                steps: r.narrow()?,
-                age_us: r.unsigned()?,
-                budget_us: r.unsigned()?,
-                home: Home::read(r)?,
-                traceparent: r.option(read_name)?,
-                trail: Trail::read(r)?,
-                entries: Entries::read(r)?,
-                left: r.list(LEFT_MAX)?,
-            })
-        })
+record! {
+    Trail {
+        nodes: Many(TRAIL_MAX, Plain),
+        queued_us: Plain,
+        ran_us: Plain,
+        waited_us: Plain,
     }
 }
 
-impl Wire for Trail {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(4);
-        writer.list(&self.nodes);
-        writer.unsigned(self.queued_us);
-        writer.unsigned(self.ran_us);
-        writer.unsigned(self.waited_us);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(4, |r| {
-            Ok(Self {
-                nodes: r.list(TRAIL_MAX)?,
-                queued_us: r.unsigned()?,
-                ran_us: r.unsigned()?,
-                waited_us: r.unsigned()?,
-            })
-        })
-    }
+record! {
+    Home { node: Plain, incarnation: Plain, slot: Plain }
 }
 
-impl Wire for Home {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(3);
-        self.node.write(writer);
-        writer.unsigned(self.incarnation);
-        self.slot.write(writer);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            Ok(Self { node: NodeId::read(r)?, incarnation: r.unsigned()?, slot: SlotId::read(r)? })
-        })
-    }
-}
-
+/// A failure is an array, which a payload is not.
 impl<T: Wire> Wire for Outcome<T> {
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, w: &mut Writer) {
         match self {
-            Ok(result) => result.write(writer),
-            Err(failure) => {
-                writer.array(2);
-                writer.text(failure.kind.as_str());
-                writer.text(&failure.message);
-            }
+            Ok(result) => result.write(w),
+            Err(failure) => failure.write(w),
         }
     }
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        if !reader.is_array()? {
-            return T::read(reader).map(Ok);
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        if r.is_array() { Failure::read(r).map(Err) } else { T::read(r).map(Ok) }
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        match self {
+            Ok(result) => result.measure(),
+            Err(failure) => failure.measure(),
         }
-        reader.tuple(2, |r| {
-            let word = r.text(32)?;
-            // A kind that a newer node knows is still a failure here.
-            let known = FailureKind::ALL.iter().find(|(_, known)| *known == word);
-            let kind = known.map_or(FailureKind::Other, |(kind, _)| *kind);
-            Ok(Err(Failure { kind, message: r.text(MESSAGE_BYTES_MAX)? }))
-        })
+    }
+}
+
+record! {
+    Failure { kind: Plain, message: Text(MESSAGE_BYTES_MAX) }
+}
+
+/// A kind that a newer node knows is still a failure here.
+impl Wire for FailureKind {
+    fn write(&self, w: &mut Writer) {
+        w.text(self.as_str());
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        let word = r.text(WORD_BYTES_MAX)?;
+        Ok(Self::of(&word).unwrap_or(Self::Other))
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        Ok(1 + self.as_str().len())
     }
 }

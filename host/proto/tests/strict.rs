@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use izna_proto::{
     Bulletin, Callee, Digest, ENTRIES_MAX, Entries, Error, Grants, Home, LEFT_MAX, Load,
-    MemoryAnswer, MemoryError, Message, NodeId, Outcome, Payload, Process, ProcessId, Reader,
+    MemoryAnswer, MemoryError, Message, NodeId, Outcome, Payload, Process, ProcessId, Reader, Rest,
     SlotId, Spread, State, TRAIL_MAX, TableEntry, Trail, Wire, Writer,
 };
 
@@ -47,6 +47,7 @@ fn process() -> Process {
         trail: Trail::default(),
         entries: Entries::new(callee()),
         left: Vec::new(),
+        rest: Rest::default(),
     }
 }
 
@@ -128,7 +129,7 @@ fn other_kinds_are_refused_by_every_reader() {
         assert!(matches!(reader(bytes).text(9), Err(Error::Shape { at: 0, .. })));
         assert!(matches!(reader(bytes).enter(9), Err(Error::Shape { at: 0, .. })));
         assert!(matches!(reader(bytes).boolean(), Err(Error::Shape { at: 0, .. })));
-        assert_eq!(reader(bytes).is_array(), Ok(false));
+        assert!(!reader(bytes).is_array());
         assert!(read::<Message>(bytes).is_err());
     }
 }
@@ -212,8 +213,6 @@ fn arrays_side_by_side_are_not_nested() {
 fn an_array_over_its_limit_is_refused() {
     let limit = |size, max| Error::Limit { at: 0, what: "an array", size, max };
     assert_eq!(reader(&[0x83, 1, 2, 3]).enter(2), Err(limit(3, 2)));
-    assert_eq!(reader(&[0x83, 1, 2, 3]).list::<NodeId>(2), Err(limit(3, 2)));
-    assert_eq!(reader(&[0x83, 1, 2, 3]).list::<NodeId>(3).map(|list| list.len()), Ok(3));
     assert_eq!(reader(&[0x83, 1, 2, 3]).tuple(2, |_| Ok(())), Err(limit(3, 2)));
     let expected = "an array of the message's length";
     let short = reader(&[0x81, 1]).tuple(2, |_| Ok(()));
@@ -260,10 +259,9 @@ fn entry(id: u32, caller: Option<u32>, state: u8) -> Vec<u8> {
         w.text("greeter");
         Digest([1; 32]).write(w);
         w.text("greet");
-        w.array(3);
+        w.array(if state == 2 { 3 } else { 2 });
         w.unsigned(state);
-        w.bytes(&[]);
-        w.option((state == 2).then_some(&[]), |result, w| w.bytes(result));
+        (0..state.max(1)).for_each(|_| w.bytes(&[]));
         w.option::<()>(None, |(), _| {});
     })
 }
@@ -304,7 +302,7 @@ fn entries_that_do_not_fit_together_are_refused() {
     ];
     for (why, made, active, entries) in refused {
         match read(made, active, entries) {
-            Err(Error::Entries { why: found, .. }) => assert!(found.starts_with(why), "{found}"),
+            Err(Error::Misfit { why: found, .. }) => assert!(found.starts_with(why), "{found}"),
             other => panic!("{why}: {other:?}"),
         }
     }
@@ -314,27 +312,35 @@ fn entries_that_do_not_fit_together_are_refused() {
 #[test]
 fn states_of_no_sense_are_refused() {
     let expected = "the state of an entry";
-    for state in [&[0x83, 0, 0x40, 0x40][..], &[0x83, 2, 0x40, 0xf6], &[0x83, 3, 0x40, 0xf6]] {
-        assert_eq!(read::<State>(state), Err(Error::Shape { at: 0, expected }));
+    assert_eq!(read::<State>(&[0x82, 3, 0x40]), Err(Error::Shape { at: 0, expected }));
+    let expected = "one more field";
+    for state in [&[0x80][..], &[0x81, 0], &[0x82, 2, 0x40]] {
+        let at = state.len();
+        assert_eq!(read::<State>(state), Err(Error::Shape { at, expected }));
     }
 }
 
 /// If this fails, an empty array takes its sort from the bytes behind it.
 #[test]
 fn a_message_without_a_sort_is_refused() {
-    let expected = "the sort of a message";
-    assert_eq!(read::<Message>(&[0x80, 0x06]), Err(Error::Shape { at: 0, expected }));
-    assert_eq!(read::<Message>(&[0x80]), Err(Error::Shape { at: 0, expected }));
+    let expected = "one more field";
+    assert_eq!(read::<Message>(&[0x80, 0x06]), Err(Error::Shape { at: 1, expected }));
+    assert_eq!(read::<Message>(&[0x80]), Err(Error::Shape { at: 1, expected }));
 }
 
-/// If this fails, a message of a newer protocol is taken for another.
+/// If this fails, a message of a newer protocol is taken for another, or has fields without end.
 #[test]
-fn unknown_sorts_and_lengths_are_refused() {
+fn unknown_sorts_and_endless_fields_are_refused() {
     let expected = "a message of this protocol";
     assert_eq!(read::<Message>(&[0x81, 23]), Err(Error::Shape { at: 0, expected }));
-    assert_eq!(read::<Message>(&[0x82, 0x06, 0]), Err(Error::Shape { at: 0, expected }));
-    let limit = Error::Limit { at: 0, what: "an array", size: 9, max: 8 };
-    assert_eq!(read::<Message>(&[0x89, 0x06]), Err(limit));
+    let fields = |count: usize| {
+        let mut bytes = written(|w| w.array(count));
+        bytes.resize(bytes.len() + count, 0x06);
+        read::<Message>(&bytes)
+    };
+    assert_eq!(fields(64), Ok(Message::AskInventory));
+    let limit = Error::Limit { at: 0, what: "an array", size: 65, max: 64 };
+    assert_eq!(fields(65), Err(limit));
 }
 
 /// If this fails, an answer of cluster memory has two encodings, or one of no sense is taken.
@@ -353,21 +359,23 @@ fn answers_of_cluster_memory_are_strict() {
     };
     let good = |answer: MemoryAnswer| Ok(Message::MemoryAnswer { request: 1, answer });
     assert_eq!(answer(0, &[0xf6]), good(Ok(None)));
-    assert_eq!(answer(1, &[9]), good(Err(MemoryError::TooLarge { max: 9 })));
-    assert_eq!(answer(2, &[0]), good(Err(MemoryError::Unavailable)));
-    for (kind, value) in [(0, 9), (1, 0x40), (2, 1), (3, 0)] {
-        assert!(matches!(answer(kind, &[value]), Err(Error::Shape { .. })), "{kind} {value}");
+    assert_eq!(answer(1, &[0x82, 0, 9]), good(Err(MemoryError::TooLarge { max: 9 })));
+    assert_eq!(answer(1, &[0x81, 1]), good(Err(MemoryError::Unavailable)));
+    for (kind, value) in [(0, &[9][..]), (1, &[0x40]), (1, &[0x81, 0]), (1, &[0x81, 2]), (2, &[0])]
+    {
+        assert!(matches!(answer(kind, value), Err(Error::Shape { .. })), "{kind} {value:?}");
     }
 }
 
 /// If this fails, an operation on cluster memory lacks its value or has one too many.
 #[test]
 fn operations_on_cluster_memory_are_strict() {
+    let operation = |bytes: &[u8]| read::<Message>(&[&[0x84, 12, 1, 0x41, 7], bytes].concat());
     let expected = "an operation of cluster memory";
-    for (kind, value) in [(0, 0x40), (1, 0xf6), (2, 0x40), (3, 0xf6)] {
-        let bytes = [0x85, 12, 1, 0x41, 7, kind, value];
-        assert_eq!(read::<Message>(&bytes), Err(Error::Shape { at: 7, expected }));
-    }
+    assert!(operation(&[0x81, 0]).is_ok() && operation(&[0x82, 1, 0x40]).is_ok());
+    assert_eq!(operation(&[0x81, 3]), Err(Error::Shape { at: 5, expected }));
+    let expected = "one more field";
+    assert_eq!(operation(&[0x81, 1]), Err(Error::Shape { at: 7, expected }));
 }
 
 /// If this fails, an address has two spellings, or a name is taken for one.
@@ -418,7 +426,7 @@ fn links_are_whole_and_bounded() {
             w.unsigned(1u8);
             w.array(2);
             w.array(1);
-            w.array(7);
+            w.array(6);
             w.text("component");
             Digest([0; 32]).write(w);
             w.array(links);
@@ -428,6 +436,7 @@ fn links_are_whole_and_bounded() {
                 w.text("target");
                 w.boolean(true);
             }
+            w.array(2);
             w.unsigned(1u8);
             w.unsigned(1u8);
             Grants::default().write(w);
@@ -443,24 +452,29 @@ fn links_are_whole_and_bounded() {
 /// If this fails, a node takes settings that it cannot pass on, or without end.
 #[test]
 fn grants_are_bounded() {
-    let grants = |env: &[&str], hosts: usize| {
+    let grants = |env: &[(&str, &str)], hosts: usize| {
         read::<Grants>(&written(|w| {
             w.array(3);
             w.array(env.len());
-            env.iter().for_each(|text| w.text(text));
+            for (name, value) in env {
+                w.array(2);
+                w.text(name);
+                w.text(value);
+            }
             w.array(0);
             w.array(hosts);
             (0..hosts).for_each(|_| w.text("h"));
         }))
     };
-    let found = grants(&["a", "b"], 256).unwrap();
+    let found = grants(&[("a", "b")], 256).unwrap();
     assert_eq!((found.env.len(), found.hosts.len(), found.bytes()), (1, 256, 258));
-    assert!(matches!(grants(&["a"], 0), Err(Error::Shape { expected: "settings in pairs", .. })));
-    assert!(matches!(grants(&["a"; 514], 0), Err(Error::Limit { size: 514, max: 512, .. })));
-    assert!(matches!(grants(&[], 257), Err(Error::Limit { size: 257, max: 256, .. })));
-    let (name, value) = ("n".repeat(513), "v".repeat(65_537));
-    assert!(matches!(grants(&[&name, ""], 0), Err(Error::Limit { size: 513, .. })));
-    assert!(matches!(grants(&["a", &value], 0), Err(Error::Limit { size: 65_537, .. })));
+    let over = |size: u64, found: Result<Grants, Error>| {
+        assert!(matches!(found, Err(Error::Limit { size: s, .. }) if s == size), "{found:?}");
+    };
+    over(257, grants(&[("a", "b"); 257], 0));
+    over(257, grants(&[], 257));
+    over(513, grants(&[(&"n".repeat(513), "")], 0));
+    over(65_537, grants(&[("a", &"v".repeat(65_537))], 0));
 }
 
 /// If this fails, a name, path or list of an app is longer than every node agreed to.
@@ -474,10 +488,11 @@ fn the_parts_of_an_app_are_bounded() {
             w.array(2);
             w.array(components);
             for _ in 0..components {
-                w.array(7);
+                w.array(6);
                 w.text("component");
                 Digest([0; 32]).write(w);
                 w.array(0);
+                w.array(2);
                 w.unsigned(1u8);
                 w.unsigned(1u8);
                 Grants::default().write(w);
@@ -537,12 +552,12 @@ fn payloads_keys_and_messages_are_bounded() {
     assert!(matches!(failure(1, 4097), Err(Error::Limit { max: 4096, .. })));
     let key = |bytes: usize| {
         read::<Message>(&written(|w| {
-            w.array(5);
+            w.array(4);
             w.unsigned(12u8);
             w.unsigned(1u8);
             w.bytes(&vec![0; bytes]);
+            w.array(1);
             w.unsigned(0u8);
-            w.option::<()>(None, |(), _| {});
         }))
     };
     assert!(key(2048).is_ok());
@@ -551,10 +566,11 @@ fn payloads_keys_and_messages_are_bounded() {
 
 /// If this fails, a bulletin of another shape moves processes, or fills the memory.
 #[test]
-fn a_bulletin_of_another_length_is_refused() {
-    let expected = "an array of the message's length";
-    assert_eq!(read::<Bulletin>(&[0x87]), Err(Error::Shape { at: 0, expected }));
-    assert!(matches!(read::<Bulletin>(&[0x89]), Err(Error::Limit { size: 9, max: 8, .. })));
+fn a_bulletin_of_another_shape_is_refused() {
+    let expected = "a text string";
+    assert_eq!(read::<Bulletin>(&[0x88, 0]), Err(Error::Shape { at: 1, expected }));
+    let short = Err(Error::Shape { at: 7, expected: "one more field" });
+    assert_eq!(read::<Bulletin>(&[0x86, 0x60, 0, 0, 0, 0, 0x80]), short);
     let doors = [0x88, 0x60, 0, 0, 0, 0, 0x89];
     assert!(matches!(read::<Bulletin>(&doors), Err(Error::Limit { size: 9, max: 8, .. })));
     let lines = [0x88, 0x60, 0, 0, 0, 0, 0x80, 0x97];

@@ -424,7 +424,13 @@ impl Event {
     }
 }
 
-impl Wire for Event {
+impl Event {
+    fn to_bytes(&self) -> Bytes {
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.finish()
+    }
+
     fn write(&self, w: &mut Writer) {
         let begin = |w: &mut Writer, kind: u8, values: usize| {
             w.array(values + 1);

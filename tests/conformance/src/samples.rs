@@ -6,8 +6,8 @@ use izna_proto::{
     ComponentSpec, Delivery, DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish,
     Grants, Grounds, Held, Hello, Home, Limits, Link, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, Needs, NodeId, Outcome, PROTOCOL, Payload, PeerAddress, Process,
-    ProcessId, Refusal, Route, SlotId, Spread, SummaryLine, TableEntry, Trail, Traits, Warm, Wire,
-    ZoneId, ZonePath, pack,
+    ProcessId, Refusal, Rest, Route, SlotId, Spread, SummaryLine, TableEntry, Trail, Traits, Warm,
+    Wire, ZoneId, ZonePath, pack,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -196,6 +196,7 @@ fn processes() -> Vec<(&'static str, Process)> {
             input: Payload::default(),
         }),
         left: Vec::new(),
+        rest: Rest::default(),
     };
     vec![
         ("bare", bare),
@@ -251,7 +252,6 @@ fn bulletins() -> Vec<(&'static str, Bulletin)> {
         capacity: pack(48_000),
         wait: pack(1500),
         speed: pack(1250),
-        inflow: pack(7000),
     };
     let path = ZonePath { zone: ZoneId(0x5b), round_trip: pack(4100), rate: pack(12_500) };
     let bare = Bulletin {
@@ -347,6 +347,7 @@ fn hello() -> Hello {
         peer_port: 7401,
         traits: Traits { zone: Some("north".into()), labels: vec!["gpu".into(), "ssd".into()] },
         advertise: "192.0.2.7:7401".parse().ok(),
+        features: vec!["fork".into()],
     }
 }
 
@@ -387,6 +388,7 @@ fn started() -> Process {
         trail: Trail::default(),
         entries: Entries::new(callee("greeter")),
         left: vec![NodeId(0xa1)],
+        rest: Rest::default(),
     }
 }
 

@@ -4,13 +4,13 @@ use alloc::{format, vec};
 
 use izna_proto::{
     Callee, Entries, Failure, FailureKind, Finish, Held as HeldProcess, Home, Message, NodeId,
-    Outcome, Process, SlotId, Trail,
+    Outcome, Process, Rest, SlotId, Trail, check_name,
 };
 
 use super::{Core, Drain};
 use crate::{
     io::{Note, Output, Reply, Submission},
-    life::{payload_over, unknown_component},
+    life::{name_over, payload_over, unknown_component},
     processes::is_home,
     time::Duration,
 };
@@ -54,6 +54,7 @@ impl Core {
         if bytes > bytes_max {
             return Err(payload_over(bytes, bytes_max));
         }
+        check_name(&submission.function).map_err(name_over)?;
         let entry = self.catalog.entry(&submission.app);
         let Some((revision, app)) = entry.and_then(|e| Some((e.revision, e.app.as_ref()?))) else {
             let message = format!("no app {:?} is deployed", submission.app);
@@ -104,6 +105,7 @@ impl Core {
             trail: Trail::default(),
             entries: Entries::new(first),
             left: vec![],
+            rest: Rest::default(),
         };
         let times = (waiter.born, waiter.deadline);
         let held = self.processes.hold(&mut self.fx, process, times, 0);

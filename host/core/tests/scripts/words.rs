@@ -8,7 +8,7 @@ use izna_proto::{
     Bulletin, Callee, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec, Delivery,
     DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish, Grounds, Held, Home, Limits,
     Link, Load, MemoryError, MemoryOperation, Message, Needs, NodeId, Process, ProcessId, Refusal,
-    SlotId, Spread, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId, pack,
+    Rest, SlotId, Spread, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId, pack,
 };
 
 use crate::machine::{app, idle_load};
@@ -228,7 +228,6 @@ impl<'a> Words<'a> {
             capacity: pack(8000),
             wait: pack(u32::try_from(wait).unwrap()),
             speed: pack(1000),
-            inflow: 0,
         });
         let speaker = doors.first().copied().unwrap_or_default();
         let door = |node: &NodeId| Door { node: *node, capacity_milli: 4000, address: None };
@@ -366,6 +365,7 @@ impl<'a> Words<'a> {
             trail: Trail::default(),
             entries,
             left: self.nodes("left"),
+            rest: Rest::default(),
         };
         let queue_moves = u8::try_from(self.option("queue-moves").unwrap_or(0)).unwrap();
         Delivery { id, load: self.load(), queue_moves, process }

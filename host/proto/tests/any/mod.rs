@@ -11,8 +11,8 @@ use izna_proto::{
     DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish, Grants,
     Grounds, Held, Hello, Home, LEFT_MAX, LINES_MAX, Limits, Link, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, Needs, NodeId, Outcome, PATHS_MAX, PeerAddress, Process, ProcessId,
-    Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId,
-    ZonePath,
+    Refusal, Rest, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm,
+    ZoneId, ZonePath,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -84,9 +84,9 @@ fn door() -> impl Strategy<Value = Door> {
 }
 
 fn summary() -> impl Strategy<Value = SummaryLine> {
-    (any::<u32>(), any::<u8>(), any::<[u16; 5]>()).prop_map(|(component, doors, figures)| {
-        let [idle, capacity, wait, speed, inflow] = figures;
-        SummaryLine { component, doors, idle, capacity, wait, speed, inflow }
+    (any::<u32>(), any::<u8>(), any::<[u16; 4]>()).prop_map(|(component, doors, figures)| {
+        let [idle, capacity, wait, speed] = figures;
+        SummaryLine { component, doors, idle, capacity, wait, speed }
     })
 }
 
@@ -229,6 +229,7 @@ pub(crate) fn process() -> impl Strategy<Value = Process> {
                 trail,
                 entries,
                 left,
+                rest: Rest::default(),
             }
         },
     )
@@ -298,8 +299,11 @@ pub(crate) fn table_entry() -> impl Strategy<Value = TableEntry> {
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     let traits = (option::of(label()), vec(label(), 0..4));
     let who = (any::<u16>(), any::<u64>(), node(), any::<u64>());
-    (who, "[a-z0-9-]{0,64}", any::<u16>(), traits, option::of(address())).prop_map(
-        |((protocol, cluster, node, incarnation), name, peer_port, (zone, labels), advertise)| {
+    let rest =
+        (option::of(address()), vec(label().prop_map(|l| l[..l.len().min(32)].into()), 0..4));
+    (who, "[a-z0-9-]{0,64}", any::<u16>(), traits, rest).prop_map(
+        |((protocol, cluster, node, incarnation), name, peer_port, (zone, labels), rest)| {
+            let (advertise, features) = rest;
             Hello {
                 protocol,
                 cluster: ClusterId(cluster),
@@ -309,6 +313,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
                 peer_port,
                 traits: Traits { zone, labels },
                 advertise,
+                features,
             }
         },
     )
@@ -399,19 +404,17 @@ fn demand() -> impl Strategy<Value = ComponentDemand> {
     )
 }
 
+pub(crate) fn delivery() -> impl Strategy<Value = Delivery> {
+    (delivery_id(), load(), any::<u8>(), process())
+        .prop_map(|(id, load, queue_moves, process)| Delivery { id, load, queue_moves, process })
+}
+
 /// A message of any sort.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let links =
         prop_oneof![
             hello().prop_map(Message::Hello),
-            (delivery_id(), load(), any::<u8>(), process()).prop_map(
-                |(id, load, queue_moves, process)| Message::Deliver(Delivery {
-                    id,
-                    load,
-                    queue_moves,
-                    process
-                })
-            ),
+            delivery().prop_map(Message::Deliver),
             finish().prop_map(Message::Finish),
             (delivery_id(), load(), option::of(any::<u32>())).prop_map(
                 |(delivery, load, level_us)| Message::Accepted { delivery, load, level_us }
