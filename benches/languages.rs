@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ciborium::{Value, cbor};
 use izna_bench::shipped;
-use izna_proto::{MemoryAnswer, MemoryOperation, Outcome, ProcessId, Run, StepEnd};
+use izna_proto::{MemoryAnswer, MemoryOperation, ProcessId, Run, StepEnd};
 use izna_runtime::{BoxFuture, Component, Config, Host, Runtime, StepLimits, Stream};
 
 const LIMITS: StepLimits =
@@ -119,8 +119,8 @@ fn show(component: &Component, lines: &Value, process: Option<ProcessId>) {
         match step(component, "cache.show", run, process) {
             StepEnd::Done(_) => return,
             StepEnd::Suspend { continuation, .. } => {
-                let outcome: Outcome = Ok(picture.clone());
-                run = Run::Resume { continuation, outcome };
+                let outcome = Ok(picture.clone());
+                run = Run::Resume { continuation: continuation.into_inline(), outcome };
             }
             other => panic!("{other:?}"),
         }

@@ -218,12 +218,12 @@ fn replay(criterion: &mut Criterion) {
     for _ in 0..CALLS {
         let stepped = to_end(&album, function.clone(), run, &host);
         let StepEnd::Suspend { continuation, .. } = stepped.end else { unreachable!("it calls") };
-        run = Run::Resume { continuation, outcome: Ok(result.clone()) };
+        run = Run::Resume { continuation: continuation.into_inline(), outcome: Ok(result.clone()) };
     }
     criterion.bench_function("replay_of_10_calls", |bench| {
         bench.iter(|| {
             let stepped = to_end(&album, function.clone(), run.clone(), &host);
-            assert_eq!(stepped.end, StepEnd::Done(Bytes::from_static(&[CALLS as u8])));
+            assert_eq!(stepped.end, StepEnd::Done(vec![CALLS as u8].into()));
         });
     });
 }
@@ -260,7 +260,7 @@ fn decisions(criterion: &mut Criterion) {
     let input = arguments();
     let step = |step: izna_core::Step| {
         let Run::Start { input } = step.run else { unreachable!("nothing is called") };
-        (StepEnd::Done(input), Duration::from_micros(5))
+        (StepEnd::Done(input.into()), Duration::from_micros(5))
     };
     criterion.bench_function("core_process_of_one_step", |bench| {
         bench.iter(|| node.process("value", input.clone(), step));
@@ -347,7 +347,7 @@ impl Driven {
             app: app.into(),
             component: component.into(),
             function: function.into(),
-            input,
+            input: input.into(),
             idempotent: true,
             deadline: Duration::from_secs(10),
             traceparent: None,
@@ -505,7 +505,7 @@ impl Placing {
             load: load(),
             process: process.id,
             home: process.home,
-            outcome: Ok(Bytes::from_static(&[0xf6])),
+            outcome: Ok((&[0xf6]).into()),
             trail: Trail { nodes: vec![peer], ..Trail::default() },
         });
         let outputs = self.driven.handle(Input::Received { peer, message });

@@ -2,10 +2,9 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use bytes::Bytes;
 use izna_proto::{
     App, Beacon, Bulletin, Digest, Grants, Grounds, Limits, MemoryAnswer, MemoryOperation, Message,
-    NodeId, Outcome, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
+    NodeId, Outcome, Payload, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
 use crate::{catalog::TableError, placement::Explanation, processes::HeldId, time::Duration};
@@ -160,7 +159,7 @@ pub struct Submission {
     /// The function.
     pub function: Arc<str>,
     /// A CBOR array of arguments.
-    pub input: Bytes,
+    pub input: Payload,
     /// Whether it may run again when its process is lost.
     pub idempotent: bool,
     /// How long it may take.

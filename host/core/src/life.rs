@@ -1,11 +1,15 @@
 //! The life of a process between two steps: what its entries become when a step has ended. No node,
 //! time or load here.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use izna_proto::{
-    App, Call, ComponentId, ComponentSpec, ENTRIES_MAX, Entry, Failure, FailureKind, Outcome,
-    Process, Run, State, StepEnd,
+    App, Call, Callee, ComponentId, ComponentSpec, ENTRIES_MAX, Ended, Entry, Failure, FailureKind,
+    Misfit, Outcome, Payload, Process, Run, State, StepEnd, Unfit, check_name,
 };
 
 /// What a process is after a step.
@@ -27,37 +31,19 @@ pub(crate) fn advance(process: &mut Process, end: StepEnd, app: Option<&App>) ->
         (StepEnd::Failed(failure), app) => finish(process, Err(failure), app),
         (_, None) => Next::Ended(Err(unknown_revision(process))),
         (StepEnd::Suspend { call, continuation }, Some(app)) => {
-            let caller = process.active;
-            let callee = resolve(process, app, call, Some(caller));
-            let Some(entry) = process.entries.get_mut(usize::from(caller)) else {
-                return corrupt();
-            };
-            match callee {
-                Ok((callee, next)) => {
-                    entry.state = State::Waiting { continuation };
-                    process.active = u16::try_from(process.entries.len()).unwrap_or(u16::MAX);
-                    process.entries.push(callee);
-                    next
-                }
+            let (done, next) = match resolve(process, app, call) {
+                Ok((callee, next)) => (process.entries.call(callee, continuation), next),
                 // The caller learns that its call failed; it may know what to do.
                 Err(failure) => {
-                    entry.state = State::Resume { continuation, outcome: Err(failure) };
-                    Next::Ready
+                    (process.entries.refuse_call(continuation, Err(failure)), Next::Ready)
                 }
-            }
+            };
+            done.map_or_else(corrupt, |()| next)
         }
-        (StepEnd::Forward(call), Some(app)) => {
-            let caller = process.entry().and_then(|entry| entry.caller);
-            match resolve(process, app, call, caller) {
-                Ok((callee, next)) => {
-                    let active = usize::from(process.active);
-                    let Some(entry) = process.entries.get_mut(active) else { return corrupt() };
-                    *entry = callee;
-                    next
-                }
-                Err(failure) => finish(process, Err(failure), Some(app)),
-            }
-        }
+        (StepEnd::Forward(call), Some(app)) => match resolve(process, app, call) {
+            Ok((callee, next)) => process.entries.forward(callee).map_or_else(corrupt, |()| next),
+            Err(failure) => finish(process, Err(failure), Some(app)),
+        },
     }
 }
 
@@ -77,28 +63,21 @@ pub(crate) fn payload_over(bytes: usize, bytes_max: usize) -> Failure {
     Failure::new(FailureKind::Limit, message)
 }
 
+/// A function by a name that no other node would take.
+pub(crate) fn name_over(unfit: Unfit) -> Failure {
+    Failure::new(FailureKind::Limit, format!("the function's {unfit}"))
+}
+
 /// The active entry has ended: give the outcome to its caller and drop it.
 pub(crate) fn finish(process: &mut Process, outcome: Outcome, app: Option<&App>) -> Next {
-    let active = usize::from(process.active);
-    if active >= process.entries.len() {
-        return corrupt();
-    }
-    let ended = process.entries.swap_remove(active);
-    let Some(caller) = ended.caller else {
-        return Next::Ended(outcome);
+    let ended = match process.entries.end(outcome) {
+        Ok(Ended::Process(outcome)) => return Next::Ended(outcome),
+        Ok(Ended::Entry(ended)) => ended,
+        Err(misfit) => return corrupt(misfit),
     };
-    process.entries.truncate(active);
-    process.active = caller;
-    let Some(entry) = process.entries.get_mut(usize::from(caller)) else { return corrupt() };
-    match &mut entry.state {
-        State::Waiting { continuation } => {
-            let continuation = core::mem::take(continuation);
-            entry.state = State::Resume { continuation, outcome };
-            let local = app.is_some_and(|app| is_local(app, &entry.component, &ended.component));
-            if local { Next::Here } else { Next::Ready }
-        }
-        _ => corrupt(),
-    }
+    let caller = process.entry().map(|entry| &*entry.component).unwrap_or_default();
+    let local = app.is_some_and(|app| is_local(app, caller, &ended.component));
+    if local { Next::Here } else { Next::Ready }
 }
 
 /// Whether calls of `target` by `caller` stay on their node.
@@ -117,7 +96,7 @@ pub(crate) fn company(process: &Process, app: &App) -> Vec<ComponentId> {
     let Some(active) = process.entry() else { return Vec::new() };
     let mut names = Vec::from([&*active.component]);
     let mut entry = active;
-    while let Some(caller) = entry.caller.and_then(|at| process.entries.get(usize::from(at)))
+    while let Some(caller) = entry.caller().and_then(|id| process.entries.get(id))
         && is_local(app, &caller.component, &entry.component)
     {
         names.push(&caller.component);
@@ -141,46 +120,39 @@ pub(crate) fn company(process: &Process, app: &App) -> Vec<ComponentId> {
 /// shared, not copied.
 pub(crate) fn run(entry: &Entry) -> Option<Run> {
     match &entry.state {
-        State::Start { input } => Some(Run::Start { input: input.clone() }),
-        State::Resume { continuation, outcome } => {
-            Some(Run::Resume { continuation: continuation.clone(), outcome: outcome.clone() })
-        }
+        State::Start { input } => Some(Run::Start { input: input.inline().clone() }),
+        State::Resume { continuation, outcome } => Some(Run::Resume {
+            continuation: continuation.inline().clone(),
+            outcome: outcome.clone().map(Payload::into_inline),
+        }),
         State::Waiting { .. } => None,
     }
 }
 
-/// A process whose entries do not fit together: nothing that a node makes, but what it could be
-/// sent.
-fn corrupt() -> Next {
-    let failure =
-        Failure::new(FailureKind::Other, "the entries of the process do not fit together");
-    Next::Ended(Err(failure))
+/// The end of a process whose entries do not fit together.
+fn corrupt(misfit: Misfit) -> Next {
+    Next::Ended(Err(Failure::new(FailureKind::Other, misfit.to_string())))
 }
 
-fn resolve(
-    process: &Process,
-    app: &App,
-    call: Call,
-    caller: Option<u16>,
-) -> Result<(Entry, Next), Failure> {
-    if process.entries.len() >= ENTRIES_MAX {
+/// What a call by the active entry leads to.
+fn resolve(process: &Process, app: &App, call: Call) -> Result<(Callee, Next), Failure> {
+    if process.entries.are_full() {
         let message = format!("a chain of calls deeper than {ENTRIES_MAX}");
         return Err(Failure::new(FailureKind::Limit, message));
     }
+    check_name(&call.function).map_err(name_over)?;
     let active = process.entry().map(|entry| &*entry.component).unwrap_or_default();
     let spec = app.component(active).ok_or_else(|| unknown_component(app, active))?;
     let link = spec.link(&call.component).ok_or_else(|| unlinked(spec, &call))?;
     let target = app.component(&link.target);
     let target = target.ok_or_else(|| unknown_component(app, &link.target))?;
-    let entry = Entry {
+    let callee = Callee {
         component: target.name.clone(),
         digest: target.digest,
         function: call.function,
-        caller,
-        state: State::Start { input: call.input },
-        warm: None,
+        input: call.input,
     };
-    Ok((entry, if link.local { Next::Here } else { Next::Ready }))
+    Ok((callee, if link.local { Next::Here } else { Next::Ready }))
 }
 
 fn unlinked(spec: &ComponentSpec, call: &Call) -> Failure {
@@ -210,10 +182,15 @@ pub(crate) fn unknown_component(app: &App, name: &str) -> Failure {
 mod tests {
     use alloc::{sync::Arc, vec};
 
-    use bytes::Bytes;
-    use izna_proto::{Digest, Home, Limits, Link, NodeId, ProcessId, SlotId, Spread, Trail};
+    use izna_proto::{
+        Digest, Entries, Home, Limits, Link, NodeId, ProcessId, Rest, SlotId, Spread, Trail,
+    };
 
     use super::*;
+
+    fn payload(bytes: &'static [u8]) -> Payload {
+        Payload::from(bytes)
+    }
 
     fn component(name: &str, links: &[&str]) -> ComponentSpec {
         ComponentSpec {
@@ -236,14 +213,12 @@ mod tests {
     }
 
     fn process() -> Process {
-        let entry = Entry {
+        let entries = Entries::new(Callee {
             component: Arc::from("a"),
             digest: Digest([1; 32]),
             function: Arc::from("f"),
-            caller: None,
-            state: State::Start { input: Bytes::from_static(b"in") },
-            warm: None,
-        };
+            input: payload(b"in"),
+        });
         Process {
             id: ProcessId(1),
             app: Arc::from("app"),
@@ -256,31 +231,35 @@ mod tests {
             home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
             traceparent: None,
             trail: Trail::default(),
-            entries: vec![entry],
+            entries,
             left: vec![],
-            active: 0,
+            rest: Rest::default(),
         }
     }
 
     fn call(component: &str) -> Call {
         let (component, function) = (Arc::from(component), Arc::from("g"));
-        Call { component, function, input: Bytes::from_static(b"arg") }
+        Call { component, function, input: payload(b"arg") }
     }
 
     fn suspend(component: &str) -> StepEnd {
-        StepEnd::Suspend { call: call(component), continuation: Bytes::from_static(b"k") }
+        StepEnd::Suspend { call: call(component), continuation: payload(b"k") }
     }
 
     /// The entries as a line of text: what the tests compare.
     fn show(process: &Process) -> String {
-        let entries: Vec<String> = (0u16..)
-            .zip(&process.entries)
-            .map(|(index, entry)| {
-                let mark = if index == process.active { "*" } else { "" };
+        let active = process.entry().map(Entry::id);
+        let entries: Vec<String> = process
+            .entries
+            .iter()
+            .map(|entry| {
+                let mark = if Some(entry.id()) == active { "*" } else { "" };
                 let state = match &entry.state {
                     State::Start { .. } => String::from("start"),
                     State::Waiting { .. } => String::from("waiting"),
-                    State::Resume { outcome: Ok(value), .. } => format!("resume({value:?})"),
+                    State::Resume { outcome: Ok(value), .. } => {
+                        format!("resume({:?})", value.inline())
+                    }
                     State::Resume { outcome: Err(failure), .. } => {
                         format!("resume({})", failure.kind)
                     }
@@ -299,17 +278,14 @@ mod tests {
         assert_eq!(show(&process), "a:waiting *bb:start");
         assert_eq!(advance(&mut process, suspend("bb"), Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting bb:waiting *bb:start");
-        let done = StepEnd::Done(Bytes::from_static(b"x"));
+        let done = StepEnd::Done(payload(b"x"));
         assert_eq!(advance(&mut process, done, Some(&app)), Next::Ready);
         assert_eq!(show(&process), "a:waiting *bb:resume(b\"x\")");
         let failed = StepEnd::Failed(Failure::new(FailureKind::Failed, "no"));
         assert_eq!(advance(&mut process, failed, Some(&app)), Next::Ready);
         assert_eq!(show(&process), "*a:resume(failed)");
-        let done = StepEnd::Done(Bytes::from_static(b"y"));
-        assert_eq!(
-            advance(&mut process, done, Some(&app)),
-            Next::Ended(Ok(Bytes::from_static(b"y")))
-        );
+        let done = StepEnd::Done(payload(b"y"));
+        assert_eq!(advance(&mut process, done, Some(&app)), Next::Ended(Ok(payload(b"y"))));
     }
 
     /// If this fails, a local link leads off its node, or back from another, or a node is taken for
@@ -333,7 +309,7 @@ mod tests {
         assert_eq!(advance(&mut process, suspend("a"), Some(&app)), Next::Ready);
         // It was called by a link that is not local: those before it may be elsewhere.
         assert_eq!(company(&process, &app), ids(&[2, 3]));
-        let done = || StepEnd::Done(Bytes::new());
+        let done = || StepEnd::Done(Payload::default());
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Ready);
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);
         assert_eq!(advance(&mut process, done(), Some(&app)), Next::Here);
@@ -364,6 +340,40 @@ mod tests {
         assert_eq!(show(&process), "a:waiting *bb:resume(not-found)");
     }
 
+    /// If this fails, a process gets an entry that no other node takes.
+    #[test]
+    fn names_are_limited() {
+        let (app, mut process) = (app(), process());
+        let call = |length| Call { function: Arc::from("g".repeat(length)), ..call("bb") };
+        let suspend = |length| StepEnd::Suspend { call: call(length), continuation: payload(b"k") };
+        advance(&mut process, suspend(257), Some(&app));
+        assert_eq!(show(&process), "*a:resume(limit)");
+        advance(&mut process, suspend(256), Some(&app));
+        assert_eq!(show(&process), "a:waiting *bb:start");
+        advance(&mut process, StepEnd::Forward(call(257)), Some(&app));
+        assert_eq!(show(&process), "*a:resume(limit)");
+    }
+
+    /// If this fails, an entry's id comes to mean another entry.
+    #[test]
+    fn ids_stay() {
+        let (app, mut process) = (app(), process());
+        let first = process.entry().map(Entry::id);
+        advance(&mut process, suspend("bb"), Some(&app));
+        let second = process.entry().map(Entry::id);
+        assert_eq!(process.entry().and_then(Entry::caller), first);
+        advance(&mut process, StepEnd::Forward(self::call("bb")), Some(&app));
+        let third = process.entry().map(Entry::id);
+        assert_eq!(process.entry().and_then(Entry::caller), first);
+        advance(&mut process, StepEnd::Done(payload(b"x")), Some(&app));
+        assert_eq!(process.entry().map(Entry::id), first);
+        advance(&mut process, suspend("bb"), Some(&app));
+        let fourth = process.entry().map(Entry::id);
+        let ids = [first, second, third, fourth].map(Option::unwrap);
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert!(process.entries.get(ids[1]).is_none() && process.entries.get(ids[2]).is_none());
+    }
+
     /// If this fails, endless recursion grows a process without limit.
     #[test]
     fn depth_is_limited() {
@@ -371,7 +381,7 @@ mod tests {
         for _ in 0..ENTRIES_MAX {
             advance(&mut process, suspend("bb"), Some(&app));
         }
-        assert_eq!(process.entries.len(), ENTRIES_MAX);
+        assert_eq!(process.entries.iter().len(), ENTRIES_MAX);
         assert!(show(&process).ends_with("*bb:resume(limit)"));
     }
 }

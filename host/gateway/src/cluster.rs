@@ -4,7 +4,7 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use izna_proto::{App, NodeId, Outcome, ProcessId, Revision, TableEntry};
+use izna_proto::{App, NodeId, Outcome, Payload, ProcessId, Revision, TableEntry};
 use tokio::sync::watch;
 
 use crate::api;
@@ -69,7 +69,7 @@ pub struct Request {
     /// The function.
     pub function: Arc<str>,
     /// A CBOR array of arguments.
-    pub input: Bytes,
+    pub input: Payload,
     /// Whether it may run again when its process is lost.
     pub idempotent: bool,
     /// How long it may take.

@@ -317,7 +317,7 @@ async fn call(
         app: Arc::clone(&app.name),
         component: Arc::from(call.component),
         function: Arc::from(call.function),
-        input: Bytes::from(json::encode(&Value::Array(args.map_err(bad)?))),
+        input: json::encode(&Value::Array(args.map_err(bad)?)).into(),
         idempotent: call.idempotent,
         deadline,
         traceparent: Some(exchange::traceparent(&headers)),
@@ -330,7 +330,7 @@ async fn call(
 
 fn returned(reply: &cluster::Reply, elapsed: Duration) -> Response {
     let mut response = match &reply.outcome {
-        Ok(result) => match json::decode(result) {
+        Ok(result) => match json::decode(result.inline()) {
             Ok(value) => Json(api::Returned {
                 process: reply.process.to_string(),
                 nodes: reply.trail.iter().map(ToString::to_string).collect(),

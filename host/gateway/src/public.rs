@@ -95,7 +95,7 @@ impl Public {
             app: Arc::clone(&target.app),
             component: Arc::clone(&target.route.component),
             function: Arc::clone(&target.route.function),
-            input,
+            input: input.into(),
             idempotent: is_idempotent(&parts, &target.route),
             deadline,
             traceparent: Some(exchange::traceparent(&parts.headers)),
@@ -221,9 +221,8 @@ fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
         Call::Plain => exchange::response(result),
     };
     let mut response = match &reply.outcome {
-        Ok(result) => {
-            response(result).unwrap_or_else(|bad| refusal::with_process(&bad, reply.process))
-        }
+        Ok(result) => response(result.inline())
+            .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
         Err(failure) => refusal::failure_response(&clearer(failure), reply),
     };
     label(&mut response, reply);

@@ -178,7 +178,6 @@ mod tests {
             capacity: u16::MAX,
             wait: u16::MAX,
             speed: u16::MAX,
-            inflow: u16::MAX,
         };
         Bulletin {
             zone: ZoneId(9),

@@ -281,6 +281,7 @@ mod tests {
             peer_port: 1,
             traits: izna_proto::Traits::default(),
             advertise: None,
+            features: Vec::new(),
         }
     }
 

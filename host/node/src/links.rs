@@ -359,7 +359,9 @@ pub(crate) async fn hear_hello<S: AsyncRead + AsyncWrite + Unpin>(
     let frame = frame.freeze();
     // The rest of another version's greeting may be anything.
     let ours = izna_proto::PROTOCOL;
-    if let Some(theirs) = Hello::protocol_of(&frame).filter(|theirs| *theirs != ours) {
+    if let Some(theirs) =
+        Hello::protocol_of(&frame).filter(|theirs| !izna_proto::is_spoken(*theirs))
+    {
         return Err(Broken::Protocol { theirs, ours });
     }
     let Message::Hello(hello) = Message::from_bytes(frame).map_err(Broken::Message)? else {
@@ -413,6 +415,7 @@ mod tests {
             peer_port: 1,
             traits: izna_proto::Traits::default(),
             advertise: None,
+            features: Vec::new(),
         }
     }
 

@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use izna_core::{Assignment, Change, Core, Holder, Input, Reply, Submission};
 use izna_proto::{
-    App, ComponentId, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail,
-    Traits,
+    App, ComponentId, Digest, Failure, FailureKind, NodeId, Payload, ProcessId, SlotId, TableEntry,
+    Trail, Traits,
 };
 use izna_runtime::{Description, Executor, Runtime};
 use izna_store::Store;
@@ -109,7 +109,7 @@ pub struct NewProcess {
     /// The function.
     pub function: Arc<str>,
     /// A CBOR array of arguments.
-    pub input: Bytes,
+    pub input: Payload,
     /// Whether it may run again when its process is lost.
     pub idempotent: bool,
     /// How long it may take.

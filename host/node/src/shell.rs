@@ -386,6 +386,7 @@ impl Shell {
             peer_port: self.address.port(),
             traits: self.who.traits.clone(),
             advertise: self.who.advertise,
+            features: Vec::new(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What nodes tell each other about who holds which component, and why.
 
-use crate::{ComponentId, Error, NodeId, Reader, Wire, Writer};
+use crate::{
+    ComponentId, NodeId,
+    layout::{Maybe, Plain, record},
+};
 
 /// A component that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,65 +49,27 @@ pub struct ComponentDemand {
     pub load_ms: u32,
 }
 
-impl Wire for ComponentCopy {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(2);
-        self.component.write(writer);
-        writer.option(self.adopted.as_ref(), Grounds::write);
-    }
+record! {
+    ComponentCopy { component: Plain, adopted: Maybe(Plain) }
+}
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(2, |r| {
-            let component = ComponentId::read(r)?;
-            Ok(Self { component, adopted: r.option(Grounds::read)? })
-        })
+record! {
+    Grounds {
+        by: Plain,
+        holders: Plain,
+        wait_us: Plain,
+        demand_us: Plain,
+        inflow_milli: Plain,
+        capacity_milli: Plain,
     }
 }
 
-impl Wire for Grounds {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(6);
-        self.by.write(writer);
-        writer.unsigned(self.holders);
-        writer.unsigned(self.wait_us);
-        writer.unsigned(self.demand_us);
-        writer.unsigned(self.inflow_milli);
-        writer.unsigned(self.capacity_milli);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(6, |r| {
-            Ok(Self {
-                by: NodeId::read(r)?,
-                holders: r.narrow()?,
-                wait_us: r.narrow()?,
-                demand_us: r.narrow()?,
-                inflow_milli: r.narrow()?,
-                capacity_milli: r.narrow()?,
-            })
-        })
-    }
-}
-
-impl Wire for ComponentDemand {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(5);
-        self.component.write(writer);
-        writer.unsigned(self.inflow_milli);
-        writer.unsigned(self.refused_milli);
-        writer.unsigned(self.demand_us);
-        writer.unsigned(self.load_ms);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(5, |r| {
-            Ok(Self {
-                component: ComponentId::read(r)?,
-                inflow_milli: r.narrow()?,
-                refused_milli: r.narrow()?,
-                demand_us: r.narrow()?,
-                load_ms: r.narrow()?,
-            })
-        })
+record! {
+    ComponentDemand {
+        component: Plain,
+        inflow_milli: Plain,
+        refused_milli: Plain,
+        demand_us: Plain,
+        load_ms: Plain,
     }
 }

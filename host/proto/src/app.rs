@@ -2,15 +2,14 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::{ComponentId, Digest, Error, Grants, Reader, Spread, Wire, Writer, process::read_name};
+use crate::{
+    ComponentId, Digest, Error, Grants, Reader, Spread, Unfit, Wire, Writer,
+    layout::{Layout, Many, Maybe, Plain, Text, field, record},
+    limits::{NAME_BYTES_MAX, PARTS_MAX, PATH_BYTES_MAX},
+};
 
 /// Which deploy of an app: rises with each, so that the newest wins wherever two meet.
 pub type Revision = u64;
-
-/// The most components or routes of one app.
-const PARTS_MAX: usize = 256;
-/// The longest path of a route, in bytes.
-const PATH_BYTES_MAX: usize = 2048;
 
 /// One revision of an app, with everything resolved: what runs, who may call whom, which paths lead
 /// in.
@@ -113,92 +112,63 @@ impl ComponentSpec {
     }
 }
 
+/// The app's name is the line's.
 impl Wire for TableEntry {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(3);
-        writer.text(&self.name);
-        writer.unsigned(self.revision);
-        writer.option(self.app.as_ref(), |app, writer| {
-            writer.array(2);
-            writer.list(&app.components);
-            writer.list(&app.routes);
-        });
+    fn write(&self, w: &mut Writer) {
+        w.array(3);
+        NAME.write(&self.name, w);
+        self.revision.write(w);
+        Maybe(Plain).write(&self.app, w);
     }
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            let name = read_name(r)?;
-            let revision = r.unsigned()?;
-            let app = r.option(|r| {
-                r.tuple(2, |r| {
-                    let components = r.list(PARTS_MAX)?;
-                    Ok(App { name: name.clone(), components, routes: r.list(PARTS_MAX)? })
-                })
-            })?;
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        r.record(|r, left| {
+            let name: Arc<str> = field(&NAME, r, left)?;
+            let revision = field(&Plain, r, left)?;
+            let app: Option<App> = field(&Maybe(Plain), r, left)?;
+            let app = app.map(|app| App { name: name.clone(), ..app });
             Ok(Self { name, revision, app })
         })
     }
-}
 
-impl Wire for ComponentSpec {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(7);
-        writer.text(&self.name);
-        self.digest.write(writer);
-        writer.list(&self.links);
-        writer.unsigned(self.limits.memory_bytes_max);
-        writer.unsigned(self.limits.cpu_ms_max);
-        self.grants.write(writer);
-        self.spread.write(writer);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(7, |r| {
-            let name = read_name(r)?;
-            let digest = Digest::read(r)?;
-            let links = r.list(PARTS_MAX)?;
-            let limits = Limits { memory_bytes_max: r.unsigned()?, cpu_ms_max: r.narrow()? };
-            let grants = Arc::new(Grants::read(r)?);
-            let spread = Spread::read(r)?;
-            Ok(Self { name, digest, links, limits, grants, spread })
-        })
+    fn measure(&self) -> Result<usize, Unfit> {
+        let name = NAME.measure(&self.name).map_err(|unfit| unfit.of("name"))?;
+        Ok(1 + name + self.revision.measure()? + Maybe(Plain).measure(&self.app)?)
     }
 }
 
-impl Wire for Link {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(3);
-        writer.text(&self.name);
-        writer.text(&self.target);
-        writer.boolean(self.local);
-    }
+const NAME: Text = Text(NAME_BYTES_MAX);
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            Ok(Self { name: read_name(r)?, target: read_name(r)?, local: r.boolean()? })
-        })
+record! {
+    App { components: Many(PARTS_MAX, Plain), routes: Many(PARTS_MAX, Plain) }
+    beside { name: Arc::from("") }
+}
+
+record! {
+    ComponentSpec {
+        name: NAME,
+        digest: Plain,
+        links: Many(PARTS_MAX, Plain),
+        limits: Plain,
+        grants: Plain,
+        spread: Plain,
     }
 }
 
-impl Wire for Route {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(5);
-        writer.text(&self.path);
-        writer.text(&self.component);
-        writer.text(&self.function);
-        writer.unsigned(self.deadline_ms);
-        writer.boolean(self.idempotent);
-    }
+record! {
+    Limits { memory_bytes_max: Plain, cpu_ms_max: Plain }
+}
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(5, |r| {
-            Ok(Self {
-                path: r.text(PATH_BYTES_MAX)?,
-                component: read_name(r)?,
-                function: read_name(r)?,
-                deadline_ms: r.narrow()?,
-                idempotent: r.boolean()?,
-            })
-        })
+record! {
+    Link { name: NAME, target: NAME, local: Plain }
+}
+
+record! {
+    Route {
+        path: Text(PATH_BYTES_MAX),
+        component: NAME,
+        function: NAME,
+        deadline_ms: Plain,
+        idempotent: Plain,
     }
 }

@@ -10,22 +10,17 @@ use alloc::{string::String, vec::Vec};
 use core::net::SocketAddr;
 
 use crate::{
-    Error, LABEL_BYTES_MAX, NodeId, Reader, Wire, Writer, ZoneId,
-    codec::{read_address, write_address},
+    NodeId, ZoneId,
+    layout::{Many, Maybe, Plain, Text, record},
+    limits::{DOORS_MAX, LABEL_BYTES_MAX, LINES_MAX, PATHS_MAX},
 };
 
 /// What every bulletin begins with: a name and the version of the format.
-pub const BULLETIN_MAGIC: [u8; 2] = *b"Y3";
+pub const BULLETIN_MAGIC: [u8; 2] = *b"Y4";
 /// Magic and zone.
 pub const BULLETIN_HEADER_BYTES: usize = 6;
 /// The tag at the end: HMAC-SHA256 under the cluster's beacon key, cut to 16 bytes.
 pub const BULLETIN_TAG_BYTES: usize = 16;
-/// The nodes by which a zone may be entered, as one bulletin tells them.
-pub const DOORS_MAX: usize = 8;
-/// Components in one bulletin: with all else they fit into 1200 bytes.
-pub const LINES_MAX: usize = 22;
-/// Other zones of which one bulletin tells how far they are.
-pub const PATHS_MAX: usize = 64;
 
 /// What a zone tells of itself. It is a hint, as a beacon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +56,7 @@ pub struct Door {
     pub address: Option<SocketAddr>,
 }
 
-/// The room that a zone has for one component. The four figures are as [`crate::pack`] makes them.
+/// The room that a zone has for one component. The last three figures are as [`crate::pack`] makes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummaryLine {
     /// Which component: the first four bytes of its id.
@@ -76,8 +71,6 @@ pub struct SummaryLine {
     pub wait: u16,
     /// The mean speed of its holders, in thousandths.
     pub speed: u16,
-    /// The work that comes in at its holders, in thousandths of a core of speed one.
-    pub inflow: u16,
 }
 
 /// How far another zone is.
@@ -91,92 +84,36 @@ pub struct ZonePath {
     pub rate: u16,
 }
 
-impl Wire for Bulletin {
-    fn write(&self, w: &mut Writer) {
-        w.array(8);
-        w.text(&self.name);
-        self.speaker.write(w);
-        w.unsigned(self.incarnation);
-        w.unsigned(self.sequence);
-        w.unsigned(self.table);
-        w.list(&self.doors);
-        w.list(&self.lines);
-        w.list(&self.paths);
+record! {
+    Bulletin {
+        name: Text(LABEL_BYTES_MAX),
+        speaker: Plain,
+        incarnation: Plain,
+        sequence: Plain,
+        table: Plain,
+        doors: Many(DOORS_MAX, Plain),
+        lines: Many(LINES_MAX, Plain),
+        paths: Many(PATHS_MAX, Plain),
     }
+    // It stands in the header.
+    beside { zone: ZoneId::default() }
+}
 
-    /// The zone is not among these bytes; it stands in the header.
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(8, |r| {
-            Ok(Self {
-                zone: ZoneId::default(),
-                name: r.text(LABEL_BYTES_MAX)?,
-                speaker: NodeId::read(r)?,
-                incarnation: r.unsigned()?,
-                sequence: r.unsigned()?,
-                table: r.unsigned()?,
-                doors: r.list(DOORS_MAX)?,
-                lines: r.list(LINES_MAX)?,
-                paths: r.list(PATHS_MAX)?,
-            })
-        })
+record! {
+    Door { node: Plain, capacity_milli: Plain, address: Maybe(Plain) }
+}
+
+record! {
+    SummaryLine {
+        component: Plain,
+        doors: Plain,
+        idle: Plain,
+        capacity: Plain,
+        wait: Plain,
+        speed: Plain,
     }
 }
 
-impl Wire for Door {
-    fn write(&self, w: &mut Writer) {
-        w.array(3);
-        self.node.write(w);
-        w.unsigned(self.capacity_milli);
-        w.option(self.address.as_ref(), write_address);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            Ok(Self {
-                node: NodeId::read(r)?,
-                capacity_milli: r.narrow()?,
-                address: r.option(read_address)?,
-            })
-        })
-    }
-}
-
-impl Wire for SummaryLine {
-    fn write(&self, w: &mut Writer) {
-        w.array(7);
-        w.unsigned(self.component);
-        w.unsigned(self.doors);
-        for figure in [self.idle, self.capacity, self.wait, self.speed, self.inflow] {
-            w.unsigned(figure);
-        }
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(7, |r| {
-            Ok(Self {
-                component: r.narrow()?,
-                doors: r.narrow()?,
-                idle: r.narrow()?,
-                capacity: r.narrow()?,
-                wait: r.narrow()?,
-                speed: r.narrow()?,
-                inflow: r.narrow()?,
-            })
-        })
-    }
-}
-
-impl Wire for ZonePath {
-    fn write(&self, w: &mut Writer) {
-        w.array(3);
-        self.zone.write(w);
-        w.unsigned(self.round_trip);
-        w.unsigned(self.rate);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            Ok(Self { zone: ZoneId::read(r)?, round_trip: r.narrow()?, rate: r.narrow()? })
-        })
-    }
+record! {
+    ZonePath { zone: Plain, round_trip: Plain, rate: Plain }
 }

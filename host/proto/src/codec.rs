@@ -3,12 +3,15 @@
 
 use alloc::{
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 use core::{mem, net::SocketAddr};
 
 use bytes::Bytes;
 use ciborium_ll::{Decoder, Encoder, Header, simple};
+
+use crate::{Unfit, layout::FIELDS_MAX, limits::ADDRESS_BYTES_MAX};
 
 /// Nesting deeper than this is refused. The deepest message of the protocol has seven levels.
 const DEPTH_MAX: usize = 16;
@@ -51,6 +54,14 @@ pub enum Error {
         /// The largest size that is taken.
         max: u64,
     },
+    /// Fields that do not fit together.
+    #[error("a value that ends at byte {at} makes no sense: {why}")]
+    Misfit {
+        /// Where the value ends.
+        at: usize,
+        /// What does not fit.
+        why: &'static str,
+    },
     /// Bytes after the end of the value.
     #[error("{count} bytes after the end of the value at byte {at}")]
     Trailing {
@@ -72,6 +83,13 @@ pub trait Wire: Sized {
     /// When the bytes are not this value's deterministic encoding; what was taken until then is
     /// lost.
     fn read(reader: &mut Reader) -> Result<Self, Error>;
+
+    /// How many bytes its encoding has, if a reader takes it: what [`Wire::read`] checks, checked
+    /// before it is sent.
+    ///
+    /// # Errors
+    /// When a reader would refuse it, with the field.
+    fn measure(&self) -> Result<usize, Unfit>;
 
     /// The value's encoding.
     fn to_bytes(&self) -> Bytes {
@@ -103,6 +121,11 @@ impl Writer {
     /// An empty buffer.
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(256) }
+    }
+
+    /// A buffer with room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
     }
 
     fn head(&mut self, header: Header) {
@@ -145,10 +168,9 @@ impl Writer {
         }
     }
 
-    /// An array of values.
-    pub fn list<T: Wire>(&mut self, values: &[T]) {
-        self.array(values.len());
-        values.iter().for_each(|value| value.write(self));
+    /// What another writer has written.
+    pub(crate) fn raw(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
     }
 
     /// What was written.
@@ -163,17 +185,22 @@ pub struct Reader {
     bytes: Bytes,
     at: usize,
     depth: usize,
+    skipped: usize,
 }
 
 impl Reader {
     /// A reader at the start of `bytes`.
     pub fn new(bytes: Bytes) -> Self {
-        Self { bytes, at: 0, depth: 0 }
+        Self { bytes, at: 0, depth: 0, skipped: 0 }
     }
 
     /// Take one head, checked to be the shortest.
     fn head(&mut self) -> Result<Header, Error> {
         let at = self.at;
+        if let Some(header) = self.first().and_then(short_head) {
+            self.at += 1;
+            return Ok(header);
+        }
         let rest = self.bytes.get(at..).unwrap_or_default();
         let mut decoder = Decoder::from(rest);
         let header = decoder.pull().map_err(|error| match error {
@@ -195,21 +222,16 @@ impl Reader {
         Ok(header)
     }
 
-    /// The next value's head without taking it.
-    fn peek(&mut self) -> Result<Header, Error> {
-        let at = self.at;
-        let header = self.head();
-        self.at = at;
-        header
+    /// The first byte of the next value.
+    fn first(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
     }
 
     /// Whether the next value is null; takes it if so.
-    fn null(&mut self) -> Result<bool, Error> {
-        let is_null = self.peek()? == Header::Simple(simple::NULL);
-        if is_null {
-            self.head()?;
-        }
-        Ok(is_null)
+    fn null(&mut self) -> bool {
+        let is_null = self.first() == Some(NULL);
+        self.at += usize::from(is_null);
+        is_null
     }
 
     /// Begin an array of any length up to `max`; [`Reader::leave`] must follow its values.
@@ -222,12 +244,17 @@ impl Reader {
             let (size, max) = (length as u64, max as u64);
             return Err(Error::Limit { at, what: "an array", size, max });
         }
+        self.deeper(at)?;
+        Ok(length)
+    }
+
+    fn deeper(&mut self, at: usize) -> Result<(), Error> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             let size = self.depth as u64;
             return Err(Error::Limit { at, what: "nesting", size, max: DEPTH_MAX as u64 });
         }
-        Ok(length)
+        Ok(())
     }
 
     /// End the array that was entered last.
@@ -250,14 +277,72 @@ impl Reader {
         Ok(value)
     }
 
-    /// Take an array of at most `max` values.
-    pub fn list<T: Wire>(&mut self, max: usize) -> Result<Vec<T>, Error> {
+    /// Take an array whose first values `read` takes, of those that it is told are left, and skip
+    /// the others: what a newer version says.
+    pub(crate) fn record<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self, &mut usize) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut left = self.enter(FIELDS_MAX)?;
+        let value = read(self, &mut left)?;
+        self.skip_all(left)?;
+        self.leave();
+        Ok(value)
+    }
+
+    /// Take so many values at the end of a record, which a newer version has.
+    pub(crate) fn skip_all(&mut self, count: usize) -> Result<(), Error> {
+        self.skipped += count;
+        (0..count).try_for_each(|_| self.skip())
+    }
+
+    /// How many values of a newer version there were.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Take any value of the protocol, whatever it means.
+    ///
+    /// # Errors
+    /// When the next is none.
+    pub fn skip(&mut self) -> Result<(), Error> {
+        let at = self.at;
+        match self.head()? {
+            Header::Positive(_) | Header::Simple(simple::TRUE | simple::FALSE | simple::NULL) => {}
+            Header::Bytes(Some(length)) => self.take(at, length, usize::MAX).map(drop)?,
+            Header::Text(Some(length)) => {
+                let text = self.take(at, length, usize::MAX)?;
+                utf8(&text, at)?;
+            }
+            Header::Array(Some(length)) => {
+                self.deeper(at)?;
+                for _ in 0..length {
+                    self.skip()?;
+                }
+                self.leave();
+            }
+            _ => return Err(Error::Shape { at, expected: "a value of the protocol" }),
+        }
+        Ok(())
+    }
+
+    /// The bytes that were read since `from`.
+    pub(crate) fn since(&self, from: usize) -> Bytes {
+        self.bytes.slice(from..self.at)
+    }
+
+    /// Take an array of at most `max` values, each read by `read`.
+    pub(crate) fn many<T>(
+        &mut self,
+        max: usize,
+        read: impl Fn(&mut Self) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         let length = self.enter(max)?;
         // The claimed length is not trusted with more memory than the input itself takes.
         let left = self.bytes.len().saturating_sub(self.at);
         let mut values = Vec::with_capacity(length.min(left / mem::size_of::<T>().max(1)));
         for _ in 0..length {
-            values.push(T::read(self)?);
+            values.push(read(self)?);
         }
         self.leave();
         Ok(values)
@@ -289,12 +374,9 @@ impl Reader {
         self.take(at, length, max)
     }
 
-    /// Take a byte string of at most `max` bytes if the next value is one.
-    pub fn bytes_if(&mut self, max: usize) -> Result<Option<Bytes>, Error> {
-        match self.peek()? {
-            Header::Bytes(_) => self.bytes(max).map(Some),
-            _ => Ok(None),
-        }
+    /// Whether the next value is an array.
+    pub fn is_array(&self) -> bool {
+        self.first().is_some_and(|first| first >> 5 == ARRAY)
     }
 
     /// Take a byte string of exactly `N` bytes.
@@ -306,13 +388,17 @@ impl Reader {
 
     /// Take a text string of at most `max` bytes.
     pub fn text(&mut self, max: usize) -> Result<String, Error> {
+        self.text_as(max)
+    }
+
+    /// The same as another type.
+    pub(crate) fn text_as<T: for<'a> From<&'a str>>(&mut self, max: usize) -> Result<T, Error> {
         let at = self.at;
         let Header::Text(Some(length)) = self.head()? else {
             return Err(Error::Shape { at, expected: "a text string" });
         };
         let bytes = self.take(at, length, max)?;
-        let text = core::str::from_utf8(&bytes);
-        text.map(String::from).map_err(|_| Error::Form { at, why: "text that is not UTF-8" })
+        utf8(&bytes, at).map(T::from)
     }
 
     fn take(&mut self, at: usize, length: usize, max: usize) -> Result<Bytes, Error> {
@@ -342,7 +428,7 @@ impl Reader {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        if self.null()? { Ok(None) } else { read(self).map(Some) }
+        if self.null() { Ok(None) } else { read(self).map(Some) }
     }
 
     /// The offset in bytes of the next value.
@@ -359,6 +445,25 @@ impl Reader {
     }
 }
 
+/// The kind of an array, in the highest bits of its head.
+const ARRAY: u8 = 4;
+/// The head of null.
+const NULL: u8 = 0xe0 | simple::NULL;
+
+/// The head that is this one byte: most are, and there is nothing to check about it.
+fn short_head(byte: u8) -> Option<Header> {
+    let value = byte & 0x1f;
+    let length = Some(usize::from(value));
+    match byte >> 5 {
+        _ if value > 23 => None,
+        0 => Some(Header::Positive(value.into())),
+        2 => Some(Header::Bytes(length)),
+        3 => Some(Header::Text(length)),
+        ARRAY => Some(Header::Array(length)),
+        _ => None,
+    }
+}
+
 /// How many bytes the shortest head for the argument `n` has.
 pub(crate) fn head_bytes(n: u64) -> usize {
     match n {
@@ -370,13 +475,72 @@ pub(crate) fn head_bytes(n: u64) -> usize {
     }
 }
 
-pub(crate) fn write_address(address: &SocketAddr, w: &mut Writer) {
-    w.text(&address.to_string());
+fn utf8(bytes: &[u8], at: usize) -> Result<&str, Error> {
+    core::str::from_utf8(bytes).map_err(|_| Error::Form { at, why: "text that is not UTF-8" })
 }
 
-pub(crate) fn read_address(r: &mut Reader) -> Result<SocketAddr, Error> {
-    let at = r.offset();
-    let text = r.text(64)?;
-    let parsed = text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
-    parsed.ok_or(Error::Shape { at, expected: "a socket address" })
+macro_rules! integers {
+    ($($name:ident)*) => { $(
+        impl Wire for $name {
+            fn write(&self, w: &mut Writer) {
+                w.unsigned(*self);
+            }
+
+            fn read(r: &mut Reader) -> Result<Self, Error> {
+                r.narrow()
+            }
+
+            fn measure(&self) -> Result<usize, Unfit> {
+                Ok(head_bytes(u64::from(*self)))
+            }
+        }
+    )* };
+}
+integers!(u8 u16 u32 u64);
+
+impl Wire for bool {
+    fn write(&self, w: &mut Writer) {
+        w.boolean(*self);
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        r.boolean()
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        Ok(1)
+    }
+}
+
+impl<T: Wire> Wire for Arc<T> {
+    fn write(&self, w: &mut Writer) {
+        T::write(self, w);
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        T::read(r).map(Self::new)
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        T::measure(self)
+    }
+}
+
+/// An address has one spelling: that of RFC 5952.
+impl Wire for SocketAddr {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.to_string());
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        let at = r.offset();
+        let text = r.text(ADDRESS_BYTES_MAX)?;
+        let parsed = text.parse().ok().filter(|address: &SocketAddr| address.to_string() == text);
+        parsed.ok_or(Error::Shape { at, expected: "a socket address" })
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        let length = self.to_string().len();
+        Ok(head_bytes(length as u64) + length)
+    }
 }

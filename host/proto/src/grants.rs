@@ -2,14 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::{Error, Reader, Wire, Writer};
-
-/// The most settings of one sort, and the most hosts.
-const GRANTS_MAX: usize = 256;
-/// The longest name of a setting, and the longest host, in bytes.
-const NAME_BYTES_MAX: usize = 512;
-/// The longest value of a setting, in bytes.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+use crate::{
+    layout::{Many, Text, record},
+    limits::{GRANTS_MAX, SETTING_BYTES_MAX, VALUE_BYTES_MAX},
+};
 
 /// What a component is granted by its app's manifest. What is not here it does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,46 +27,13 @@ impl Grants {
     }
 }
 
-fn write_pairs(pairs: &[(String, String)], writer: &mut Writer) {
-    writer.array(pairs.len() * 2);
-    for (name, value) in pairs {
-        writer.text(name);
-        writer.text(value);
-    }
-}
+const SETTINGS: Many<(Text, Text)> =
+    Many(GRANTS_MAX, (Text(SETTING_BYTES_MAX), Text(VALUE_BYTES_MAX)));
 
-fn read_pairs(reader: &mut Reader) -> Result<Vec<(String, String)>, Error> {
-    let length = reader.enter(GRANTS_MAX * 2)?;
-    let mut pairs = Vec::new();
-    for _ in 0..length / 2 {
-        pairs.push((reader.text(NAME_BYTES_MAX)?, reader.text(VALUE_BYTES_MAX)?));
-    }
-    if length % 2 == 1 {
-        return Err(Error::Shape { at: reader.offset(), expected: "settings in pairs" });
-    }
-    reader.leave();
-    Ok(pairs)
-}
-
-impl Wire for Grants {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(3);
-        write_pairs(&self.env, writer);
-        write_pairs(&self.config, writer);
-        writer.array(self.hosts.len());
-        self.hosts.iter().for_each(|host| writer.text(host));
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            let (env, config) = (read_pairs(r)?, read_pairs(r)?);
-            let length = r.enter(GRANTS_MAX)?;
-            let mut hosts = Vec::new();
-            for _ in 0..length {
-                hosts.push(r.text(NAME_BYTES_MAX)?);
-            }
-            r.leave();
-            Ok(Self { env, config, hosts })
-        })
+record! {
+    Grants {
+        env: SETTINGS,
+        config: SETTINGS,
+        hosts: Many(GRANTS_MAX, Text(SETTING_BYTES_MAX)),
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{Error, Reader, Wire, Writer};
+use crate::{Error, Reader, Unfit, Wire, Writer};
 
 /// A node, by its name: the first eight bytes of the SHA-256 of the name in its certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -22,6 +22,10 @@ pub struct SlotId(pub u64);
 /// source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub u64);
+
+/// One call in a process. No other entry of the process has it, as long as the process lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub(crate) u32);
 
 /// A cluster: the first eight bytes of the SHA-256 of its authority's certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +105,8 @@ macro_rules! print {
 }
 print!(
     NodeId "n-{:016x}", ClusterId "c-{:016x}", ZoneId "z-{:08x}", ProcessId "p-{:032x}",
-    ComponentId "component-{:016x}", SlotId "slot-{}", DeliveryId "delivery-{}"
+    ComponentId "component-{:016x}", SlotId "slot-{}", DeliveryId "delivery-{}",
+    EntryId "entry-{}"
 );
 
 impl fmt::Display for Digest {
@@ -117,31 +122,36 @@ impl fmt::Debug for Digest {
     }
 }
 
-macro_rules! wire_u64 {
+macro_rules! wire_integer {
     ($($name:ident),*) => { $(
         impl Wire for $name {
-            fn write(&self, writer: &mut Writer) { writer.unsigned(self.0); }
-            fn read(reader: &mut Reader) -> Result<Self, Error> { reader.unsigned().map(Self) }
+            fn write(&self, writer: &mut Writer) {
+                writer.unsigned(self.0);
+            }
+
+            fn read(reader: &mut Reader) -> Result<Self, Error> {
+                reader.narrow().map(Self)
+            }
+
+            fn measure(&self) -> Result<usize, Unfit> {
+                self.0.measure()
+            }
         }
     )* };
 }
-wire_u64!(NodeId, SlotId, DeliveryId, ClusterId, ComponentId);
-
-impl Wire for ZoneId {
-    fn write(&self, writer: &mut Writer) {
-        writer.unsigned(self.0);
-    }
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.narrow().map(Self)
-    }
-}
+wire_integer!(NodeId, SlotId, DeliveryId, ClusterId, ComponentId, ZoneId, EntryId);
 
 impl Wire for ProcessId {
     fn write(&self, writer: &mut Writer) {
         writer.bytes(&self.0.to_be_bytes());
     }
+
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         reader.fixed().map(|bytes| Self(u128::from_be_bytes(bytes)))
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        Ok(17)
     }
 }
 
@@ -149,7 +159,12 @@ impl Wire for Digest {
     fn write(&self, writer: &mut Writer) {
         writer.bytes(&self.0);
     }
+
     fn read(reader: &mut Reader) -> Result<Self, Error> {
         reader.fixed().map(Self)
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        Ok(34)
     }
 }

@@ -1,6 +1,6 @@
 //! The load figure of a node: what travels on beacons, delivery headers and acknowledgements.
 
-use crate::{Error, Reader, Wire, Writer};
+use crate::layout::{Plain, record};
 
 /// How loaded a node is, as it knows itself. Small, because it rides on everything a node sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,37 +31,18 @@ pub struct Load {
     pub accepting: bool,
 }
 
-impl Wire for Load {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(11);
-        writer.unsigned(self.at_us);
-        writer.unsigned(self.wait_us);
-        writer.unsigned(self.idle);
-        writer.unsigned(self.capacity_milli);
-        writer.unsigned(self.speed_milli);
-        writer.unsigned(self.queued);
-        writer.unsigned(self.inflow_milli);
-        writer.unsigned(self.cpu_permille);
-        writer.unsigned(self.memory_permille);
-        writer.unsigned(self.network_permille);
-        writer.boolean(self.accepting);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(11, |r| {
-            Ok(Self {
-                at_us: r.unsigned()?,
-                wait_us: r.narrow()?,
-                idle: r.narrow()?,
-                capacity_milli: r.narrow()?,
-                speed_milli: r.narrow()?,
-                queued: r.narrow()?,
-                inflow_milli: r.narrow()?,
-                cpu_permille: r.narrow()?,
-                memory_permille: r.narrow()?,
-                network_permille: r.narrow()?,
-                accepting: r.boolean()?,
-            })
-        })
+record! {
+    Load {
+        at_us: Plain,
+        wait_us: Plain,
+        idle: Plain,
+        capacity_milli: Plain,
+        speed_milli: Plain,
+        queued: Plain,
+        inflow_milli: Plain,
+        cpu_permille: Plain,
+        memory_permille: Plain,
+        network_permille: Plain,
+        accepting: Plain,
     }
 }

@@ -8,24 +8,20 @@ use bytes::Bytes;
 
 use crate::{
     ClusterId, ComponentCopy, ComponentDemand, ComponentId, DeliveryId, Digest, Error, Grounds,
-    Home, Load, NodeId, Outcome, Process, ProcessId, Reader, SlotId, TableEntry, Traits, Wire,
-    Writer, ZoneId,
-    codec::{read_address, write_address},
-    memory::{
-        MemoryAnswer, MemoryOperation, read_answer, read_operation, write_answer, write_operation,
+    Home, Load, MemoryAnswer, MemoryOperation, NodeId, Outcome, Process, ProcessId, Reader, SlotId,
+    TableEntry, Trail, Traits, Unfit, Wire, Writer, ZoneId,
+    layout::{FIELDS_MAX, Many, Maybe, Octets, Plain, Text, record, variants},
+    limits::{
+        DEMANDS_MAX, FEATURE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX,
+        KEY_BYTES_MAX, LIST_MAX, NAME_BYTES_MAX, NODE_NAME_BYTES_MAX, PAYLOAD_BYTES_MAX,
     },
-    process::{PAYLOAD_BYTES_MAX, Trail, read_name},
 };
 
-/// The version of the messages. Nodes of other versions are told so and not talked to.
-pub const PROTOCOL: u16 = 4;
-
-/// The most components, apps or processes that one message lists.
-const LIST_MAX: usize = 65_536;
-/// The most components that one message tells demands of: there are more, a later one tells them.
-pub const DEMANDS_MAX: usize = 1024;
-/// The longest key of cluster memory with its app's name, in bytes.
-const KEY_BYTES_MAX: usize = 2048;
+/// The version of the messages. A node speaks it, and with nodes that are one version older or
+/// newer ([`is_spoken`]).
+pub const PROTOCOL: u16 = 5;
+/// The oldest version that is spoken: those before it skip nothing.
+pub const PROTOCOL_OLDEST: u16 = 5;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +173,9 @@ pub struct Hello {
     pub traits: Traits,
     /// Where nodes of other zones reach it, if that is not where its own links come from.
     pub advertise: Option<SocketAddr>,
+    /// What it can do beyond its version, by name: others ask it for nothing of it otherwise. An
+    /// unknown name means nothing.
+    pub features: Vec<Arc<str>>,
 }
 
 /// Where a node takes links, and datagrams by unicast.
@@ -245,263 +244,153 @@ pub enum Refusal {
     Revision,
 }
 
-impl Refusal {
-    const ALL: [Self; 5] =
-        [Self::Full, Self::Component, Self::Draining, Self::Hops, Self::Revision];
+macro_rules! numbers {
+    ($($refusal:ident $number:literal)*) => {
+        impl Refusal {
+            fn number(self) -> u16 {
+                match self {
+                    $(Self::$refusal => $number,)*
+                }
+            }
 
-    fn number(self) -> u64 {
-        (0..).zip(Self::ALL).find(|(_, refusal)| *refusal == self).map_or(0, |(number, _)| number)
-    }
-}
-
-fn write_summary(lines: &[(Arc<str>, u64)], w: &mut Writer) {
-    w.array(lines.len());
-    lines.iter().for_each(|(name, revision)| Line(name.clone(), *revision).write(w));
-}
-
-/// The first value of a message's array: what sort it is.
-mod sort {
-    pub(super) const HELLO: u8 = 0;
-    pub(super) const DELIVER: u8 = 1;
-    pub(super) const FINISH: u8 = 2;
-    pub(super) const ACCEPTED: u8 = 3;
-    pub(super) const REFUSED: u8 = 4;
-    pub(super) const HOLDING: u8 = 5;
-    pub(super) const ASK_INVENTORY: u8 = 6;
-    pub(super) const INVENTORY: u8 = 7;
-    pub(super) const TABLE_SUMMARY: u8 = 8;
-    pub(super) const TABLE_ENTRIES: u8 = 9;
-    pub(super) const ASK_ARTIFACT: u8 = 10;
-    pub(super) const ARTIFACT: u8 = 11;
-    pub(super) const MEMORY: u8 = 12;
-    pub(super) const MEMORY_ANSWER: u8 = 13;
-    pub(super) const PROBE: u8 = 14;
-    pub(super) const ALIVE: u8 = 15;
-    pub(super) const PEERS: u8 = 16;
-    pub(super) const PULL: u8 = 17;
-    pub(super) const PULLED: u8 = 18;
-    pub(super) const DEMANDS: u8 = 19;
-    pub(super) const ADOPT: u8 = 20;
-    pub(super) const GIVE_UP: u8 = 21;
-}
-
-/// Begin a message: its sort, then `values` values.
-fn begin(w: &mut Writer, sort: u8, values: usize) {
-    w.array(values + 1);
-    w.unsigned(sort);
-}
-
-/// A message that is a list.
-fn write_list<T: Wire>(w: &mut Writer, sort: u8, values: &[T]) {
-    begin(w, sort, 1);
-    w.list(values);
-}
-
-impl Message {
-    /// What is about artifacts, cluster memory, work and adoption.
-    fn write_rest(&self, w: &mut Writer) {
-        match self {
-            Self::AskArtifact { digest, engine, offset } => {
-                begin(w, sort::ASK_ARTIFACT, 3);
-                digest.write(w);
-                w.option(engine.as_ref(), Digest::write);
-                w.unsigned(*offset);
+            fn of(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$refusal),)*
+                    _ => None,
+                }
             }
-            Self::Artifact { digest, engine, offset, length, piece } => {
-                begin(w, sort::ARTIFACT, 5);
-                digest.write(w);
-                w.option(engine.as_ref(), Digest::write);
-                w.unsigned(*offset);
-                w.unsigned(*length);
-                w.bytes(piece);
-            }
-            Self::Memory { request, key, operation } => {
-                begin(w, sort::MEMORY, 4);
-                w.unsigned(*request);
-                w.bytes(key);
-                write_operation(operation, w);
-            }
-            Self::MemoryAnswer { request, answer } => {
-                begin(w, sort::MEMORY_ANSWER, 2);
-                w.unsigned(*request);
-                write_answer(answer, w);
-            }
-            Self::Probe { load } => {
-                begin(w, sort::PROBE, 1);
-                load.write(w);
-            }
-            Self::Alive { load } => {
-                begin(w, sort::ALIVE, 1);
-                load.write(w);
-            }
-            Self::Peers(peers) => write_list(w, sort::PEERS, peers),
-            Self::Pull { load } => {
-                begin(w, sort::PULL, 1);
-                load.write(w);
-            }
-            Self::Pulled { load, given } => {
-                begin(w, sort::PULLED, 2);
-                load.write(w);
-                w.unsigned(*given);
-            }
-            Self::Demands { load, demands } => {
-                begin(w, sort::DEMANDS, 2);
-                load.write(w);
-                w.list(demands);
-            }
-            Self::Adopt { component, grounds } => {
-                begin(w, sort::ADOPT, 2);
-                component.write(w);
-                grounds.write(w);
-            }
-            Self::GiveUp { component } => {
-                begin(w, sort::GIVE_UP, 1);
-                component.write(w);
-            }
-            // These are above.
-            _ => {}
         }
-    }
+    };
+}
+numbers! {
+    Full 0
+    Component 1
+    Draining 2
+    Hops 3
+    Revision 4
 }
 
-impl Wire for Message {
+/// A refusal of a newer node is one for a reason unknown here: as good as full.
+impl Wire for Refusal {
     fn write(&self, w: &mut Writer) {
-        match self {
-            Self::Hello(hello) => {
-                begin(w, sort::HELLO, 1);
-                hello.write(w);
-            }
-            Self::Deliver(delivery) => {
-                begin(w, sort::DELIVER, 4);
-                delivery.id.write(w);
-                delivery.load.write(w);
-                w.unsigned(delivery.queue_moves);
-                delivery.process.write(w);
-            }
-            Self::Finish(finish) => {
-                begin(w, sort::FINISH, 1);
-                finish.write(w);
-            }
-            Self::Accepted { delivery, load, level_us } => {
-                begin(w, sort::ACCEPTED, 3);
-                delivery.write(w);
-                load.write(w);
-                w.option(level_us.as_ref(), |level_us, w| w.unsigned(*level_us));
-            }
-            Self::Refused { delivery, load, refusal } => {
-                begin(w, sort::REFUSED, 3);
-                delivery.write(w);
-                load.write(w);
-                w.unsigned(refusal.number());
-            }
-            Self::Holding(held) => write_list(w, sort::HOLDING, held),
-            Self::AskInventory => begin(w, sort::ASK_INVENTORY, 0),
-            Self::Inventory { epoch, table, copies } => {
-                begin(w, sort::INVENTORY, 3);
-                w.unsigned(*epoch);
-                w.unsigned(*table);
-                w.list(copies);
-            }
-            Self::TableSummary(lines) => {
-                begin(w, sort::TABLE_SUMMARY, 1);
-                write_summary(lines, w);
-            }
-            Self::TableEntries(entries) => write_list(w, sort::TABLE_ENTRIES, entries),
-            _ => self.write_rest(w),
-        }
+        w.unsigned(self.number());
     }
 
     fn read(r: &mut Reader) -> Result<Self, Error> {
-        let at = r.offset();
-        let Some(values) = r.enter(8)?.checked_sub(1) else {
-            return Err(Error::Shape { at, expected: "the sort of a message" });
-        };
-        let sort = r.narrow::<u8>()?;
-        let message = match (sort, values) {
-            (sort::HELLO, 1) => Self::Hello(Hello::read(r)?),
-            (sort::DELIVER, 4) => Self::Deliver(Delivery {
-                id: DeliveryId::read(r)?,
-                load: Load::read(r)?,
-                queue_moves: r.narrow()?,
-                process: Process::read(r)?,
-            }),
-            (sort::FINISH, 1) => Self::Finish(Finish::read(r)?),
-            (sort::ACCEPTED, 3) => Self::Accepted {
-                delivery: DeliveryId::read(r)?,
-                load: Load::read(r)?,
-                level_us: r.option(Reader::narrow)?,
-            },
-            (sort::REFUSED, 3) => Self::Refused {
-                delivery: DeliveryId::read(r)?,
-                load: Load::read(r)?,
-                // A refusal of a newer node is one for a reason unknown here: as good as full.
-                refusal: Refusal::ALL
-                    .get(usize::from(r.narrow::<u16>()?))
-                    .copied()
-                    .unwrap_or(Refusal::Full),
-            },
-            (sort::HOLDING, 1) => Self::Holding(r.list(LIST_MAX)?),
-            (sort::ASK_INVENTORY, 0) => Self::AskInventory,
-            (sort::INVENTORY, 3) => Self::Inventory {
-                epoch: r.narrow()?,
-                table: r.unsigned()?,
-                copies: r.list(LIST_MAX)?,
-            },
-            (sort::TABLE_SUMMARY, 1) => {
-                let lines: Vec<Line> = r.list(LIST_MAX)?;
-                Self::TableSummary(lines.into_iter().map(|Line(name, rev)| (name, rev)).collect())
-            }
-            (sort::TABLE_ENTRIES, 1) => Self::TableEntries(r.list(LIST_MAX)?),
-            (sort::ASK_ARTIFACT, 3) => Self::AskArtifact {
-                digest: Digest::read(r)?,
-                engine: r.option(Digest::read)?,
-                offset: r.unsigned()?,
-            },
-            (sort::ARTIFACT, 5) => Self::Artifact {
-                digest: Digest::read(r)?,
-                engine: r.option(Digest::read)?,
-                offset: r.unsigned()?,
-                length: r.unsigned()?,
-                piece: r.bytes(PAYLOAD_BYTES_MAX)?,
-            },
-            (sort::MEMORY, 4) => {
-                let (request, key) = (r.unsigned()?, r.bytes(KEY_BYTES_MAX)?);
-                Self::Memory { request, key, operation: read_operation(r)? }
-            }
-            (sort::MEMORY_ANSWER, 2) => {
-                Self::MemoryAnswer { request: r.unsigned()?, answer: read_answer(r)? }
-            }
-            (sort::PROBE, 1) => Self::Probe { load: Load::read(r)? },
-            (sort::ALIVE, 1) => Self::Alive { load: Load::read(r)? },
-            (sort::PEERS, 1) => Self::Peers(r.list(LIST_MAX)?),
-            (sort::PULL, 1) => Self::Pull { load: Load::read(r)? },
-            (sort::PULLED, 2) => Self::Pulled { load: Load::read(r)?, given: r.narrow()? },
-            (sort::DEMANDS, 2) => {
-                Self::Demands { load: Load::read(r)?, demands: r.list(DEMANDS_MAX)? }
-            }
-            (sort::ADOPT, 2) => {
-                Self::Adopt { component: ComponentId::read(r)?, grounds: Grounds::read(r)? }
-            }
-            (sort::GIVE_UP, 1) => Self::GiveUp { component: ComponentId::read(r)? },
-            _ => return Err(Error::Shape { at, expected: "a message of this protocol" }),
-        };
-        r.leave();
-        Ok(message)
+        Ok(Self::of(r.narrow()?).unwrap_or(Self::Full))
+    }
+
+    fn measure(&self) -> Result<usize, Unfit> {
+        Ok(1)
     }
 }
 
-/// One line of a table summary.
-struct Line(Arc<str>, u64);
+variants! {
+    Message, "a message of this protocol" {
+        0 => Hello(hello: Plain),
+        1 => Deliver(delivery: Plain),
+        2 => Finish(finish: Plain),
+        3 => Accepted { delivery: Plain, load: Plain, level_us: Maybe(Plain) },
+        4 => Refused { delivery: Plain, load: Plain, refusal: Plain },
+        5 => Holding(held: Many(LIST_MAX, Plain)),
+        6 => AskInventory,
+        7 => Inventory { epoch: Plain, table: Plain, copies: Many(LIST_MAX, Plain) },
+        8 => TableSummary(lines: Many(LIST_MAX, (Text(NAME_BYTES_MAX), Plain))),
+        9 => TableEntries(entries: Many(LIST_MAX, Plain)),
+        10 => AskArtifact { digest: Plain, engine: Maybe(Plain), offset: Plain },
+        11 => Artifact {
+            digest: Plain,
+            engine: Maybe(Plain),
+            offset: Plain,
+            length: Plain,
+            piece: Octets(PAYLOAD_BYTES_MAX),
+        },
+        12 => Memory { request: Plain, key: Octets(KEY_BYTES_MAX), operation: Plain },
+        13 => MemoryAnswer { request: Plain, answer: Plain },
+        14 => Probe { load: Plain },
+        15 => Alive { load: Plain },
+        16 => Peers(peers: Many(LIST_MAX, Plain)),
+        17 => Pull { load: Plain },
+        18 => Pulled { load: Plain, given: Plain },
+        19 => Demands { load: Plain, demands: Many(DEMANDS_MAX, Plain) },
+        20 => Adopt { component: Plain, grounds: Plain },
+        21 => GiveUp { component: Plain },
+    }
+}
 
-impl Wire for Line {
-    fn write(&self, w: &mut Writer) {
-        w.array(2);
-        w.text(&self.0);
-        w.unsigned(self.1);
+/// The sorts of messages that begin with what their answer is known by.
+const DELIVER: u64 = 1;
+const FINISH: u64 = 2;
+/// The last sort of message that this version knows.
+const SORT_MAX: u64 = 21;
+
+/// What a node makes of one frame of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+pub enum Heard {
+    /// A message.
+    Message(Message),
+    /// A message of a sort that a newer version has. It is left out, and the link goes on.
+    Unknown {
+        /// Its number.
+        sort: u64,
+    },
+    /// A message with a field that this version does not take. It costs the message, and the link
+    /// goes on.
+    Refused {
+        /// Its number.
+        sort: u64,
+        /// Which delivery it was, if it was one: its source is to be told.
+        delivery: Option<DeliveryId>,
+        /// What is not taken.
+        error: Error,
+    },
+}
+
+impl Message {
+    /// The frame of this message: its encoding, if the other side takes it.
+    ///
+    /// # Errors
+    /// When a field is over its limit, or all of it is too long for a frame.
+    pub fn to_frame(&self) -> Result<Bytes, Unfit> {
+        let bytes = self.fits()?;
+        let mut writer = Writer::with_capacity(bytes);
+        self.write(&mut writer);
+        Ok(writer.finish())
     }
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(2, |r| Ok(Self(read_name(r)?, r.unsigned()?)))
+    /// How long its frame is, if the other side takes it.
+    ///
+    /// # Errors
+    /// When a field is over its limit, or all of it is too long for a frame.
+    pub fn fits(&self) -> Result<usize, Unfit> {
+        let max = if matches!(self, Self::Hello(_)) { HELLO_BYTES_MAX } else { FRAME_BYTES_MAX };
+        let bytes = self.measure()?;
+        if bytes > max { Err(Unfit::over(bytes, max).of("message")) } else { Ok(bytes) }
+    }
+
+    /// What a frame of a link is.
+    ///
+    /// # Errors
+    /// When it is not even good CBOR of the protocol: the other side is not to be trusted with the
+    /// next frame.
+    pub fn hear(frame: &Bytes) -> Result<Heard, Error> {
+        let error = match Self::from_bytes(frame.clone()) {
+            Ok(message) => return Ok(Heard::Message(message)),
+            Err(error) => error,
+        };
+        let mut r = Reader::new(frame.clone());
+        r.skip()?;
+        r.end()?;
+        let mut r = Reader::new(frame.clone());
+        r.enter(FIELDS_MAX)?;
+        let sort = r.unsigned()?;
+        if sort > SORT_MAX {
+            return Ok(Heard::Unknown { sort });
+        }
+        let first = |r: &mut Reader| r.enter(FIELDS_MAX).and_then(|_| DeliveryId::read(r)).ok();
+        let delivery = if matches!(sort, DELIVER | FINISH) { first(&mut r) } else { None };
+        Ok(Heard::Refused { sort, delivery, error })
     }
 }
 
@@ -510,89 +399,51 @@ impl Hello {
     pub fn protocol_of(message: &Bytes) -> Option<u16> {
         let mut r = Reader::new(message.clone());
         r.enter(usize::MAX).ok()?;
-        let is_hello = r.narrow::<u8>().ok()? == sort::HELLO;
+        let is_hello = r.unsigned().ok()? == 0;
         r.enter(usize::MAX).ok().filter(|_| is_hello)?;
         r.narrow().ok()
     }
 }
 
-impl Wire for Hello {
-    fn write(&self, w: &mut Writer) {
-        w.array(8);
-        w.unsigned(self.protocol);
-        self.cluster.write(w);
-        self.node.write(w);
-        w.unsigned(self.incarnation);
-        w.text(&self.name);
-        w.unsigned(self.peer_port);
-        self.traits.write(w);
-        w.option(self.advertise.as_ref(), write_address);
-    }
+/// Whether a node of this version and one of that understand each other: they are one apart at
+/// most, and neither is older than [`PROTOCOL_OLDEST`].
+pub fn is_spoken(protocol: u16) -> bool {
+    (PROTOCOL_OLDEST..=PROTOCOL + 1).contains(&protocol)
+}
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(8, |r| {
-            Ok(Self {
-                protocol: r.narrow()?,
-                cluster: ClusterId::read(r)?,
-                node: NodeId::read(r)?,
-                incarnation: r.unsigned()?,
-                name: r.text(64)?,
-                peer_port: r.narrow()?,
-                traits: Traits::read(r)?,
-                advertise: r.option(read_address)?,
-            })
-        })
+record! {
+    Hello {
+        protocol: Plain,
+        cluster: Plain,
+        node: Plain,
+        incarnation: Plain,
+        name: Text(NODE_NAME_BYTES_MAX),
+        peer_port: Plain,
+        traits: Plain,
+        advertise: Maybe(Plain),
+        features: Many(FEATURES_MAX, Text(FEATURE_BYTES_MAX)),
     }
 }
 
-impl Wire for Finish {
-    fn write(&self, w: &mut Writer) {
-        w.array(6);
-        self.id.write(w);
-        self.load.write(w);
-        self.process.write(w);
-        self.home.write(w);
-        self.outcome.write(w);
-        self.trail.write(w);
-    }
+record! {
+    Delivery { id: Plain, load: Plain, queue_moves: Plain, process: Plain }
+}
 
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(6, |r| {
-            Ok(Self {
-                id: DeliveryId::read(r)?,
-                load: Load::read(r)?,
-                process: ProcessId::read(r)?,
-                home: Home::read(r)?,
-                outcome: Outcome::read(r)?,
-                trail: Trail::read(r)?,
-            })
-        })
+record! {
+    Finish {
+        id: Plain,
+        load: Plain,
+        process: Plain,
+        home: Plain,
+        outcome: Plain,
+        trail: Plain,
     }
 }
 
-impl Wire for Held {
-    fn write(&self, w: &mut Writer) {
-        w.array(2);
-        self.slot.write(w);
-        self.process.write(w);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(2, |r| Ok(Self { slot: SlotId::read(r)?, process: ProcessId::read(r)? }))
-    }
+record! {
+    Held { slot: Plain, process: Plain }
 }
 
-impl Wire for PeerAddress {
-    fn write(&self, w: &mut Writer) {
-        w.array(3);
-        self.node.write(w);
-        self.zone.write(w);
-        write_address(&self.address, w);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(3, |r| {
-            Ok(Self { node: NodeId::read(r)?, zone: ZoneId::read(r)?, address: read_address(r)? })
-        })
-    }
+record! {
+    PeerAddress { node: Plain, zone: Plain, address: Plain }
 }

@@ -2,14 +2,11 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use crate::{Error, NodeId, Reader, Wire, Writer};
-
-/// The most nodes that a spread names, and the most labels of a node or that a component needs.
-const NODES_MAX: usize = 256;
-/// The most labels of a node, or that a component needs.
-pub const LABELS_MAX: usize = 32;
-/// The longest label, and the longest name of a zone, in bytes.
-pub const LABEL_BYTES_MAX: usize = 64;
+use crate::{
+    NodeId,
+    layout::{Many, Maybe, Plain, Text, record},
+    limits::{LABEL_BYTES_MAX, LABELS_MAX, NODES_MAX},
+};
 
 /// The zone of a node that was not told one.
 pub const ZONE_DEFAULT: &str = "default";
@@ -105,70 +102,23 @@ impl Spread {
     }
 }
 
-pub(crate) fn read_label(reader: &mut Reader) -> Result<Arc<str>, Error> {
-    Ok(Arc::from(reader.text(LABEL_BYTES_MAX)?))
+const LABEL: Text = Text(LABEL_BYTES_MAX);
+
+record! {
+    Traits { zone: Maybe(LABEL), labels: Many(LABELS_MAX, LABEL) }
 }
 
-fn write(zone: Option<&Arc<str>>, labels: &[Arc<str>], writer: &mut Writer) {
-    writer.array(2);
-    writer.option(zone, |zone, writer| writer.text(zone));
-    writer.array(labels.len());
-    labels.iter().for_each(|label| writer.text(label));
+record! {
+    Needs { zone: Maybe(LABEL), labels: Many(LABELS_MAX, LABEL) }
 }
 
-/// A zone and labels.
-type Parts = (Option<Arc<str>>, Vec<Arc<str>>);
-
-fn read(reader: &mut Reader) -> Result<Parts, Error> {
-    reader.tuple(2, |r| {
-        let zone = r.option(read_label)?;
-        let length = r.enter(LABELS_MAX)?;
-        let labels = (0..length).map(|_| read_label(r)).collect::<Result<_, _>>()?;
-        r.leave();
-        Ok((zone, labels))
-    })
-}
-
-impl Wire for Traits {
-    fn write(&self, writer: &mut Writer) {
-        write(self.zone.as_ref(), &self.labels, writer);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        read(reader).map(|(zone, labels)| Self { zone, labels })
-    }
-}
-
-impl Wire for Needs {
-    fn write(&self, writer: &mut Writer) {
-        write(self.zone.as_ref(), &self.labels, writer);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        read(reader).map(|(zone, labels)| Self { zone, labels })
-    }
-}
-
-impl Wire for Spread {
-    fn write(&self, writer: &mut Writer) {
-        writer.array(5);
-        writer.option(self.nodes.as_ref(), |nodes, writer| writer.list(nodes));
-        writer.list(&self.added);
-        writer.list(&self.removed);
-        self.needs.write(writer);
-        writer.boolean(self.adopts);
-    }
-
-    fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(5, |r| {
-            Ok(Self {
-                nodes: r.option(|r| r.list(NODES_MAX))?,
-                added: r.list(NODES_MAX)?,
-                removed: r.list(NODES_MAX)?,
-                needs: Needs::read(r)?,
-                adopts: r.boolean()?,
-            })
-        })
+record! {
+    Spread {
+        nodes: Maybe(Many(NODES_MAX, Plain)),
+        added: Many(NODES_MAX, Plain),
+        removed: Many(NODES_MAX, Plain),
+        needs: Plain,
+        adopts: Plain,
     }
 }
 

@@ -31,8 +31,8 @@ roundtrips! {
     message_comes_back: message;
     /// If this fails, a process changes by migrating.
     process_comes_back: process;
-    /// If this fails, an entry changes by migrating.
-    entry_comes_back: entry;
+    /// If this fails, the calls of a process change by migrating.
+    entries_come_back: entries;
     /// If this fails, how far an entry is changes by migrating.
     state_comes_back: state;
     /// If this fails, a client is told another end than its request had.

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    Bulletin, Digest, ENTRIES_MAX, Entry, Error, Grants, Home, LEFT_MAX, Load, MemoryAnswer,
-    MemoryError, Message, NodeId, Outcome, Process, ProcessId, Reader, SlotId, Spread, State,
-    TRAIL_MAX, TableEntry, Trail, Wire, Writer,
+    Bulletin, Callee, Digest, ENTRIES_MAX, Entries, Error, Grants, Home, LEFT_MAX, Load,
+    MemoryAnswer, MemoryError, Message, NodeId, Outcome, Payload, Process, ProcessId, Reader, Rest,
+    SlotId, Spread, State, TRAIL_MAX, TableEntry, Trail, Wire, Writer,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -23,14 +23,12 @@ fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     writer.finish().to_vec()
 }
 
-fn entry(caller: Option<u16>) -> Entry {
-    Entry {
+fn callee() -> Callee {
+    Callee {
         component: "greeter".into(),
         digest: Digest([1; 32]),
         function: "greet".into(),
-        caller,
-        state: State::Start { input: Bytes::from_static(&[0x80]) },
-        warm: None,
+        input: (&[0x80]).into(),
     }
 }
 
@@ -47,9 +45,9 @@ fn process() -> Process {
         home: Home { node: NodeId(1), incarnation: 1, slot: SlotId(1) },
         traceparent: None,
         trail: Trail::default(),
-        entries: vec![entry(None)],
+        entries: Entries::new(callee()),
         left: Vec::new(),
-        active: 0,
+        rest: Rest::default(),
     }
 }
 
@@ -131,7 +129,7 @@ fn other_kinds_are_refused_by_every_reader() {
         assert!(matches!(reader(bytes).text(9), Err(Error::Shape { at: 0, .. })));
         assert!(matches!(reader(bytes).enter(9), Err(Error::Shape { at: 0, .. })));
         assert!(matches!(reader(bytes).boolean(), Err(Error::Shape { at: 0, .. })));
-        assert_eq!(reader(bytes).bytes_if(9), Ok(None));
+        assert!(!reader(bytes).is_array());
         assert!(read::<Message>(bytes).is_err());
     }
 }
@@ -181,7 +179,6 @@ fn text_that_is_not_utf8_is_refused() {
 fn a_string_over_its_limit_is_refused() {
     let limit = Error::Limit { at: 0, what: "a string", size: 3, max: 2 };
     assert_eq!(reader(&[0x43, 1, 2, 3]).bytes(2), Err(limit.clone()));
-    assert_eq!(reader(&[0x43, 1, 2, 3]).bytes_if(2), Err(limit.clone()));
     assert_eq!(reader(&[0x63, 97, 98, 99]).text(2), Err(limit.clone()));
     assert_eq!(reader(&[0x43, 1, 2, 3]).fixed::<2>(), Err(limit));
     assert_eq!(reader(&[0x43, 1, 2, 3]).bytes(3).map(|bytes| bytes.len()), Ok(3));
@@ -216,8 +213,6 @@ fn arrays_side_by_side_are_not_nested() {
 fn an_array_over_its_limit_is_refused() {
     let limit = |size, max| Error::Limit { at: 0, what: "an array", size, max };
     assert_eq!(reader(&[0x83, 1, 2, 3]).enter(2), Err(limit(3, 2)));
-    assert_eq!(reader(&[0x83, 1, 2, 3]).list::<NodeId>(2), Err(limit(3, 2)));
-    assert_eq!(reader(&[0x83, 1, 2, 3]).list::<NodeId>(3).map(|list| list.len()), Ok(3));
     assert_eq!(reader(&[0x83, 1, 2, 3]).tuple(2, |_| Ok(())), Err(limit(3, 2)));
     let expected = "an array of the message's length";
     let short = reader(&[0x81, 1]).tuple(2, |_| Ok(()));
@@ -236,10 +231,13 @@ fn the_lists_of_a_process_are_bounded() {
         other => panic!("{other}"),
     };
     let mut long = process();
-    long.entries.resize(ENTRIES_MAX, entry(Some(0)));
-    assert_eq!(Process::from_bytes(long.to_bytes()), Ok(long.clone()));
-    long.entries.push(entry(Some(0)));
-    limit(refused(&long), ENTRIES_MAX);
+    while long.entries.call(callee(), Payload::default()).is_ok() {}
+    assert_eq!(long.entries.iter().len(), ENTRIES_MAX);
+    assert_eq!(Process::from_bytes(long.to_bytes()), Ok(long));
+    let waiting = |id: u32| entry(id, id.checked_sub(1), 1);
+    let mut entries: Vec<_> = (0..64).map(waiting).collect();
+    entries.push(entry(64, Some(63), 0));
+    limit(read::<Entries>(&written_entries(65, 64, &entries)).expect_err("too many"), ENTRIES_MAX);
     let mut far = process();
     far.trail.nodes.resize(TRAIL_MAX, NodeId(1));
     assert_eq!(Process::from_bytes(far.to_bytes()), Ok(far.clone()));
@@ -252,55 +250,97 @@ fn the_lists_of_a_process_are_bounded() {
     limit(refused(&left), LEFT_MAX);
 }
 
+/// An entry in the state of this number.
+fn entry(id: u32, caller: Option<u32>, state: u8) -> Vec<u8> {
+    written(|w| {
+        w.array(7);
+        w.unsigned(id);
+        w.option(caller.as_ref(), |caller, w| w.unsigned(*caller));
+        w.text("greeter");
+        Digest([1; 32]).write(w);
+        w.text("greet");
+        w.array(if state == 2 { 3 } else { 2 });
+        w.unsigned(state);
+        (0..state.max(1)).for_each(|_| w.bytes(&[]));
+        w.option::<()>(None, |(), _| {});
+    })
+}
+
+fn written_entries(made: u32, active: u32, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = written(|w| {
+        w.array(3);
+        w.unsigned(made);
+        w.unsigned(active);
+        w.array(entries.len());
+    });
+    bytes.extend(entries.concat());
+    bytes
+}
+
 /// If this fails, a process arrives whose calls make no sense, and the core runs it.
 #[test]
-fn a_process_without_order_is_refused() {
-    let shape = |process: &Process, what: &str| match refused(process) {
-        Error::Shape { expected, .. } => assert!(expected.contains(what), "{expected}"),
-        other => panic!("{other}"),
-    };
-    let mut callers = process();
-    callers.entries = vec![entry(Some(0))];
-    shape(&callers, "callers to stand before");
-    callers.entries = vec![entry(None), entry(Some(1))];
-    shape(&callers, "callers to stand before");
-    callers.entries = vec![entry(None), entry(None)];
-    shape(&callers, "callers to stand before");
-    callers.entries = Vec::new();
-    shape(&callers, "the active entry");
-    let mut active = process();
-    active.active = 1;
-    shape(&active, "the active entry");
-    active.active = 0;
-    active.entries[0].state = State::Waiting { continuation: Bytes::new() };
-    shape(&active, "the active entry");
+fn entries_that_do_not_fit_together_are_refused() {
+    let (start, waiting, resumed) = (0, 1, 2);
+    let read =
+        |made, active, entries: &[_]| read::<Entries>(&written_entries(made, active, entries));
+    let first = entry(3, None, waiting);
+    assert!(read(9, 8, &[first.clone(), entry(8, Some(3), start)]).is_ok());
+    assert!(read(9, 8, &[first.clone(), entry(8, Some(3), resumed)]).is_ok());
+    let refused: [(&str, u32, u32, &[Vec<u8>]); 12] = [
+        ("the active entry", 9, 0, &[]),
+        ("the active entry", 9, 3, &[entry(3, None, waiting)]),
+        ("the active entry", 9, 4, &[entry(3, None, start)]),
+        ("the active entry", 9, 3, &[first.clone(), entry(8, Some(3), start)]),
+        ("a caller is not", 9, 3, &[entry(3, Some(3), start)]),
+        ("a caller is not", 9, 3, &[entry(3, Some(2), start)]),
+        ("a caller is not", 9, 8, &[first.clone(), entry(8, None, start)]),
+        ("a caller is not", 9, 8, &[first.clone(), entry(8, Some(8), start)]),
+        ("an id is not", 9, 3, &[first.clone(), entry(3, Some(3), start)]),
+        ("an id is not", 9, 2, &[first.clone(), entry(2, Some(3), start)]),
+        ("an id is not", 8, 8, &[first, entry(8, Some(3), start)]),
+        ("a caller does not", 9, 8, &[entry(3, None, start), entry(8, Some(3), start)]),
+    ];
+    for (why, made, active, entries) in refused {
+        match read(made, active, entries) {
+            Err(Error::Misfit { why: found, .. }) => assert!(found.starts_with(why), "{found}"),
+            other => panic!("{why}: {other:?}"),
+        }
+    }
 }
 
 /// If this fails, an entry is in no state or in two.
 #[test]
 fn states_of_no_sense_are_refused() {
     let expected = "the state of an entry";
-    for state in [&[0x83, 0, 0x40, 0x40][..], &[0x83, 2, 0x40, 0xf6], &[0x83, 3, 0x40, 0xf6]] {
-        assert_eq!(read::<State>(state), Err(Error::Shape { at: 0, expected }));
+    assert_eq!(read::<State>(&[0x82, 3, 0x40]), Err(Error::Shape { at: 0, expected }));
+    let expected = "one more field";
+    for state in [&[0x80][..], &[0x81, 0], &[0x82, 2, 0x40]] {
+        let at = state.len();
+        assert_eq!(read::<State>(state), Err(Error::Shape { at, expected }));
     }
 }
 
 /// If this fails, an empty array takes its sort from the bytes behind it.
 #[test]
 fn a_message_without_a_sort_is_refused() {
-    let expected = "the sort of a message";
-    assert_eq!(read::<Message>(&[0x80, 0x06]), Err(Error::Shape { at: 0, expected }));
-    assert_eq!(read::<Message>(&[0x80]), Err(Error::Shape { at: 0, expected }));
+    let expected = "one more field";
+    assert_eq!(read::<Message>(&[0x80, 0x06]), Err(Error::Shape { at: 1, expected }));
+    assert_eq!(read::<Message>(&[0x80]), Err(Error::Shape { at: 1, expected }));
 }
 
-/// If this fails, a message of a newer protocol is taken for another.
+/// If this fails, a message of a newer protocol is taken for another, or has fields without end.
 #[test]
-fn unknown_sorts_and_lengths_are_refused() {
+fn unknown_sorts_and_endless_fields_are_refused() {
     let expected = "a message of this protocol";
     assert_eq!(read::<Message>(&[0x81, 23]), Err(Error::Shape { at: 0, expected }));
-    assert_eq!(read::<Message>(&[0x82, 0x06, 0]), Err(Error::Shape { at: 0, expected }));
-    let limit = Error::Limit { at: 0, what: "an array", size: 9, max: 8 };
-    assert_eq!(read::<Message>(&[0x89, 0x06]), Err(limit));
+    let fields = |count: usize| {
+        let mut bytes = written(|w| w.array(count));
+        bytes.resize(bytes.len() + count, 0x06);
+        read::<Message>(&bytes)
+    };
+    assert_eq!(fields(64), Ok(Message::AskInventory));
+    let limit = Error::Limit { at: 0, what: "an array", size: 65, max: 64 };
+    assert_eq!(fields(65), Err(limit));
 }
 
 /// If this fails, an answer of cluster memory has two encodings, or one of no sense is taken.
@@ -319,21 +359,23 @@ fn answers_of_cluster_memory_are_strict() {
     };
     let good = |answer: MemoryAnswer| Ok(Message::MemoryAnswer { request: 1, answer });
     assert_eq!(answer(0, &[0xf6]), good(Ok(None)));
-    assert_eq!(answer(1, &[9]), good(Err(MemoryError::TooLarge { max: 9 })));
-    assert_eq!(answer(2, &[0]), good(Err(MemoryError::Unavailable)));
-    for (kind, value) in [(0, 9), (1, 0x40), (2, 1), (3, 0)] {
-        assert!(matches!(answer(kind, &[value]), Err(Error::Shape { .. })), "{kind} {value}");
+    assert_eq!(answer(1, &[0x82, 0, 9]), good(Err(MemoryError::TooLarge { max: 9 })));
+    assert_eq!(answer(1, &[0x81, 1]), good(Err(MemoryError::Unavailable)));
+    for (kind, value) in [(0, &[9][..]), (1, &[0x40]), (1, &[0x81, 0]), (1, &[0x81, 2]), (2, &[0])]
+    {
+        assert!(matches!(answer(kind, value), Err(Error::Shape { .. })), "{kind} {value:?}");
     }
 }
 
 /// If this fails, an operation on cluster memory lacks its value or has one too many.
 #[test]
 fn operations_on_cluster_memory_are_strict() {
+    let operation = |bytes: &[u8]| read::<Message>(&[&[0x84, 12, 1, 0x41, 7], bytes].concat());
     let expected = "an operation of cluster memory";
-    for (kind, value) in [(0, 0x40), (1, 0xf6), (2, 0x40), (3, 0xf6)] {
-        let bytes = [0x85, 12, 1, 0x41, 7, kind, value];
-        assert_eq!(read::<Message>(&bytes), Err(Error::Shape { at: 7, expected }));
-    }
+    assert!(operation(&[0x81, 0]).is_ok() && operation(&[0x82, 1, 0x40]).is_ok());
+    assert_eq!(operation(&[0x81, 3]), Err(Error::Shape { at: 5, expected }));
+    let expected = "one more field";
+    assert_eq!(operation(&[0x81, 1]), Err(Error::Shape { at: 7, expected }));
 }
 
 /// If this fails, an address has two spellings, or a name is taken for one.
@@ -384,7 +426,7 @@ fn links_are_whole_and_bounded() {
             w.unsigned(1u8);
             w.array(2);
             w.array(1);
-            w.array(7);
+            w.array(6);
             w.text("component");
             Digest([0; 32]).write(w);
             w.array(links);
@@ -394,6 +436,7 @@ fn links_are_whole_and_bounded() {
                 w.text("target");
                 w.boolean(true);
             }
+            w.array(2);
             w.unsigned(1u8);
             w.unsigned(1u8);
             Grants::default().write(w);
@@ -409,24 +452,29 @@ fn links_are_whole_and_bounded() {
 /// If this fails, a node takes settings that it cannot pass on, or without end.
 #[test]
 fn grants_are_bounded() {
-    let grants = |env: &[&str], hosts: usize| {
+    let grants = |env: &[(&str, &str)], hosts: usize| {
         read::<Grants>(&written(|w| {
             w.array(3);
             w.array(env.len());
-            env.iter().for_each(|text| w.text(text));
+            for (name, value) in env {
+                w.array(2);
+                w.text(name);
+                w.text(value);
+            }
             w.array(0);
             w.array(hosts);
             (0..hosts).for_each(|_| w.text("h"));
         }))
     };
-    let found = grants(&["a", "b"], 256).unwrap();
+    let found = grants(&[("a", "b")], 256).unwrap();
     assert_eq!((found.env.len(), found.hosts.len(), found.bytes()), (1, 256, 258));
-    assert!(matches!(grants(&["a"], 0), Err(Error::Shape { expected: "settings in pairs", .. })));
-    assert!(matches!(grants(&["a"; 514], 0), Err(Error::Limit { size: 514, max: 512, .. })));
-    assert!(matches!(grants(&[], 257), Err(Error::Limit { size: 257, max: 256, .. })));
-    let (name, value) = ("n".repeat(513), "v".repeat(65_537));
-    assert!(matches!(grants(&[&name, ""], 0), Err(Error::Limit { size: 513, .. })));
-    assert!(matches!(grants(&["a", &value], 0), Err(Error::Limit { size: 65_537, .. })));
+    let over = |size: u64, found: Result<Grants, Error>| {
+        assert!(matches!(found, Err(Error::Limit { size: s, .. }) if s == size), "{found:?}");
+    };
+    over(257, grants(&[("a", "b"); 257], 0));
+    over(257, grants(&[], 257));
+    over(513, grants(&[(&"n".repeat(513), "")], 0));
+    over(65_537, grants(&[("a", &"v".repeat(65_537))], 0));
 }
 
 /// If this fails, a name, path or list of an app is longer than every node agreed to.
@@ -440,10 +488,11 @@ fn the_parts_of_an_app_are_bounded() {
             w.array(2);
             w.array(components);
             for _ in 0..components {
-                w.array(7);
+                w.array(6);
                 w.text("component");
                 Digest([0; 32]).write(w);
                 w.array(0);
+                w.array(2);
                 w.unsigned(1u8);
                 w.unsigned(1u8);
                 Grants::default().write(w);
@@ -487,9 +536,9 @@ fn the_lists_of_messages_are_bounded() {
 #[test]
 fn payloads_keys_and_messages_are_bounded() {
     let payload = Bytes::from(vec![0; (16 << 20) + 1]);
-    let outcome: Outcome = Ok(payload.slice(1..));
-    assert_eq!(Outcome::from_bytes(outcome.to_bytes()), Ok(outcome));
-    let over = Outcome::from_bytes(Wire::to_bytes(&Outcome::Ok(payload)));
+    let outcome: Outcome = Ok(payload.slice(1..).into());
+    assert_eq!(<Outcome>::from_bytes(outcome.to_bytes()), Ok(outcome));
+    let over = <Outcome>::from_bytes(Wire::to_bytes(&<Outcome>::Ok(Payload::from(payload))));
     assert!(matches!(over, Err(Error::Limit { max: 16_777_216, .. })));
     let failure = |word: usize, message: usize| {
         read::<Outcome>(&written(|w| {
@@ -503,12 +552,12 @@ fn payloads_keys_and_messages_are_bounded() {
     assert!(matches!(failure(1, 4097), Err(Error::Limit { max: 4096, .. })));
     let key = |bytes: usize| {
         read::<Message>(&written(|w| {
-            w.array(5);
+            w.array(4);
             w.unsigned(12u8);
             w.unsigned(1u8);
             w.bytes(&vec![0; bytes]);
+            w.array(1);
             w.unsigned(0u8);
-            w.option::<()>(None, |(), _| {});
         }))
     };
     assert!(key(2048).is_ok());
@@ -517,10 +566,11 @@ fn payloads_keys_and_messages_are_bounded() {
 
 /// If this fails, a bulletin of another shape moves processes, or fills the memory.
 #[test]
-fn a_bulletin_of_another_length_is_refused() {
-    let expected = "an array of the message's length";
-    assert_eq!(read::<Bulletin>(&[0x87]), Err(Error::Shape { at: 0, expected }));
-    assert!(matches!(read::<Bulletin>(&[0x89]), Err(Error::Limit { size: 9, max: 8, .. })));
+fn a_bulletin_of_another_shape_is_refused() {
+    let expected = "a text string";
+    assert_eq!(read::<Bulletin>(&[0x88, 0]), Err(Error::Shape { at: 1, expected }));
+    let short = Err(Error::Shape { at: 7, expected: "one more field" });
+    assert_eq!(read::<Bulletin>(&[0x86, 0x60, 0, 0, 0, 0, 0x80]), short);
     let doors = [0x88, 0x60, 0, 0, 0, 0, 0x89];
     assert!(matches!(read::<Bulletin>(&doors), Err(Error::Limit { size: 9, max: 8, .. })));
     let lines = [0x88, 0x60, 0, 0, 0, 0, 0x80, 0x97];

@@ -230,16 +230,18 @@ impl Step {
         let (max, recorder) = (running.payload_bytes_max, running.recorder.clone());
         let continuation = recorder.as_ref().map(|r| r.continuation()).unwrap_or_default();
         let memory_bytes = recorder.map_or(0, |recorder| recorder.memory_bytes());
-        let checked = payload("call's input", call.input.clone(), max).and_then(|input| {
+        let checked = payload("call's input", call.input.into_inline(), max).and_then(|input| {
             let record = "record of the function's input and calls";
-            Ok((Call { input, ..call }, payload(record, continuation, max)?))
+            let (component, function) = (call.component, call.function);
+            let call = Call { component, function, input: input.into() };
+            Ok((call, payload(record, continuation, max)?))
         });
         match checked {
             Ok((call, continuation)) => {
                 if let Some(key) = self.key(&continuation) {
                     self.component.runtime.warm().put(key, memory_bytes, running);
                 }
-                StepEnd::Suspend { call, continuation }
+                StepEnd::Suspend { call, continuation: continuation.into() }
             }
             Err(failure) => StepEnd::Failed(failure),
         }
@@ -408,7 +410,7 @@ async fn direct(
         recorder.check_end()?;
     }
     let checked = payload("result", result, scene.limits.payload_bytes_max);
-    Ok(checked.map_or_else(StepEnd::Failed, StepEnd::Done))
+    Ok(checked.map_or_else(StepEnd::Failed, |result| StepEnd::Done(result.into())))
 }
 
 async fn explicit(
@@ -462,12 +464,12 @@ fn copied_bytes_max(payload_bytes_max: u64) -> usize {
 fn checked(step: wit::Step, place: failure::Place<'_>, max: u64) -> Result<StepEnd, Failure> {
     Ok(match step {
         wit::Step::Done(result) => {
-            StepEnd::Done(well_formed(payload("result", result, max)?, place)?)
+            StepEnd::Done(well_formed(payload("result", result, max)?, place)?.into())
         }
         wit::Step::Failed(failure) => StepEnd::Failed(failure_of_guest(failure)),
         wit::Step::Suspend(suspension) => StepEnd::Suspend {
             call: checked_call(suspension.call, max)?,
-            continuation: payload("continuation", suspension.continuation, max)?,
+            continuation: payload("continuation", suspension.continuation, max)?.into(),
         },
         wit::Step::Forward(call) => StepEnd::Forward(checked_call(call, max)?),
     })
@@ -477,7 +479,7 @@ fn checked_call(call: wit::Call, max: u64) -> Result<Call, Failure> {
     Ok(Call {
         component: name("component", call.component)?,
         function: name("function", call.function)?,
-        input: payload("call's input", call.input, max)?,
+        input: payload("call's input", call.input, max)?.into(),
     })
 }
 

@@ -221,11 +221,11 @@ impl State {
         &self,
         link: &Link,
         input: Bytes,
-    ) -> wasmtime::Result<(Arc<Recorder>, Option<izna_proto::Outcome>)> {
+    ) -> wasmtime::Result<(Arc<Recorder>, Option<izna_proto::Outcome<Bytes>>)> {
         let recorder = self.recorder.clone();
         let recorder = recorder.ok_or_else(|| wasmtime::Error::msg("nothing is recorded"))?;
         let (component, function) = (link.interface.clone(), link.function.clone());
-        let call = Call { component, function, input };
+        let call = Call { component, function, input: input.into() };
         let known = recorder.call(call, self.bounds.memory_bytes())?;
         Ok((recorder, known))
     }

@@ -32,7 +32,7 @@ pub(crate) enum Event {
     /// It called, with arguments of this digest; the outcome follows.
     Call { component: Arc<str>, function: Arc<str>, digest: [u8; 16] },
     /// How the call before ended.
-    Outcome(Outcome),
+    Outcome(Outcome<Bytes>),
     /// The time, in nanoseconds since 1970, from which its clocks count.
     Base(u64),
     /// Its clocks stood at this count of ticks, for so many reads.
@@ -72,7 +72,7 @@ struct Record {
     /// The latest time and how often it was read, not yet in `bytes`.
     reads: Option<(u64, u64)>,
     wanted: Option<Call>,
-    outcome: Option<Outcome>,
+    outcome: Option<Outcome<Bytes>>,
     diverged: Option<Diverged>,
     /// The linear memory of the instance when it last called.
     memory_bytes: u64,
@@ -97,7 +97,10 @@ impl Recorder {
     }
 
     /// A function that goes on after its latest call, and the input that it began with.
-    pub(crate) fn resume(continuation: &Bytes, outcome: Outcome) -> Result<(Self, Bytes), Error> {
+    pub(crate) fn resume(
+        continuation: &Bytes,
+        outcome: Outcome<Bytes>,
+    ) -> Result<(Self, Bytes), Error> {
         let broken = |source| Error::Record { source };
         let (input, mut events) = read(continuation).map_err(broken)?;
         let mut bytes = continuation.to_vec();
@@ -127,11 +130,15 @@ impl Recorder {
 
     /// The function calls. The outcome, if it is in the record; else the call is wanted, and
     /// [`Recorder::take_outcome`] has the outcome once it was answered.
-    pub(crate) fn call(&self, call: Call, memory_bytes: u64) -> Result<Option<Outcome>, Diverged> {
+    pub(crate) fn call(
+        &self,
+        call: Call,
+        memory_bytes: u64,
+    ) -> Result<Option<Outcome<Bytes>>, Diverged> {
         let mut record = self.lock();
         record.calls += 1;
         record.memory_bytes = memory_bytes;
-        let digest = xxh3_128(&call.input).to_be_bytes();
+        let digest = xxh3_128(call.input.inline()).to_be_bytes();
         let (component, function) = (call.component.clone(), call.function.clone());
         let event = Event::Call { component, function, digest };
         if record.replay.is_empty() {
@@ -155,7 +162,7 @@ impl Recorder {
     }
 
     /// The call has ended.
-    pub(crate) fn answer(&self, outcome: Outcome) {
+    pub(crate) fn answer(&self, outcome: Outcome<Bytes>) {
         let mut record = self.lock();
         let event = Event::Outcome(outcome);
         record.append(&event);
@@ -164,7 +171,7 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
+    pub(crate) fn take_outcome(&self) -> Option<Outcome<Bytes>> {
         self.lock().outcome.take()
     }
 
@@ -417,7 +424,13 @@ impl Event {
     }
 }
 
-impl Wire for Event {
+impl Event {
+    fn to_bytes(&self) -> Bytes {
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.finish()
+    }
+
     fn write(&self, w: &mut Writer) {
         let begin = |w: &mut Writer, kind: u8, values: usize| {
             w.array(values + 1);
@@ -493,7 +506,7 @@ impl Wire for Event {
                 function: r.text(NAME_BYTES_MAX)?.into(),
                 digest: r.fixed()?,
             },
-            (1, 2) => Self::Outcome(Outcome::read(r)?),
+            (1, 2) => Self::Outcome(Outcome::<Bytes>::read(r)?),
             (2, 2) => Self::Base(r.unsigned()?),
             (3, 3) => Self::Time { ticks: r.unsigned()?, reads: r.unsigned()?.max(1) },
             (4, 2) => Self::Seed(r.fixed()?),

@@ -20,7 +20,7 @@ fn cached(folder: &Folder) -> Runtime {
 /// Load echo and run it: what comes out of the cache must also work.
 fn use_it(runtime: &Runtime) {
     let echo = guest(runtime, "echo");
-    assert_eq!(end(&echo, "value", &[7]), StepEnd::Done(number(7)));
+    assert_eq!(end(&echo, "value", &[7]), StepEnd::Done(number(7).into()));
 }
 
 fn counts(runtime: &Runtime) -> (u64, u64, u64, u64) {

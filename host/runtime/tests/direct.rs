@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ciborium::{Value, cbor};
 use common::{LIMITS, Notes, block_on, guest, runtime};
-use izna_proto::{Call, Failure, FailureKind, Outcome, ProcessId, Run, StepEnd};
+use izna_proto::{Call, Failure, FailureKind, Outcome, Payload, ProcessId, Run, StepEnd};
 use izna_runtime::{Component, Runtime, StepLimits};
 
 fn encoded(value: &Value) -> Bytes {
@@ -61,16 +61,16 @@ impl Pair {
         Self { runtime, album, painter }
     }
 
-    fn painted(&self, call: &Call) -> Outcome {
+    fn painted(&self, call: &Call) -> Outcome<Bytes> {
         assert_eq!(&*call.component, "demo:paint/painter@0.2.0");
         match step(
             &self.painter,
             &call.function,
-            Run::Start { input: call.input.clone() },
+            Run::Start { input: call.input.inline().clone() },
             None,
             LIMITS,
         ) {
-            StepEnd::Done(result) => Ok(result),
+            StepEnd::Done(result) => Ok(result.into_inline()),
             StepEnd::Failed(failure) => Err(failure),
             other => panic!("{other:?}"),
         }
@@ -84,7 +84,10 @@ impl Pair {
             match step(&self.album, function, run, process, LIMITS) {
                 StepEnd::Suspend { call, continuation } => {
                     calls += 1;
-                    run = Run::Resume { continuation, outcome: self.painted(&call) };
+                    run = Run::Resume {
+                        continuation: continuation.into_inline(),
+                        outcome: self.painted(&call),
+                    };
                 }
                 end => return (end, calls),
             }
@@ -94,7 +97,7 @@ impl Pair {
 
 fn done(end: StepEnd) -> Value {
     match end {
-        StepEnd::Done(result) => decoded(&result),
+        StepEnd::Done(result) => decoded(result.inline()),
         other => panic!("not done: {other:?}"),
     }
 }
@@ -228,8 +231,9 @@ fn a_warm_function_is_known_by_its_whole_record() {
         panic!("did not call");
     };
     let outcome = pair.painted(&call);
-    let resume = |continuation: &Bytes, process| {
-        let run = Run::Resume { continuation: continuation.clone(), outcome: outcome.clone() };
+    let resume = |continuation: &Payload, process| {
+        let run =
+            Run::Resume { continuation: continuation.inline().clone(), outcome: outcome.clone() };
         step(&pair.album, "page", run, Some(process), LIMITS)
     };
     // Another process with the same bytes starts again, and so does the same with other bytes.
@@ -282,7 +286,8 @@ fn a_replay_that_differs_is_told() {
         panic!("did not call");
     };
     let outcome = Ok(encoded(&cbor!(5).unwrap()));
-    let run = || Run::Resume { continuation: continuation.clone(), outcome: outcome.clone() };
+    let run =
+        || Run::Resume { continuation: continuation.inline().clone(), outcome: outcome.clone() };
     for (function, expected) in
         [("trap", "a call of `demo:paint/painter@0.2.0.trap`"), ("diary", "random numbers")]
     {
@@ -311,7 +316,7 @@ fn failures_go_where_the_type_has_room() {
         panic!("did not call");
     };
     let lost = Failure::new(FailureKind::Unavailable, "no node has it");
-    let run = Run::Resume { continuation, outcome: Err(lost) };
+    let run = Run::Resume { continuation: continuation.into_inline(), outcome: Err(lost) };
     let told = done(step(&pair.album, "page", run, None, LIMITS));
     let text = format!("{told:?}");
     assert!(text.contains("no node has it"), "{text}");
@@ -339,7 +344,10 @@ fn records_are_limited() {
         match step(&pair.album, "echoes", run, None, limits) {
             StepEnd::Suspend { call, continuation } => {
                 calls += 1;
-                run = Run::Resume { continuation, outcome: pair.painted(&call) };
+                run = Run::Resume {
+                    continuation: continuation.into_inline(),
+                    outcome: pair.painted(&call),
+                };
             }
             end => break failed(end),
         }

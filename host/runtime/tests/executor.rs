@@ -93,7 +93,7 @@ fn short_steps_finish_while_a_long_one_runs() {
     }
     for _ in 0..100 {
         let (task, end, over) = ended.recv_timeout(LONG).unwrap();
-        assert_eq!((end, over), (StepEnd::Done(number(task)), false));
+        assert_eq!((end, over), (StepEnd::Done(number(task).into()), false));
     }
     let long = long_ended.recv_timeout(LONG).unwrap();
     let StepEnd::Failed(failure) = long.end else { panic!("not stopped: {long:?}") };

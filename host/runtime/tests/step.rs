@@ -20,7 +20,7 @@ use izna_runtime::{BoxFuture, Config, Host, Runtime, StepLimits, Stream};
 fn a_function_ends_with_its_result() {
     let echo = guest(&runtime(), "echo");
     let stepped = run(&echo, "value", start(numbers(&[7])), LIMITS);
-    assert_eq!(stepped.end, StepEnd::Done(number(7)));
+    assert_eq!(stepped.end, StepEnd::Done(number(7).into()));
     assert!(stepped.used > Duration::ZERO && stepped.used < Duration::from_secs(5));
 }
 
@@ -31,13 +31,14 @@ fn a_call_suspends_and_its_outcome_resumes() {
     let StepEnd::Suspend { call, continuation } = end(&echo, "call", &[7]) else {
         panic!("not suspended");
     };
-    let wanted = Call { component: "echo".into(), function: "value".into(), input: numbers(&[7]) };
+    let wanted =
+        Call { component: "echo".into(), function: "value".into(), input: numbers(&[7]).into() };
     assert_eq!(call, wanted);
     let resume = |outcome| {
-        let resumed = Run::Resume { continuation: continuation.clone(), outcome };
+        let resumed = Run::Resume { continuation: continuation.inline().clone(), outcome };
         run(&echo, "call", resumed, LIMITS).end
     };
-    assert_eq!(resume(Ok(number(9))), StepEnd::Done(number(9)));
+    assert_eq!(resume(Ok(number(9))), StepEnd::Done(number(9).into()));
     let failed = Failure::new(FailureKind::Limit, "too much");
     assert_eq!(resume(Err(failed.clone())), StepEnd::Failed(failed));
 }
@@ -60,7 +61,7 @@ fn every_failure_reaches_the_guest_and_comes_back() {
         (FailureKind::Other, FailureKind::Other),
     ] {
         let outcome = Err(Failure::new(sent, "why"));
-        let resumed = Run::Resume { continuation: continuation.clone(), outcome };
+        let resumed = Run::Resume { continuation: continuation.inline().clone(), outcome };
         assert_eq!(failure(run(&echo, "call", resumed, LIMITS)).kind, back, "{sent}");
     }
 }
@@ -69,7 +70,8 @@ fn every_failure_reaches_the_guest_and_comes_back() {
 #[test]
 fn a_tail_call_forwards() {
     let echo = guest(&runtime(), "echo");
-    let wanted = Call { component: "echo".into(), function: "value".into(), input: numbers(&[7]) };
+    let wanted =
+        Call { component: "echo".into(), function: "value".into(), input: numbers(&[7]).into() };
     assert_eq!(end(&echo, "forward", &[7]), StepEnd::Forward(wanted));
 }
 
@@ -91,7 +93,7 @@ fn every_step_has_a_fresh_instance() {
         (global.set $result (i32.add (global.get $result) (i32.load (i32.const 1024))))";
     let component = load(&runtime(), &simple("", "", count));
     for _ in 0..20 {
-        assert_eq!(end(&component, "any", &[]), StepEnd::Done(number(1)));
+        assert_eq!(end(&component, "any", &[]), StepEnd::Done(number(1).into()));
     }
 }
 
@@ -314,7 +316,7 @@ fn cluster_memory_is_waited_for_off_the_core() {
         let began = Instant::now();
         let host: Arc<dyn Host> = Arc::new(Slow(answer));
         let stepped = block_on(asker.step("any".into(), start(numbers(&[])), LIMITS, host));
-        assert_eq!(stepped.end, StepEnd::Done(number(wanted)));
+        assert_eq!(stepped.end, StepEnd::Done(number(wanted).into()));
         assert!(began.elapsed() >= Duration::from_millis(150));
         assert!(stepped.used < Duration::from_millis(100), "{:?}", stepped.used);
     }
@@ -340,7 +342,7 @@ fn a_panic_of_the_host_ends_the_step() {
     assert_eq!(failure(stepped), wanted);
     let host: Arc<dyn Host> = Arc::new(Notes::default());
     let stepped = block_on(asker.step("any".into(), start(numbers(&[])), LIMITS, host));
-    assert_eq!(stepped.end, StepEnd::Done(number(0)));
+    assert_eq!(stepped.end, StepEnd::Done(number(0).into()));
 }
 
 /// If this failed, nobody would see what a guest prints.
@@ -357,7 +359,7 @@ fn what_a_guest_prints_is_logged() {
     let printer = load(&runtime(), &printer);
     let notes = Arc::new(Notes::default());
     let stepped = block_on(printer.step("any".into(), start(numbers(&[])), LIMITS, notes.clone()));
-    assert_eq!(stepped.end, StepEnd::Done(number(0)));
+    assert_eq!(stepped.end, StepEnd::Done(number(0).into()));
     assert_eq!(*notes.lines.lock().unwrap(), ["stdout: hello", "stdout: \\u{1b}[2Jworld"]);
 }
 
@@ -375,7 +377,7 @@ fn a_guest_may_sleep() {
     let sleeper = load(&runtime(), &sleeper);
     let began = Instant::now();
     let stepped = run(&sleeper, "any", start(numbers(&[])), LIMITS);
-    assert_eq!(stepped.end, StepEnd::Done(number(0)));
+    assert_eq!(stepped.end, StepEnd::Done(number(0).into()));
     assert!(began.elapsed() >= Duration::from_millis(150));
     assert!(stepped.used < Duration::from_millis(100), "{:?}", stepped.used);
 }

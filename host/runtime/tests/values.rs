@@ -40,7 +40,7 @@ fn hex(bytes: &[u8]) -> String {
 fn mirrored(mirror: &Component, function: &str, value: &[u8]) -> Bytes {
     let input = Bytes::from([&[0x81], value].concat());
     match run(mirror, function, Run::Start { input }, LIMITS).end {
-        StepEnd::Done(result) => result,
+        StepEnd::Done(result) => result.into_inline(),
         other => panic!("{function} {}: {other:?}", hex(value)),
     }
 }
@@ -53,12 +53,22 @@ fn relayed(relay: &Component, mirror: &Component, function: &str, value: &[u8]) 
     else {
         panic!("{function} did not call");
     };
-    let outcome = match run(mirror, &call.function, Run::Start { input: call.input }, LIMITS).end {
-        StepEnd::Done(result) => Ok(result),
-        other => panic!("{function}: {other:?}"),
-    };
-    match run(relay, function, Run::Resume { continuation, outcome }, LIMITS).end {
-        StepEnd::Done(result) => result,
+    let outcome =
+        match run(mirror, &call.function, Run::Start { input: call.input.into_inline() }, LIMITS)
+            .end
+        {
+            StepEnd::Done(result) => Ok(result.into_inline()),
+            other => panic!("{function}: {other:?}"),
+        };
+    match run(
+        relay,
+        function,
+        Run::Resume { continuation: continuation.into_inline(), outcome },
+        LIMITS,
+    )
+    .end
+    {
+        StepEnd::Done(result) => result.into_inline(),
         other => panic!("{function}: {other:?}"),
     }
 }
@@ -102,14 +112,17 @@ fn many_parameters_are_passed() {
         let mut step = Run::Start { input: Bytes::from(input.clone()) };
         let result = loop {
             match run(component, "spilled", step, LIMITS).end {
-                StepEnd::Done(result) => break result,
+                StepEnd::Done(result) => break result.into_inline(),
                 StepEnd::Suspend { call, continuation } => {
-                    let callee = Run::Start { input: call.input };
+                    let callee = Run::Start { input: call.input.into_inline() };
                     let StepEnd::Done(result) = run(&mirror, &call.function, callee, LIMITS).end
                     else {
                         panic!("the mirror failed");
                     };
-                    step = Run::Resume { continuation, outcome: Ok(result) };
+                    step = Run::Resume {
+                        continuation: continuation.into_inline(),
+                        outcome: Ok(result.into_inline()),
+                    };
                 }
                 other => panic!("{other:?}"),
             }
@@ -118,5 +131,5 @@ fn many_parameters_are_passed() {
     }
     let nothing =
         run(&mirror, "nothing", Run::Start { input: Bytes::from_static(&[0x80]) }, LIMITS);
-    assert_eq!(nothing.end, StepEnd::Done(Bytes::from_static(&[0xf6])));
+    assert_eq!(nothing.end, StepEnd::Done((&[0xf6]).into()));
 }

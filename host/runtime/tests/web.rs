@@ -76,7 +76,7 @@ fn run(component: &Component, host: &Arc<Linked>, run: Run, process: Option<u128
 
 fn body(end: StepEnd) -> String {
     let StepEnd::Done(result) = end else { panic!("{end:?}") };
-    let value: Value = ciborium::from_reader(&result[..]).unwrap();
+    let value: Value = ciborium::from_reader(&result.inline()[..]).unwrap();
     let body = value.into_map().unwrap().remove(0);
     assert_eq!(body.0.as_text(), Some("body"));
     String::from_utf8(body.1.into_bytes().unwrap()).unwrap()
@@ -94,9 +94,14 @@ fn both(process: Option<u128>) -> (String, usize) {
         let StepEnd::Suspend { call, continuation } = end else { panic!("{end:?}") };
         assert_eq!(&*call.component, "store");
         assert_eq!(&*call.function, "wasi:http/incoming-handler.handle");
-        assert!(call.input.windows(path.len()).any(|bytes| bytes == path.as_bytes()));
+        assert!(call.input.inline().windows(path.len()).any(|bytes| bytes == path.as_bytes()));
         let outcome = Ok(response(&format!("of {path}")));
-        end = run(&web, &host, Run::Resume { continuation, outcome }, process);
+        end = run(
+            &web,
+            &host,
+            Run::Resume { continuation: continuation.into_inline(), outcome },
+            process,
+        );
     }
     (body(end), host.fetched.load(Ordering::Relaxed))
 }

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Bulletin, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
-    Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind, Finish, Grants, Grounds, Held,
-    Hello, Home, Limits, Link, Load, MemoryAnswer, MemoryError, MemoryOperation, Message, Needs,
-    NodeId, Outcome, PROTOCOL, PeerAddress, Process, ProcessId, Refusal, Route, SlotId, Spread,
-    State, SummaryLine, TableEntry, Trail, Traits, Warm, Wire, ZoneId, ZonePath, pack,
+    App, Beacon, Bulletin, Callee, ClusterId, ComponentCopy, ComponentDemand, ComponentId,
+    ComponentSpec, Delivery, DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish,
+    Grants, Grounds, Held, Hello, Home, Limits, Link, Load, MemoryAnswer, MemoryError,
+    MemoryOperation, Message, Needs, NodeId, Outcome, PROTOCOL, Payload, PeerAddress, Process,
+    ProcessId, Refusal, Rest, Route, SlotId, Spread, SummaryLine, TableEntry, Trail, Traits, Warm,
+    Wire, ZoneId, ZonePath, pack,
 };
 
 /// A value with its name and the rule of `docs/protocol.md` that describes it.
@@ -56,8 +57,8 @@ fn links() -> Vec<(&'static str, Message)> {
     vec![
         ("hello", Message::Hello(hello())),
         ("deliver", deliver(started())),
-        ("deliver-after-a-call", deliver(resumed(Ok(value())))),
-        ("finish-result", finish(Ok(value()))),
+        ("deliver-after-a-call", deliver(resumed(Ok(value().into())))),
+        ("finish-result", finish(Ok(value().into()))),
         ("finish-failure", finish(Err(failure(FailureKind::Trapped)))),
         ("accepted", Message::Accepted { delivery, load, level_us: Some(2300) }),
         (
@@ -173,9 +174,9 @@ fn memory() -> Vec<(&'static str, Message)> {
 
 fn processes() -> Vec<(&'static str, Process)> {
     let mut deep = started();
-    deep.entries = (0..24).map(|index| waiting(u16::checked_sub(index, 1))).collect();
-    deep.entries.push(entry("leaf", Some(23), State::Start { input: arguments() }));
-    deep.active = 24;
+    deep.entries = chain(&[["front"; 24].as_slice(), &["leaf"]].concat());
+    let mut forwarded = called();
+    let _ = forwarded.entries.forward(callee("greeter-in-german"));
     let bare = Process {
         id: ProcessId(0),
         app: "".into(),
@@ -188,31 +189,30 @@ fn processes() -> Vec<(&'static str, Process)> {
         home: Home { node: NodeId(0), incarnation: 0, slot: SlotId(0) },
         traceparent: None,
         trail: Trail::default(),
-        entries: vec![Entry {
+        entries: Entries::new(Callee {
             component: "".into(),
             digest: Digest([0; 32]),
             function: "".into(),
-            caller: None,
-            state: State::Start { input: Bytes::new() },
-            warm: None,
-        }],
+            input: Payload::default(),
+        }),
         left: Vec::new(),
-        active: 0,
+        rest: Rest::default(),
     };
     vec![
         ("bare", bare),
         ("start", started()),
         ("waiting", called()),
-        ("resume", resumed(Ok(value()))),
+        ("resume", resumed(Ok(value().into()))),
         ("resume-after-a-failure", resumed(Err(failure(FailureKind::Deadline)))),
         ("deep", deep),
+        ("forwarded", forwarded),
     ]
 }
 
 fn outcomes() -> Vec<(&'static str, Outcome)> {
     let failed = |kind| Err(failure(kind));
     vec![
-        ("result", Ok(value())),
+        ("result", Ok(value().into())),
         ("failed", failed(FailureKind::Failed)),
         ("trapped", failed(FailureKind::Trapped)),
         ("limit", failed(FailureKind::Limit)),
@@ -252,7 +252,6 @@ fn bulletins() -> Vec<(&'static str, Bulletin)> {
         capacity: pack(48_000),
         wait: pack(1500),
         speed: pack(1250),
-        inflow: pack(7000),
     };
     let path = ZonePath { zone: ZoneId(0x5b), round_trip: pack(4100), rate: pack(12_500) };
     let bare = Bulletin {
@@ -325,8 +324,8 @@ fn home() -> Home {
 }
 
 /// The CBOR of `["Ada"]`.
-fn arguments() -> Bytes {
-    Bytes::from_static(b"\x81\x63Ada")
+fn arguments() -> Payload {
+    Payload::from(b"\x81\x63Ada")
 }
 
 /// The CBOR of `"Hello, Ada"`.
@@ -348,24 +347,30 @@ fn hello() -> Hello {
         peer_port: 7401,
         traits: Traits { zone: Some("north".into()), labels: vec!["gpu".into(), "ssd".into()] },
         advertise: "192.0.2.7:7401".parse().ok(),
+        features: vec!["fork".into()],
     }
 }
 
-fn entry(component: &str, caller: Option<u16>, state: State) -> Entry {
-    Entry {
+fn callee(component: &str) -> Callee {
+    Callee {
         component: component.into(),
         digest: digest(1),
         function: "greet".into(),
-        caller,
-        state,
-        warm: None,
+        input: arguments(),
     }
 }
 
-fn waiting(caller: Option<u16>) -> Entry {
-    let state = State::Waiting { continuation: Bytes::from_static(&[0x01]) };
-    let warm = Some(Warm { node: NodeId(0xa2), replay_us: 250 });
-    Entry { warm, ..entry("front", caller, state) }
+/// A chain of calls whose callers wait at a node as they stand.
+fn chain(components: &[&str]) -> Entries {
+    let mut callees = components.iter().map(|component| callee(component));
+    let mut entries = Entries::new(callees.next().unwrap_or_else(|| callee("")));
+    for callee in callees {
+        if let Some(entry) = entries.active_mut() {
+            entry.warm = Some(Warm { node: NodeId(0xa2), replay_us: 250 });
+        }
+        let _ = entries.call(callee, (&[0x01]).into());
+    }
+    entries
 }
 
 fn started() -> Process {
@@ -381,9 +386,9 @@ fn started() -> Process {
         home: home(),
         traceparent: None,
         trail: Trail::default(),
-        entries: vec![entry("greeter", None, State::Start { input: arguments() })],
+        entries: Entries::new(callee("greeter")),
         left: vec![NodeId(0xa1)],
-        active: 0,
+        rest: Rest::default(),
     }
 }
 
@@ -399,25 +404,18 @@ fn called() -> Process {
         hops: 2,
         traceparent: Some(trace.into()),
         trail: trail(&[NodeId(0xa1)]),
-        entries: vec![
-            waiting(None),
-            entry("greeter", Some(0), State::Start { input: arguments() }),
-        ],
+        entries: chain(&["front", "greeter"]),
         left: Vec::new(),
-        active: 1,
         ..started()
     }
 }
 
 fn resumed(outcome: Outcome) -> Process {
-    let continuation = Bytes::from_static(&[0x01]);
-    Process {
-        steps: 2,
-        trail: trail(&[NodeId(0xa1), NodeId(0xa2)]),
-        entries: vec![entry("front", None, State::Resume { continuation, outcome })],
-        active: 0,
-        ..called()
-    }
+    let mut process = called();
+    process.steps = 2;
+    process.trail = trail(&[NodeId(0xa1), NodeId(0xa2)]);
+    let _ = process.entries.end(outcome);
+    process
 }
 
 fn finish(outcome: Outcome) -> Message {

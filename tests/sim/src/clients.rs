@@ -136,7 +136,7 @@ fn submission(
         app,
         component: component_name(component),
         function: Arc::from("run"),
-        input,
+        input: input.into(),
         idempotent,
         deadline: Duration::from_micros(deadline_us),
         traceparent: None,

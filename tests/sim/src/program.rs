@@ -2,7 +2,7 @@
 //! outcome that each must have.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use izna_proto::{Call, Failure, FailureKind, Outcome, Run, StepEnd};
+use izna_proto::{Call, Failure, FailureKind, Outcome, Payload, Run, StepEnd};
 use rand::{Rng, RngExt};
 use std::sync::Arc;
 
@@ -98,10 +98,10 @@ impl Programs {
     fn outcome(&self, number: u32, calls: &[u32], end: End) -> Outcome {
         let mut sum = u64::from(number);
         for call in calls {
-            sum = mixed(sum, &self.at(*call).outcome);
+            sum = mixed(sum, self.at(*call).outcome.as_ref().map(Payload::inline));
         }
         match end {
-            End::Done => Ok(value(sum)),
+            End::Done => Ok(value(sum).into()),
             End::Failed => Err(failed(sum)),
             End::Forward(callee) => self.at(callee).outcome.clone(),
             End::Astray => Err(Failure::new(FailureKind::NotFound, "")),
@@ -114,7 +114,7 @@ impl Programs {
             Run::Start { input } => read(input),
             Run::Resume { continuation, outcome } => {
                 let (script, step, sum) = read(continuation);
-                (script, step + 1, mixed(sum, outcome))
+                (script, step + 1, mixed(sum, outcome.as_ref()))
             }
         };
         let number = script;
@@ -123,15 +123,15 @@ impl Programs {
         let end = match script.calls.get(at) {
             Some(callee) => StepEnd::Suspend {
                 call: self.call(*callee),
-                continuation: payload(number, step, sum),
+                continuation: payload(number, step, sum).into(),
             },
             None => match script.end {
-                End::Done => StepEnd::Done(value(sum)),
+                End::Done => StepEnd::Done(value(sum).into()),
                 End::Failed => StepEnd::Failed(failed(sum)),
                 End::Forward(callee) => StepEnd::Forward(self.call(callee)),
                 End::Astray => {
                     let (component, function) = (Arc::from("nobody"), Arc::from("run"));
-                    StepEnd::Forward(Call { component, function, input: Bytes::new() })
+                    StepEnd::Forward(Call { component, function, input: Payload::default() })
                 }
             },
         };
@@ -140,7 +140,7 @@ impl Programs {
 
     fn call(&self, callee: u32) -> Call {
         let component = component_name(self.at(callee).component);
-        let input = payload(callee, 0, u64::from(callee));
+        let input = payload(callee, 0, u64::from(callee)).into();
         Call { component, function: Arc::from("run"), input }
     }
 }
@@ -196,7 +196,7 @@ fn failed(sum: u64) -> Failure {
 }
 
 /// What an outcome makes of the sum of its caller. Of a host's failures only the kind counts.
-fn mixed(sum: u64, outcome: &Outcome) -> u64 {
+fn mixed(sum: u64, outcome: Result<&Bytes, &Failure>) -> u64 {
     let bytes = match outcome {
         Ok(value) => &value[..],
         Err(failure) if failure.kind == FailureKind::Failed => failure.message.as_bytes(),

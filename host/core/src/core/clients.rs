@@ -3,14 +3,14 @@
 use alloc::{format, vec};
 
 use izna_proto::{
-    Entry, Failure, FailureKind, Finish, Held as HeldProcess, Home, Message, NodeId, Outcome,
-    Process, SlotId, State, Trail,
+    Callee, Entries, Failure, FailureKind, Finish, Held as HeldProcess, Home, Message, NodeId,
+    Outcome, Process, Rest, SlotId, Trail, check_name,
 };
 
 use super::{Core, Drain};
 use crate::{
     io::{Note, Output, Reply, Submission},
-    life::{payload_over, unknown_component},
+    life::{name_over, payload_over, unknown_component},
     processes::is_home,
     time::Duration,
 };
@@ -54,6 +54,7 @@ impl Core {
         if bytes > bytes_max {
             return Err(payload_over(bytes, bytes_max));
         }
+        check_name(&submission.function).map_err(name_over)?;
         let entry = self.catalog.entry(&submission.app);
         let Some((revision, app)) = entry.and_then(|e| Some((e.revision, e.app.as_ref()?))) else {
             let message = format!("no app {:?} is deployed", submission.app);
@@ -84,13 +85,11 @@ impl Core {
             return self.waiters.reply(&mut self.fx, slot, Err(failure), Trail::default());
         };
         let config = &self.fx.config;
-        let entry = Entry {
+        let first = Callee {
             component: spec.name.clone(),
             digest: spec.digest,
             function: submission.function.clone(),
-            caller: None,
-            state: State::Start { input: submission.input.clone() },
-            warm: None,
+            input: submission.input.clone(),
         };
         let process = Process {
             id: submission.id,
@@ -104,9 +103,9 @@ impl Core {
             home: Home { node: config.node, incarnation: config.incarnation, slot },
             traceparent: submission.traceparent.clone(),
             trail: Trail::default(),
-            entries: vec![entry],
+            entries: Entries::new(first),
             left: vec![],
-            active: 0,
+            rest: Rest::default(),
         };
         let times = (waiter.born, waiter.deadline);
         let held = self.processes.hold(&mut self.fx, process, times, 0);

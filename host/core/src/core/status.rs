@@ -258,7 +258,7 @@ impl Core {
             attempt: process.attempt,
             steps: process.steps,
             hops: process.hops,
-            entries: process.entries.len(),
+            entries: process.entries.iter().len(),
             home: process.home.node,
             why: held.why,
         }

@@ -88,8 +88,7 @@ impl Core {
     pub(super) fn keep_warm(&mut self, id: HeldId, used: Duration, warm: bool) {
         let node = self.fx.config.node;
         let Some(process) = self.processes.process_mut(id) else { return };
-        let active = usize::from(process.active);
-        let Some(entry) = process.entries.get_mut(active) else { return };
+        let Some(entry) = process.entries.active_mut() else { return };
         let used_us = u32::try_from(used.as_micros()).unwrap_or(u32::MAX);
         // One that was kept elsewhere has just computed all of it again.
         let before = entry.warm.filter(|warm| warm.node == node).map_or(0, |warm| warm.replay_us);

@@ -150,7 +150,7 @@ impl Core {
             for (nth, door) in doors.iter().enumerate().take(DOORS_MAX) {
                 held |= u8::from(self.is_held_by(door.node, component)) << nth;
             }
-            membership::line(component.key(), held, summary, 0)
+            membership::line(component.key(), held, summary)
         };
         let lines: Vec<SummaryLine> = lines.iter().map(line).collect();
         let mut parts: Vec<Vec<SummaryLine>> = lines.chunks(LINES_MAX).map(<[_]>::to_vec).collect();

@@ -204,7 +204,7 @@ impl Line {
 }
 
 /// A summary for the wire. `doors` has a bit for each door that holds the component.
-pub(crate) fn line(component: u32, doors: u8, summary: &Summary, inflow_milli: u32) -> SummaryLine {
+pub(crate) fn line(component: u32, doors: u8, summary: &Summary) -> SummaryLine {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let idle = summary.idle as u16;
     SummaryLine {
@@ -214,7 +214,6 @@ pub(crate) fn line(component: u32, doors: u8, summary: &Summary, inflow_milli: u
         capacity: packed(summary.capacity * 1000.0),
         wait: packed(summary.wait_us),
         speed: packed(summary.speed * 1000.0),
-        inflow: pack(inflow_milli),
     }
 }
 
@@ -244,7 +243,7 @@ mod tests {
             sequence,
             table: 4,
             doors: vec![door(1), door(2), door(3)],
-            lines: vec![line(77, 0b101, &summary, 500)],
+            lines: vec![line(77, 0b101, &summary)],
             paths: vec![],
         }
     }

@@ -8,7 +8,6 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use bytes::Bytes;
 use expect_test::Expect;
 use izna_core::{
     Assignment, Change, Config, Core, Duration, HeldId, Input, Measurement, Output, Submission,
@@ -264,7 +263,7 @@ fn submit(words: &mut Words<'_>) -> Input {
         app: Arc::from("app"),
         component,
         function,
-        input: Bytes::from(vec![b'i'; bytes as usize]),
+        input: vec![b'i'; bytes as usize].into(),
         deadline: Duration::from_millis(words.option("deadline").unwrap_or(10_000)),
         idempotent: !words.flag("once"),
         traceparent: None,
@@ -274,13 +273,13 @@ fn submit(words: &mut Words<'_>) -> Input {
 fn step(word: &str, words: &mut Words<'_>) -> Input {
     let held = HeldId(words.number());
     let end = match word {
-        "done" => StepEnd::Done(words.payload()),
+        "done" => StepEnd::Done(words.payload().into()),
         "fail" => StepEnd::Failed(Failure::new(FailureKind::Failed, words.next())),
         _ => {
             let (component, function) = words.call();
             let keep = words.option("keep").unwrap_or(1);
-            let continuation = Bytes::from(vec![b'k'; keep as usize]);
-            let input = words.payload();
+            let continuation = vec![b'k'; keep as usize].into();
+            let input = words.payload().into();
             let call = Call { component, function, input };
             match word {
                 "call" => StepEnd::Suspend { call, continuation },

@@ -1,9 +1,10 @@
 //! What comes out of a core, as a line of text.
 
+use bytes::Bytes;
 use izna_core::{AdoptionStage, Audience, Core, Note, Output};
 use izna_proto::{
     ComponentCopy, ComponentId, Digest, Grounds, MemoryAnswer, MemoryError, MemoryOperation,
-    Message, NodeId, Outcome, Process, Run,
+    Message, NodeId, Outcome, Payload, Process, Run,
 };
 
 use crate::words::{self, FIRST};
@@ -55,7 +56,11 @@ pub(crate) fn output(output: &Output) -> String {
         }
         Output::Reply(reply) => {
             let trail = nodes(&reply.trail.nodes);
-            format!("reply p{} {} by {trail}", reply.process.0, ended(&reply.outcome))
+            format!(
+                "reply p{} {} by {trail}",
+                reply.process.0,
+                ended(&reply.outcome.clone().map(Payload::into_inline))
+            )
         }
         Output::Hold { digest, holders } => {
             format!("hold {} from {}", name(digest), nodes(holders))
@@ -101,7 +106,10 @@ fn said(message: &Message) -> String {
         }
         Message::Finish(finish) => {
             let (id, process) = (number(finish.id.0), finish.process.0);
-            format!("finish {id} p{process} {}", ended(&finish.outcome))
+            format!(
+                "finish {id} p{process} {}",
+                ended(&finish.outcome.clone().map(Payload::into_inline))
+            )
         }
         Message::Accepted { delivery, load, level_us } => {
             let level = level_us.map_or(String::new(), |level| format!(" level {level}"));
@@ -199,7 +207,7 @@ fn answered(answer: &MemoryAnswer) -> String {
     }
 }
 
-fn ended(outcome: &Outcome) -> String {
+fn ended(outcome: &Outcome<Bytes>) -> String {
     match outcome {
         Ok(value) => format!("ok {}", text(value)),
         Err(failure) => format!("({})", cut(&failure.to_string())),

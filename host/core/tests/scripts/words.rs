@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use izna_core::Duration;
 use izna_proto::{
-    Bulletin, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec, Delivery, DeliveryId,
-    Digest, Door, Entry, Failure, FailureKind, Finish, Grounds, Held, Home, Limits, Link, Load,
-    MemoryError, MemoryOperation, Message, Needs, NodeId, Process, ProcessId, Refusal, SlotId,
-    Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId, pack,
+    Bulletin, Callee, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec, Delivery,
+    DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish, Grounds, Held, Home, Limits,
+    Link, Load, MemoryError, MemoryOperation, Message, Needs, NodeId, Process, ProcessId, Refusal,
+    Rest, SlotId, Spread, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId, pack,
 };
 
 use crate::machine::{app, idle_load};
@@ -228,7 +228,6 @@ impl<'a> Words<'a> {
             capacity: pack(8000),
             wait: pack(u32::try_from(wait).unwrap()),
             speed: pack(1000),
-            inflow: 0,
         });
         let speaker = doors.first().copied().unwrap_or_default();
         let door = |node: &NodeId| Door { node: *node, capacity_milli: 4000, address: None };
@@ -331,27 +330,22 @@ impl<'a> Words<'a> {
         let (component, function) = self.call();
         let home = self.option("home").unwrap_or(2);
         let digest = digest(&component);
-        let entry = Entry {
-            component,
-            digest,
-            function,
-            caller: None,
-            state: State::Start { input: Bytes::from_static(b"in") },
-            warm: None,
-        };
+        let callee = Callee { component, digest, function, input: b"in".into() };
         let narrow = |number: Option<u64>| u32::try_from(number.unwrap_or(0)).unwrap();
         // Of a caller that waits, where, and what it takes to start it again.
         let replay_us = narrow(self.option("replay"));
-        let caller = self.option("warm").map(|node| Entry {
-            component: Arc::from("a"),
-            digest: self::digest("a"),
-            function: Arc::from("f"),
-            caller: None,
-            state: State::Waiting { continuation: Bytes::from_static(b"k") },
-            warm: Some(Warm { node: NodeId(node), replay_us }),
-        });
-        let entry = Entry { caller: caller.as_ref().map(|_| 0), ..entry };
-        let active = u16::from(caller.is_some());
+        let entries = match self.option("warm") {
+            None => Entries::new(callee),
+            Some(node) => {
+                let (component, function) = (Arc::from("a"), Arc::from("f"));
+                let (digest, input) = (self::digest("a"), b"in".into());
+                let mut entries = Entries::new(Callee { component, digest, function, input });
+                let warm = Warm { node: NodeId(node), replay_us };
+                entries.active_mut().unwrap().warm = Some(warm);
+                entries.call(callee, b"k".into()).unwrap();
+                entries
+            }
+        };
         let millis = |millis: u64| Duration::from_millis(millis).as_micros() as u64;
         let process = Process {
             id: ProcessId(u128::from(number)),
@@ -369,9 +363,9 @@ impl<'a> Words<'a> {
             },
             traceparent: None,
             trail: Trail::default(),
-            entries: caller.into_iter().chain([entry]).collect(),
+            entries,
             left: self.nodes("left"),
-            active,
+            rest: Rest::default(),
         };
         let queue_moves = u8::try_from(self.option("queue-moves").unwrap_or(0)).unwrap();
         Delivery { id, load: self.load(), queue_moves, process }
@@ -385,7 +379,7 @@ impl<'a> Words<'a> {
         let value = self.payload();
         let outcome = match failed {
             true => Err(Failure::new(FailureKind::Failed, String::from_utf8_lossy(&value))),
-            false => Ok(value),
+            false => Ok(value.into()),
         };
         Finish {
             id,

@@ -27,18 +27,19 @@ fn outcome(request: &Request) -> Outcome {
     let fail = |kind| Err(Failure::new(kind, "because"));
     match &*request.function {
         "echo" => {
-            let argument = json::from_cbor(json::decode(&request.input).unwrap());
-            Ok(Bytes::from(json::encode(&json::to_cbor(argument[0].clone()).unwrap())))
+            let argument = json::from_cbor(json::decode(request.input.inline()).unwrap());
+            Ok(json::encode(&json::to_cbor(argument[0].clone()).unwrap()).into())
         }
-        "page" => Ok(Bytes::from(json::encode(
+        "page" => Ok(json::encode(
             &json::to_cbor(serde_json::json!({
                 "status": 201,
                 "body": "<p>",
                 "headers": [["content-type", "text/html"], ["x-izna-process", "p-1"]],
             }))
             .unwrap(),
-        ))),
-        "junk" => Ok(Bytes::from_static(&[0xff, 0x00])),
+        )
+        .into()),
+        "junk" => Ok((&[0xff, 0x00]).into()),
         "busy" => fail(FailureKind::Busy),
         "deadline" => fail(FailureKind::Deadline),
         "lost" => fail(FailureKind::Unavailable),

@@ -117,7 +117,7 @@ pub(crate) fn request(app: &str, function: &str, input: &'static [u8]) -> NewPro
         app: app.into(),
         component: "echo".into(),
         function: function.into(),
-        input: Bytes::from_static(input),
+        input: input.into(),
         idempotent: true,
         deadline: Duration::from_secs(30),
         traceparent: None,

@@ -7,12 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Bulletin, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
-    DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entry, Failure, FailureKind, Finish, Grants,
+    App, Bulletin, Callee, ClusterId, ComponentCopy, ComponentDemand, ComponentId, ComponentSpec,
+    DOORS_MAX, Delivery, DeliveryId, Digest, Door, Entries, Failure, FailureKind, Finish, Grants,
     Grounds, Held, Hello, Home, LEFT_MAX, LINES_MAX, Limits, Link, Load, MemoryAnswer, MemoryError,
     MemoryOperation, Message, Needs, NodeId, Outcome, PATHS_MAX, PeerAddress, Process, ProcessId,
-    Refusal, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm, ZoneId,
-    ZonePath,
+    Refusal, Rest, Route, SlotId, Spread, State, SummaryLine, TableEntry, Trail, Traits, Warm,
+    ZoneId, ZonePath,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -84,9 +84,9 @@ fn door() -> impl Strategy<Value = Door> {
 }
 
 fn summary() -> impl Strategy<Value = SummaryLine> {
-    (any::<u32>(), any::<u8>(), any::<[u16; 5]>()).prop_map(|(component, doors, figures)| {
-        let [idle, capacity, wait, speed, inflow] = figures;
-        SummaryLine { component, doors, idle, capacity, wait, speed, inflow }
+    (any::<u32>(), any::<u8>(), any::<[u16; 4]>()).prop_map(|(component, doors, figures)| {
+        let [idle, capacity, wait, speed] = figures;
+        SummaryLine { component, doors, idle, capacity, wait, speed }
     })
 }
 
@@ -134,32 +134,65 @@ fn failure_kind() -> impl Strategy<Value = FailureKind> {
 
 pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        payload().prop_map(Ok),
+        payload().prop_map(|result| Ok(result.into())),
         (failure_kind(), "\\PC{0,40}").prop_map(|(kind, text)| Err(Failure::new(kind, text))),
     ]
 }
 
 pub(crate) fn state() -> impl Strategy<Value = State> {
     prop_oneof![
-        payload().prop_map(|input| State::Start { input }),
-        payload().prop_map(|continuation| State::Waiting { continuation }),
+        payload().prop_map(|input| State::Start { input: input.into() }),
+        payload().prop_map(|kept| State::Waiting { continuation: kept.into() }),
         (payload(), outcome())
-            .prop_map(|(continuation, outcome)| State::Resume { continuation, outcome }),
+            .prop_map(|(kept, outcome)| State::Resume { continuation: kept.into(), outcome }),
     ]
 }
 
-pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+fn callee() -> impl Strategy<Value = Callee> {
+    (name(), digest(), name(), payload()).prop_map(|(component, digest, function, input)| Callee {
+        component,
+        digest,
+        function,
+        input: input.into(),
+    })
+}
+
+/// What is done with entries.
+#[derive(Debug, Clone)]
+enum Deed {
+    Call(Callee, Bytes, Option<Warm>),
+    Forward(Callee),
+    Refuse(Bytes, Outcome),
+    End(Outcome),
+}
+
+/// Entries as they become by calls and ends.
+pub(crate) fn entries() -> impl Strategy<Value = Entries> {
     let warm = (node(), any::<u32>()).prop_map(|(node, replay_us)| Warm { node, replay_us });
-    (name(), digest(), name(), option::of(any::<u16>()), state(), option::of(warm)).prop_map(
-        |(component, digest, function, caller, state, warm)| Entry {
-            component,
-            digest,
-            function,
-            caller,
-            state,
-            warm,
-        },
-    )
+    let deed = prop_oneof![
+        4 => (callee(), payload(), option::of(warm)).prop_map(|(c, p, w)| Deed::Call(c, p, w)),
+        1 => callee().prop_map(Deed::Forward),
+        1 => (payload(), outcome()).prop_map(|(kept, outcome)| Deed::Refuse(kept, outcome)),
+        1 => outcome().prop_map(Deed::End),
+    ];
+    let deeds = prop_oneof![9 => vec(deed.clone(), 0..6), 1 => vec(deed, 100)];
+    (callee(), deeds).prop_map(|(first, deeds)| {
+        let mut entries = Entries::new(first);
+        for deed in deeds {
+            let done = match deed {
+                Deed::Call(..) if entries.are_full() => Ok(()),
+                Deed::Call(callee, kept, warm) => {
+                    entries.active_mut().into_iter().for_each(|entry| entry.warm = warm);
+                    entries.call(callee, kept.into())
+                }
+                Deed::Forward(callee) => entries.forward(callee),
+                Deed::Refuse(kept, outcome) => entries.refuse_call(kept.into(), outcome),
+                Deed::End(outcome) => entries.end(outcome).map(|_| ()),
+            };
+            assert_eq!(done, Ok(()), "entries that a node makes fit together");
+        }
+        entries
+    })
 }
 
 pub(crate) fn home() -> impl Strategy<Value = Home> {
@@ -176,24 +209,12 @@ pub(crate) fn trail() -> impl Strategy<Value = Trail> {
     )
 }
 
-/// A process that keeps the rules among its entries: callers first, the active one can run.
 pub(crate) fn process() -> impl Strategy<Value = Process> {
     let counts = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
     let rest = (any::<u64>(), any::<u64>(), option::of(name()), trail(), vec(node(), 0..=LEFT_MAX));
-    let entries = prop_oneof![9 => vec(entry(), 1..6), 1 => vec(entry(), 64)];
-    (process_id(), name(), home(), counts, rest, entries, any::<u16>()).prop_map(
-        |(id, app, home, (revision, attempt, hops, steps), rest, mut entries, active)| {
+    (process_id(), name(), home(), counts, rest, entries()).prop_map(
+        |(id, app, home, (revision, attempt, hops, steps), rest, entries)| {
             let (age_us, budget_us, traceparent, trail, left) = rest;
-            for (index, entry) in (0u16..).zip(&mut entries) {
-                entry.caller = (index > 0).then(|| entry.caller.unwrap_or(0) % index.max(1));
-            }
-            let active = usize::from(active) % entries.len();
-            if let Some(entry) = entries.get_mut(active)
-                && let State::Waiting { continuation } = &entry.state
-            {
-                entry.state = State::Start { input: continuation.clone() };
-            }
-            let active = u16::try_from(active).unwrap_or(0);
             Process {
                 id,
                 app,
@@ -208,7 +229,7 @@ pub(crate) fn process() -> impl Strategy<Value = Process> {
                 trail,
                 entries,
                 left,
-                active,
+                rest: Rest::default(),
             }
         },
     )
@@ -278,8 +299,11 @@ pub(crate) fn table_entry() -> impl Strategy<Value = TableEntry> {
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     let traits = (option::of(label()), vec(label(), 0..4));
     let who = (any::<u16>(), any::<u64>(), node(), any::<u64>());
-    (who, "[a-z0-9-]{0,64}", any::<u16>(), traits, option::of(address())).prop_map(
-        |((protocol, cluster, node, incarnation), name, peer_port, (zone, labels), advertise)| {
+    let rest =
+        (option::of(address()), vec(label().prop_map(|l| l[..l.len().min(32)].into()), 0..4));
+    (who, "[a-z0-9-]{0,64}", any::<u16>(), traits, rest).prop_map(
+        |((protocol, cluster, node, incarnation), name, peer_port, (zone, labels), rest)| {
+            let (advertise, features) = rest;
             Hello {
                 protocol,
                 cluster: ClusterId(cluster),
@@ -289,6 +313,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
                 peer_port,
                 traits: Traits { zone, labels },
                 advertise,
+                features,
             }
         },
     )
@@ -379,19 +404,17 @@ fn demand() -> impl Strategy<Value = ComponentDemand> {
     )
 }
 
+pub(crate) fn delivery() -> impl Strategy<Value = Delivery> {
+    (delivery_id(), load(), any::<u8>(), process())
+        .prop_map(|(id, load, queue_moves, process)| Delivery { id, load, queue_moves, process })
+}
+
 /// A message of any sort.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let links =
         prop_oneof![
             hello().prop_map(Message::Hello),
-            (delivery_id(), load(), any::<u8>(), process()).prop_map(
-                |(id, load, queue_moves, process)| Message::Deliver(Delivery {
-                    id,
-                    load,
-                    queue_moves,
-                    process
-                })
-            ),
+            delivery().prop_map(Message::Deliver),
             finish().prop_map(Message::Finish),
             (delivery_id(), load(), option::of(any::<u32>())).prop_map(
                 |(delivery, load, level_us)| Message::Accepted { delivery, load, level_us }

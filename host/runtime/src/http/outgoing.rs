@@ -276,7 +276,7 @@ impl Outgoing {
             )));
         }
         let (component, function) = (link.into(), HANDLE.into());
-        Ok(Call { component, function, input: write_request(request) })
+        Ok(Call { component, function, input: write_request(request).into() })
     }
 
     /// Give out of the record what the guest waits for.
@@ -380,7 +380,7 @@ impl Writing {
 }
 
 /// What the call of a component comes to for who asked by HTTP.
-fn response_of(outcome: Outcome) -> Fetched {
+fn response_of(outcome: Outcome<Bytes>) -> Fetched {
     let result = outcome.map_err(|failure| {
         let kind = match failure.kind {
             FailureKind::NotFound => Kind::NotFound,

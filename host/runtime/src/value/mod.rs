@@ -54,7 +54,7 @@ pub(crate) struct Taken<const N: usize>(pub(crate) Bytes);
 /// for parameters.
 #[derive(Debug)]
 pub(crate) struct Given<const N: usize> {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Outcome<Bytes>,
     /// The function that was called.
     pub(crate) name: Arc<str>,
 }

@@ -73,7 +73,6 @@ fn bulletins(zones: usize) -> (Vec<usize>, Vec<usize>) {
             capacity: pack(200_000),
             wait: pack(1500),
             speed: pack(1000),
-            inflow: pack(150_000),
         };
         let path = |n: usize| ZonePath {
             zone: ZoneId(u32::MAX - n as u32),
