@@ -11,7 +11,7 @@ use core::fmt::{self, Write as _};
 use bytes::Bytes;
 use izna_proto::{
     App, Beacon, Bulletin, Call, Digest, Error, Failure, Load, MemoryOperation, Message, NodeId,
-    Outcome, ProcessId, Reader, SlotId, StepEnd, TableEntry, Traits, Wire, Writer, ZoneId,
+    Outcome, Payload, ProcessId, Reader, SlotId, StepEnd, TableEntry, Traits, Wire, Writer, ZoneId,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -467,6 +467,16 @@ impl Part for Bytes {
     }
 }
 
+impl Part for Payload {
+    fn write(&self, w: &mut Writer) {
+        Part::write(self.inline(), w);
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, Error> {
+        <Bytes as Part>::read(r).map(Self::from)
+    }
+}
+
 impl Part for HeldId {
     fn write(&self, w: &mut Writer) {
         w.unsigned(self.0);
@@ -509,12 +519,14 @@ impl Part for Duration {
 
 impl Part for Failure {
     fn write(&self, w: &mut Writer) {
-        Wire::write(&Outcome::Err(self.clone()), w);
+        let outcome: Outcome = Err(self.clone());
+        Wire::write(&outcome, w);
     }
 
     fn read(r: &mut Reader) -> Result<Self, Error> {
         let at = r.offset();
-        <Outcome as Wire>::read(r)?.err().ok_or(Error::Shape { at, expected: "a failure" })
+        let outcome = <Outcome as Wire>::read(r)?;
+        outcome.err().ok_or(Error::Shape { at, expected: "a failure" })
     }
 }
 
