@@ -26,6 +26,7 @@ mod bulletin;
 pub mod cbor;
 mod codec;
 mod grants;
+pub mod http;
 mod id;
 mod load;
 mod memory;
