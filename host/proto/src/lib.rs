@@ -33,6 +33,7 @@ mod memory;
 mod message;
 mod process;
 mod spread;
+pub mod typed;
 
 pub use adoption::{ComponentCopy, ComponentDemand, Grounds};
 pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, TableEntry};
