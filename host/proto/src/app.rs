@@ -11,6 +11,10 @@ pub type Revision = u64;
 const PARTS_MAX: usize = 256;
 /// The longest path of a route, in bytes.
 const PATH_BYTES_MAX: usize = 2048;
+/// The most methods of a route.
+pub const METHODS_MAX: usize = 16;
+/// The longest name of a method, in bytes.
+pub const METHOD_BYTES_MAX: usize = 32;
 
 /// One revision of an app, with everything resolved: what runs, who may call whom, which paths lead
 /// in.
@@ -81,6 +85,8 @@ pub struct Route {
     /// Whether any request of it may be run again when its process is lost; otherwise only those of
     /// idempotent methods.
     pub idempotent: bool,
+    /// The methods that it takes; none named: those that its function's kind has.
+    pub methods: Vec<Arc<str>>,
 }
 
 /// One line of the app table: an app's newest revision, or that it was undeployed.
@@ -180,25 +186,38 @@ impl Wire for Link {
     }
 }
 
+/// Methods are written only where there are some.
 impl Wire for Route {
     fn write(&self, writer: &mut Writer) {
-        writer.array(5);
+        writer.array(if self.methods.is_empty() { 5 } else { 6 });
         writer.text(&self.path);
         writer.text(&self.component);
         writer.text(&self.function);
         writer.unsigned(self.deadline_ms);
         writer.boolean(self.idempotent);
+        if !self.methods.is_empty() {
+            writer.array(self.methods.len());
+            self.methods.iter().for_each(|method| writer.text(method));
+        }
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Error> {
-        reader.tuple(5, |r| {
-            Ok(Self {
-                path: r.text(PATH_BYTES_MAX)?,
-                component: read_name(r)?,
-                function: read_name(r)?,
-                deadline_ms: r.narrow()?,
-                idempotent: r.boolean()?,
-            })
-        })
+        let length = reader.enter(6)?;
+        let mut route = Self {
+            path: reader.text(PATH_BYTES_MAX)?,
+            component: read_name(reader)?,
+            function: read_name(reader)?,
+            deadline_ms: reader.narrow()?,
+            idempotent: reader.boolean()?,
+            methods: Vec::new(),
+        };
+        if length == 6 {
+            let count = reader.enter(METHODS_MAX)?;
+            let method = |_| Ok(Arc::from(reader.text(METHOD_BYTES_MAX)?));
+            route.methods = (0..count).map(method).collect::<Result<_, Error>>()?;
+            reader.leave();
+        }
+        reader.leave();
+        Ok(route)
     }
 }
