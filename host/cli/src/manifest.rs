@@ -7,10 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use izna_gateway::{
-    deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES},
-    spread::check_word,
-};
+use izna_gateway::deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -70,6 +67,7 @@ pub(crate) struct Route {
     pub(crate) function: String,
     pub(crate) deadline_ms: u32,
     pub(crate) idempotent: bool,
+    pub(crate) methods: Vec<String>,
 }
 
 /// An app of Izna.
@@ -178,6 +176,12 @@ struct RouteText {
     /// idempotent methods.
     #[serde(default)]
     idempotent: bool,
+    /// The methods that it takes, such as `["GET", "PUT"]`; others are answered with 405. `HEAD`
+    /// comes with `GET`, and `OPTIONS` is answered. When absent, `GET` and `POST` for a function of
+    /// a direct component, and any for the others.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    methods: Vec<Spanned<String>>,
 }
 
 /// The manifest at `path`: the file, or a folder that has it or is inside one that has.
@@ -207,7 +211,7 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, Trouble> {
 fn check(document: &Document, folder: PathBuf) -> Result<Manifest, Trouble> {
     let text: Text = document.parse(Exit::Data)?;
     let checker = Checker { document, names: text.component.keys().cloned().collect() };
-    checker.name("an app", text.app.name.as_ref(), &text.app.name.span())?;
+    checker.name("app name", text.app.name.as_ref(), &text.app.name.span())?;
     if text.component.is_empty() {
         let trouble = checker.wrong("the app has no component", &text.app.name.span());
         return Err(trouble.fix("add one: [component.NAME] with its source = \"FILE.wasm\""));
@@ -236,11 +240,11 @@ impl Checker<'_> {
     }
 
     fn name(&self, what: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
-        deploy::check_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
+        deploy::check_name(what, name).map_err(|error| self.wrong(error, span))
     }
 
     fn typed_name(&self, what: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
-        deploy::check_typed_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
+        deploy::check_typed_name(what, name).map_err(|error| self.wrong(error, span))
     }
 
     fn component(
@@ -249,10 +253,10 @@ impl Checker<'_> {
         name: String,
         text: Spanned<ComponentText>,
     ) -> Result<Component, Trouble> {
-        self.name("a component", &name, &text.span())?;
+        self.name("component name", &name, &text.span())?;
         let text = text.into_inner();
         for (link, target) in &text.links {
-            self.typed_name("a link", link, &target.span())?;
+            self.typed_name("link name", link, &target.span())?;
             let (to, span) = (&target.as_ref().component, target.span());
             self.known(&format!("component `{name}` links to"), to, &span)?;
         }
@@ -260,10 +264,10 @@ impl Checker<'_> {
             let what = format!("component `{name}` is on no node");
             return Err(self.wrong(what, &nodes.span()).fix("leave `nodes` out for all nodes"));
         }
-        let words = text.labels.iter().map(|label| ("a label", label));
-        for (what, word) in words.chain(text.zone.iter().map(|zone| ("a zone", zone))) {
-            check_word(what, word.as_ref())
-                .map_err(|error| self.wrong(error.to_string(), &word.span()))?;
+        let words = text.labels.iter().map(|label| ("label", label));
+        for (what, word) in words.chain(text.zone.iter().map(|zone| ("zone name", zone))) {
+            deploy::check_label(what, word.as_ref())
+                .map_err(|error| self.wrong(error, &word.span()))?;
         }
         let limits = izna_proto::Limits::default();
         let memory = self.memory(text.limits.memory.as_ref())?;
@@ -351,6 +355,14 @@ impl Checker<'_> {
         })
     }
 
+    fn methods(&self, methods: &[Spanned<String>]) -> Result<Vec<String>, Trouble> {
+        let check = |method: &Spanned<String>| {
+            deploy::check_method(method.as_ref()).map_err(|why| self.wrong(why, &method.span()))?;
+            Ok(method.as_ref().clone())
+        };
+        methods.iter().map(check).collect()
+    }
+
     fn routes(&self, texts: &[RouteText]) -> Result<Vec<Route>, Trouble> {
         let mut routes = Vec::new();
         let mut claimed: BTreeMap<&str, Range<usize>> = BTreeMap::new();
@@ -365,7 +377,7 @@ impl Checker<'_> {
             let (to, at) = (text.component.as_ref(), text.component.span());
             self.known(&format!("route `{path}` leads to"), to, &at)?;
             if let Some(function) = &text.function {
-                self.typed_name("a function", function.as_ref(), &function.span())?;
+                self.typed_name("function name", function.as_ref(), &function.span())?;
             }
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
@@ -374,6 +386,7 @@ impl Checker<'_> {
                 function: text.function.as_ref().map(|f| f.as_ref().clone()).unwrap_or_default(),
                 deadline_ms: deadline.unwrap_or(DEADLINE_MS_DEFAULT),
                 idempotent: text.idempotent,
+                methods: self.methods(&text.methods)?,
             });
         }
         Ok(routes)
@@ -439,8 +452,8 @@ function = "render"
             ),
             ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
             ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
-            ("limits = ", "zone = \"a b\"\nlimits = ", "`a b` is no name of a zone"),
-            ("limits = ", "labels = [\"\"]\nlimits = ", "`` is no name of a label"),
+            ("limits = ", "zone = \"a b\"\nlimits = ", "invalid zone name `a b`"),
+            ("limits = ", "labels = [\"\"]\nlimits = ", "invalid label ``"),
             ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
             ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
             (
@@ -452,8 +465,8 @@ function = "render"
             ("\"renderer\" }", "7 }", "expected the name of a component, or { component = "),
             ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
             ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
-            ("\"tex\"", "\"a b\"", "`a b` is no name of an app"),
-            ("\"/tex\"", "\"tex\"", "does not begin with `/`"),
+            ("\"tex\"", "\"a b\"", "invalid app name `a b`"),
+            ("\"/tex\"", "\"tex\"", "such as `/api`"),
             ("name = \"tex\"", "name =", "izna.toml:3"),
             ("source = \"cache.wasm\"", "", "missing field `source`"),
         ];

@@ -9,22 +9,29 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod body;
 mod cluster;
 pub mod deploy;
 mod exchange;
 mod framing;
 mod guard;
+mod headers;
 mod http;
 pub mod json;
 mod limits;
 mod manage;
+mod memory;
+mod methods;
 mod metrics;
+mod names;
+mod node_selector;
 mod public;
 mod refusal;
 mod routes;
 mod server;
-pub mod spread;
+mod trace;
 mod typed;
+mod url;
 
 use std::{
     io,
@@ -36,7 +43,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use cluster::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing};
-pub use limits::Limits;
+pub use limits::{Limits, PAYLOAD_BYTES_MAX};
 pub use refusal::Refusal;
 
 /// What a gateway is told once.
@@ -68,7 +75,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The management listener would be open to others.
-    #[error("the management address {0} is not a loopback address")]
+    #[error("invalid management address {0}: expected a loopback address, such as 127.0.0.1")]
     Open(SocketAddr),
 }
 

@@ -2,44 +2,48 @@
 
 use std::{
     fmt::Write as _,
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    body::Body,
+    http::{Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, body::Incoming};
-use izna_proto::{Failure, FailureKind, Route};
+use izna_proto::{Failure, FailureKind, Payload, Route};
 use tokio::{
     sync::Semaphore,
+    task::spawn_blocking,
     time::{Instant, timeout},
 };
 
 use crate::{
-    Cluster, Limits, cluster, exchange, http,
+    body,
+    cluster::{self, Cluster},
+    exchange, headers, http,
+    limits::Limits,
+    memory::Memory,
+    methods::{self, Verdict},
     metrics::Metrics,
     refusal::{self, Refusal},
     routes::Routes,
     server::Handler,
-    typed,
+    trace, typed,
 };
 
-const PROCESS: HeaderName = HeaderName::from_static("x-izna-process");
-const NODES: HeaderName = HeaderName::from_static("x-izna-nodes");
-/// <https://www.w3.org/TR/server-timing/>: browsers show it beside the request.
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The node answers at the deadline; this much later the gateway does it in its place.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
-/// How much of a body that is too long is read so that its sender comes to read the answer, for how
-/// long, and with what pauses.
-const DISCARDED_BYTES_MAX: usize = 32 << 20;
-const DISCARD_MAX: Duration = Duration::from_secs(2);
-const DISCARD_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// What is turned into another form on the sockets' thread, in bytes: some tenths of a millisecond.
+const TURNED_BYTES_MAX: usize = 32 << 10;
+/// How many larger ones are turned at the same time.
+const TURNED_AT_ONCE_MAX: usize = 2;
+/// Longer paths are not compared with the routes.
+const COMPARED_BYTES_MAX: usize = 128;
 
 /// The public listener's handler.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(crate) struct Public {
     routes: RwLock<Arc<Routes>>,
     limits: Limits,
     requests: Semaphore,
+    memory: Arc<Memory>,
+    turning: Turning,
     metrics: Arc<Metrics>,
 }
 
@@ -55,7 +61,9 @@ impl Public {
     pub(crate) fn new(cluster: Arc<dyn Cluster>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let requests = Semaphore::new(limits.requests_max);
         let routes = RwLock::new(Arc::new(Routes::new(&cluster.table().borrow())));
-        Self { cluster, routes, limits, requests, metrics }
+        let memory = Memory::new(&limits, metrics.memory_bytes.clone());
+        let turning = Turning(Semaphore::new(TURNED_AT_ONCE_MAX));
+        Self { cluster, routes, limits, requests, memory, turning, metrics }
     }
 
     /// Keep the routes those of the app table, for ever.
@@ -75,21 +83,45 @@ impl Public {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> Result<Response, Refusal> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        if path == "*" {
+            return Ok(methods::of_the_server());
+        }
+        let routes = self.routes();
+        let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
+        let call = Call::of(&target.route.function);
+        match methods::judge(&parts.method, &target.route, matches!(call, Call::Typed)) {
+            Verdict::Call => {}
+            Verdict::Answer(response) => return Ok(response),
+        }
+        let mut share = self.memory.share(client);
+        let body = body::read(&parts, body, &self.limits, &mut share).await?;
+        // Who sends slowly is not in work yet.
         let max = self.limits.requests_max;
         let full = |_| Refusal::Full { what: "requests", max };
         let _permit = self.requests.try_acquire().map_err(full)?;
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        let routes = self.routes();
-        let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
-        let (body, trailers) = read_body(&parts, body, &self.limits).await?;
-        let call = Call::of(&target.route.function);
-        let input = match call {
-            Call::Http => http::request(&parts, &body, &trailers),
-            Call::Typed => typed::arguments(&parts, params, &body)?,
-            Call::Plain => exchange::request(&parts, params, &body)?,
+        let length = body.data.len();
+        let convert = move || {
+            let input = match call {
+                Call::Http => Ok(http::request(&parts, &body.data, &body.trailers)),
+                Call::Typed => typed::arguments(&parts, params, &body.data),
+                Call::Plain => exchange::request(&parts, params, &body.data),
+            };
+            (parts, input)
         };
+        let (parts, input) = self.turning.run(length, convert).await?;
+        let input = input?;
+        let max = self.limits.payload_bytes_max;
+        if input.len() > max {
+            return Err(Refusal::BodyTooLong { max });
+        }
+        share.set(input.len());
         let deadline = Duration::from_millis(u64::from(target.route.deadline_ms));
         let request = cluster::Request {
             app: Arc::clone(&target.app),
@@ -98,24 +130,32 @@ impl Public {
             input: input.into(),
             idempotent: is_idempotent(&parts, &target.route),
             deadline,
-            traceparent: Some(exchange::traceparent(&parts.headers)),
+            traceparent: Some(trace::context(&parts.headers)),
         };
         let reply = timeout(deadline + DEADLINE_SLACK, self.cluster.submit(request)).await;
         let reply = reply.map_err(|_| {
-            let message = format!("no answer within {} ms", target.route.deadline_ms);
+            let message = format!("deadline of {} ms exceeded", target.route.deadline_ms);
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
-        Ok(respond(&reply, call, &parts.method))
+        let length = reply.outcome.as_ref().map_or(0, Payload::len);
+        let is_safe = parts.method.is_safe();
+        let convert = move || respond(&reply, call, &parts);
+        let response = self.turning.run(length, convert).await?;
+        // What ran once for good is told, whatever it takes to hold the answer.
+        if is_safe {
+            share.has_room(response.body())?;
+        }
+        Ok(response.map(|body| share.hold(body)))
     }
 }
 
 impl Handler for Public {
-    async fn handle(&self, request: Request<Incoming>) -> Response {
+    async fn handle(&self, request: Request<Incoming>, client: IpAddr) -> Response {
         let began = Instant::now();
         self.metrics.in_work.inc();
         let _in_work = InWork(&self.metrics);
-        let answer = self.answer(request).await;
+        let answer = self.answer(request, client).await;
         let response = answer.unwrap_or_else(IntoResponse::into_response);
         self.metrics.answered(response.status(), began.elapsed());
         response
@@ -143,6 +183,28 @@ impl Call {
     }
 }
 
+/// Turns many bytes into something else on threads of their own, for the sockets' thread has others
+/// to serve; and few at a time, for the values in between take many times the memory.
+#[derive(Debug)]
+struct Turning(Semaphore);
+
+impl Turning {
+    async fn run<T: Send + 'static>(
+        &self,
+        length: usize,
+        turn: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if length <= TURNED_BYTES_MAX {
+            return Ok(turn());
+        }
+        let _place = self.0.acquire().await;
+        spawn_blocking(turn).await.map_err(|_| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Refusal::other(status, "failed", "the request could not be converted")
+        })
+    }
+}
+
 /// Counts a request as in work until it is dropped: a client may go away at any time.
 struct InWork<'a>(&'a Metrics);
 
@@ -152,53 +214,10 @@ impl Drop for InWork<'_> {
     }
 }
 
-/// Read a body within its limits.
-pub(crate) async fn read_body(
-    parts: &Parts,
-    mut body: Incoming,
-    limits: &Limits,
-) -> Result<(Bytes, HeaderMap), Refusal> {
-    let max = limits.body_bytes_max;
-    let waits = parts.headers.contains_key(header::EXPECT);
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
-        if !waits {
-            discard(&mut body).await;
-        }
-        return Err(Refusal::BodyTooLong { max });
-    }
-    let seconds = limits.body_timeout.as_secs();
-    let read = timeout(limits.body_timeout, Limited::new(&mut body, max).collect()).await;
-    match read.map_err(|_| Refusal::Slow { what: "the body", seconds })? {
-        Ok(body) => {
-            let trailers = body.trailers().cloned().unwrap_or_default();
-            Ok((body.to_bytes(), trailers))
-        }
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(&mut body).await;
-            Err(Refusal::BodyTooLong { max })
-        }
-        Err(_) => Err(Refusal::bad("a body that ends early")),
-    }
-}
-
-/// Read on and forget, so much and so long at most: who sends all before it reads would find the
-/// connection closed, not the answer.
-async fn discard(body: &mut Incoming) {
-    let read = async {
-        let mut left = DISCARDED_BYTES_MAX;
-        while let Ok(Some(Ok(frame))) = timeout(DISCARD_PAUSE_MAX, body.frame()).await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Who is slower, or sends more, may miss the answer.
-    let _ = timeout(DISCARD_MAX, read).await;
-}
-
 fn no_route(path: &str, routes: &Routes) -> Refusal {
+    if path.len() > COMPARED_BYTES_MAX {
+        return Refusal::other(StatusCode::NOT_FOUND, "no-route", "no route for this path");
+    }
     let mut message = format!("no route for `{path}`");
     let nearest = routes.nearest(path);
     if !nearest.is_empty() {
@@ -214,9 +233,9 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
         || parts.headers.contains_key("idempotency-key")
 }
 
-fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
-    let response = |result: &[u8]| match call {
-        Call::Http => http::response(result, method),
+fn respond(reply: &cluster::Reply, call: Call, parts: &Parts) -> Response {
+    let response = |result: &Bytes| match call {
+        Call::Http => http::response(result, parts),
         Call::Typed => typed::response(result),
         Call::Plain => exchange::response(result),
     };
@@ -225,31 +244,29 @@ fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
             .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
         Err(failure) => refusal::failure_response(&clearer(failure), reply),
     };
-    label(&mut response, reply);
+    without_body_where_none_may_be(&mut response);
+    headers::label(&mut response, reply);
     response
+}
+
+/// RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5: these statuses have no body.
+fn without_body_where_none_may_be(response: &mut Response) {
+    let status = response.status();
+    if [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED]
+        .contains(&status)
+    {
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
 }
 
 /// For a client of a route, a function that is not there is the app's mistake and not its own.
 fn clearer(failure: &Failure) -> Failure {
     match failure.kind {
         FailureKind::NotFound => {
-            let message = format!("the route leads nowhere: {}", failure.message);
+            let message = format!("the route's function is missing: {}", failure.message);
             Failure::new(failure.kind, message)
         }
         _ => failure.clone(),
-    }
-}
-
-/// Say which process it was and where it ran.
-pub(crate) fn label(response: &mut Response, reply: &cluster::Reply) {
-    let headers = response.headers_mut();
-    if let Ok(process) = HeaderValue::from_str(&reply.process.to_string()) {
-        headers.insert(PROCESS, process);
-    }
-    if let Ok(nodes) = HeaderValue::from_str(&reply.trail.join(", ")) {
-        headers.insert(NODES, nodes);
-    }
-    if let Ok(timing) = HeaderValue::from_str(&reply.timing.to_string()) {
-        headers.insert(SERVER_TIMING, timing);
     }
 }

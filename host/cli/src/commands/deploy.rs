@@ -111,6 +111,7 @@ pub(crate) fn deploy(
         function: route.function,
         deadline_ms: route.deadline_ms,
         idempotent: route.idempotent,
+        methods: route.methods,
     });
     let app = api::App { name: manifest.app.clone(), components, routes: routes.collect() };
     let path = format!("/v1/apps/{}", manifest.app);
@@ -235,8 +236,8 @@ pub(crate) fn shown(status: &api::AppStatus) -> String {
 
 pub(crate) fn undeploy(context: &Context, arguments: &Undeploy) -> Result<(), Trouble> {
     let path = format!("/v1/apps/{}", arguments.app);
-    izna_gateway::deploy::check_name("an app", &arguments.app)
-        .map_err(|error| Trouble::new(Exit::Usage, error.to_string()))?;
+    izna_gateway::deploy::check_name("app name", &arguments.app)
+        .map_err(|error| Trouble::new(Exit::Usage, error))?;
     let undeployed: api::Deployed = context.client(&arguments.target)?.delete(&path)?;
     match context.format {
         Format::Json => output::json(&undeployed),

@@ -3,14 +3,14 @@
 use std::mem::MaybeUninit;
 
 use ciborium_ll::Header;
-use izna_proto::Failure;
+use izna_proto::cbor::{Input, Output, name};
+use izna_proto::{Failure, typed};
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::{
     ComponentTypes, InterfaceType, LowerContext, wasmtime_environ::component as environ,
 };
 use wasmtime::component::Lower;
 
-use super::cbor::{Input, Output, name};
 use super::choice::{Choice, flags, option, variant};
 use super::scalar::{scalar, write};
 use super::{Arguments, Called, Fault, Given, Unfit, named};
@@ -59,6 +59,7 @@ fn taken<T>(
     place: Place<'_>,
 ) -> Lowered {
     let mut input = Input::new(&arguments.input);
+    let marked = typed::is_marked(&mut input);
     if let Header::Map(length) = input.peek()? {
         input.head()?;
         by_name(cx, &tuple.types, arguments, input, length, place)
@@ -67,8 +68,13 @@ fn taken<T>(
             Some(name) => format!("argument `{name}`"),
             None => format!("argument {index}"),
         };
+        let words;
+        if marked {
+            words = named::words(cx.types, &tuple.types, input)?;
+            input = Input::new(&words);
+        }
         let lowered = in_order(cx, &tuple.types, &mut input, place, &name);
-        lowered.and_then(|()| input.end())
+        lowered.and_then(|()| Ok(input.end()?))
     }
 }
 
@@ -119,7 +125,7 @@ pub(super) fn outcome<T, const N: usize>(
     // Whatever a function returns whose caller expects nothing is nothing to it.
     let Some(ty) = ty else { return Ok(()) };
     let mut input = Input::new(bytes);
-    let lowered = lower(cx, ty, &mut input, place).and_then(|()| input.end());
+    let lowered = lower(cx, ty, &mut input, place).and_then(|()| Ok(input.end()?));
     Ok(lowered.map_err(|fault| fault.within(format_args!("the result of `{}`", given.name)))?)
 }
 
@@ -177,7 +183,7 @@ fn in_order<T>(
         let place = field(cx.types, ty, &mut place, &mut next);
         lower(cx, *ty, input, place).map_err(|fault| fault.within(part(index)))?;
     }
-    input.leave(entered)
+    Ok(input.leave(entered)?)
 }
 
 /// The place of the next field: its core values, or its aligned offset.
