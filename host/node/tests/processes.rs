@@ -22,7 +22,7 @@ async fn deploy(node: &Node, name: &str, spread: Spread) {
 }
 
 async fn holds(nodes: &[&Node]) {
-    let all = || nodes.iter().all(|node| !node.status().unwrap().holds.is_empty());
+    let all = || nodes.iter().all(|node| !node.status().unwrap().components.holds.is_empty());
     until("the component is ready", all).await;
 }
 
@@ -41,7 +41,7 @@ async fn a_process_that_stays_is_never_encoded() {
     assert_eq!(reply.outcome.unwrap(), Bytes::from_static(b"\x0a"));
     assert_eq!(reply.trail.nodes.len(), 21);
     let status = node.status().unwrap();
-    assert_eq!((status.process_encoded, status.counters.steps), (0, 22));
+    assert_eq!((status.host.process_encoded, status.counters.steps), (0, 22));
     node.shutdown().await;
 }
 
@@ -53,7 +53,7 @@ async fn the_sockets_thread_runs_one_brief_step_after_each_sleep() {
     let node = cluster.start("a", &[]).await;
     deploy(&node, "shop", Spread::all()).await;
     holds(&[&node]).await;
-    let lent = || node.status().unwrap().lent;
+    let lent = || node.status().unwrap().host.lent;
     // How short the steps are must be known first.
     let one_by_one = async {
         while lent() == 0 {
@@ -86,8 +86,8 @@ async fn a_process_runs_on_another_node() {
     let reply = a.submit(request("shop", "value", ONE)).await;
     assert_eq!(reply.outcome.unwrap(), ANSWER);
     assert_eq!(reply.trail.nodes, [b.id()]);
-    assert_eq!(a.status().unwrap().process_encoded, 1);
-    assert!(a.status().unwrap().holds.is_empty());
+    assert_eq!(a.status().unwrap().host.process_encoded, 1);
+    assert!(a.status().unwrap().components.holds.is_empty());
     let mut table = b.table();
     assert_eq!(table.borrow_and_update().len(), 1);
     b.undeploy("shop").await.unwrap();
@@ -116,7 +116,7 @@ async fn a_restart_forgets_nothing() {
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
     assert_eq!(reply.outcome.unwrap(), ANSWER);
-    assert_eq!(node.status().unwrap().cache.hits, 1);
+    assert_eq!(node.status().unwrap().host.cache.hits, 1);
     node.shutdown().await;
 }
 
