@@ -237,7 +237,8 @@ impl Acceptor {
 
     fn refuse(&self, from: SocketAddr, why: &dyn std::fmt::Display) {
         if let Some(left_out) = self.refused.take() {
-            tracing::warn!(%from, why = %why, left_out, "refused a connection to the port for nodes");
+            let text = "refused a connection to the port for nodes";
+            tracing::warn!(%from, why = %why, left_out, "{text}");
         }
     }
 

@@ -19,7 +19,8 @@ pub fn check_host(host: &str) -> Result<(), String> {
 }
 
 /// The app with a link for each import of its direct components, and with the whole names of the
-/// functions that its routes lead to. Reads and describes components: not for a thread with sockets.
+/// functions that its routes lead to. Reads and describes components: not for a thread with
+/// sockets.
 pub(crate) fn link(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
     for component in &app.components {
         for host in &component.grants.hosts {

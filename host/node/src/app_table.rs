@@ -105,7 +105,7 @@ pub(crate) async fn write(
                 let remove = move || Ok(store.remove_entry(&app)?);
                 if let Err(error) = tasks.blocking("write the app table", remove).await {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(app = %name, error, "cannot remove an undeployed app from disk");
+                    tracing::error!(app = %name, error, "cannot remove an app from disk");
                 }
             }
             ForDisk::Written(name, written) => {

@@ -77,8 +77,8 @@ impl ArtifactFetch {
         self.pieces.answer(&(peer, piece), (length, bytes));
     }
 
-    /// Take an artifact from the first node that has it: from one that holds the component, else from
-    /// any, for the node where an app was deployed has the bytes even if it is not to hold it.
+    /// Take an artifact from the first node that has it: from one that holds the component, else
+    /// from any, for the node where an app was deployed has the bytes even if it is not to hold it.
     pub(crate) async fn artifact(
         &self,
         digest: Digest,

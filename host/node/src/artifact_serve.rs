@@ -81,7 +81,7 @@ impl ArtifactServe {
         if !is_served {
             if nodes.len() >= NODES_MAX {
                 drop(nodes);
-                return tracing::debug!(%peer, "too many nodes request artifacts: dropped a request");
+                return tracing::debug!(%peer, "too many nodes request artifacts: dropped one");
             }
             let (requests, asked) = mpsc::channel(REQUESTS_MAX);
             nodes.insert(peer, requests);

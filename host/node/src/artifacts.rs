@@ -1,5 +1,5 @@
-//! The components of this node: obtains those that core wants held, from the own store or from other
-//! nodes, compiles them, and removes artifacts that nothing needs.
+//! The components of this node: obtains those that core wants held, from the own store or from
+//! other nodes, compiles them, and removes artifacts that nothing needs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -191,8 +191,8 @@ impl Artifacts {
         }));
     }
 
-    /// Remove now and then what nothing needs: what was admitted and not deployed, or deployed for a
-    /// while where it is not held.
+    /// Remove now and then what nothing needs: what was admitted and not deployed, or deployed for
+    /// a while where it is not held.
     pub(crate) async fn tidy(self: Arc<Self>) {
         loop {
             sleep(SWEEP_INTERVAL).await;
@@ -252,7 +252,8 @@ impl Artifacts {
         Ok(self.compile(digest, bytes, holders).await?)
     }
 
-    /// Compile it, unless it was compiled here before, or one of these nodes gives what it compiled.
+    /// Compile it, unless it was compiled here before, or one of these nodes gives what it
+    /// compiled.
     async fn compile(
         &self,
         digest: Digest,
@@ -286,7 +287,8 @@ impl Artifacts {
                     let trust = move || Ok(runtime.trust_code(digest, &code));
                     let kept = self.blocking("write compiled code", trust).await;
                     if matches!(kept, Ok(true)) {
-                        tracing::info!(%digest, peer = %holder, "uses code that a node has compiled");
+                        let text = "uses code that a node has compiled";
+                        tracing::info!(%digest, peer = %holder, "{text}");
                         return;
                     }
                 }

@@ -14,8 +14,10 @@ use izna_core::{Input, Reply};
 use izna_proto::{SlotId, TableEntry};
 use izna_runtime::{Executor, Runtime};
 use izna_store::Store;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     net::{TcpListener, UdpSocket},
+    sync::mpsc,
     time::interval,
 };
 
@@ -23,7 +25,7 @@ use crate::{
     Error, Identity, Multicast, NodeConfig,
     acceptor::{self, Acceptor},
     addresses::SharedAddresses,
-    app_table::{self, AppTable},
+    app_table::{self, AppTable, ForDisk},
     artifact_fetch::ArtifactFetch,
     artifact_serve::{self, ArtifactServe},
     artifacts::Artifacts,
@@ -37,7 +39,7 @@ use crate::{
     open_store::OpenStore,
     own::Own,
     peer_links::PeerLinks,
-    performer::{self, Performer},
+    performer::{self, InOrder, Performer},
     sockets,
     step_host::Steps,
     tls,
@@ -132,67 +134,98 @@ struct Engine {
     shares_code: bool,
 }
 
+/// What most parts are given.
+struct Ground {
+    own: Arc<Own>,
+    driver: Arc<Driver>,
+    names: Arc<Names>,
+    addresses: Arc<SharedAddresses>,
+    store: Arc<OpenStore>,
+}
+
+impl Ground {
+    fn new(own: Own, core: izna_core::Config, store: Store, executor: &Executor) -> Self {
+        Self {
+            names: Arc::new(Names::new(own.node, own.name.clone())),
+            addresses: Arc::new(SharedAddresses::new(own.zone)),
+            own: Arc::new(own),
+            driver: Arc::new(Driver::new(core, executor.spawner())),
+            store: Arc::new(OpenStore::new(store)),
+        }
+    }
+
+    fn links(&self, tls: Arc<ClientConfig>) -> Arc<PeerLinks> {
+        let (own, driver) = (self.own.clone(), self.driver.clone());
+        let (names, addresses) = (self.names.clone(), self.addresses.clone());
+        Arc::new(PeerLinks::new(own, driver, names, addresses, tls))
+    }
+
+    fn artifact_serve(&self, tls: Arc<ClientConfig>, engine: &Engine) -> Arc<ArtifactServe> {
+        Arc::new(ArtifactServe::new(artifact_serve::Parts {
+            own: self.own.clone(),
+            driver: self.driver.clone(),
+            names: self.names.clone(),
+            addresses: self.addresses.clone(),
+            store: self.store.clone(),
+            runtime: engine.runtime.clone(),
+            tls,
+            shares_code: engine.shares_code,
+        }))
+    }
+
+    fn acceptor(
+        &self,
+        tls: Arc<ServerConfig>,
+        fetch: Arc<ArtifactFetch>,
+        serve: Arc<ArtifactServe>,
+    ) -> Arc<Acceptor> {
+        Arc::new(Acceptor::new(acceptor::Parts {
+            own: self.own.clone(),
+            driver: self.driver.clone(),
+            names: self.names.clone(),
+            addresses: self.addresses.clone(),
+            fetch,
+            serve,
+            tls,
+        }))
+    }
+}
+
 /// Put the parts together and start them, the lowest first: each knows only those before it.
 fn assemble(
     own: Own,
     core: izna_core::Config,
     (store, entries, is_whole): (Store, Vec<TableEntry>, bool),
     Network { tls, sockets, multicast, seal, seeds }: Network,
-    Engine { runtime, threads, shares_code }: Engine,
+    engine: Engine,
 ) -> Result<Arc<Parts>, Error> {
-    let executor = Executor::new(threads)?;
+    let executor = Executor::new(engine.threads)?;
     let payload_bytes_max = core.payload_bytes_max as u64;
-    let own = Arc::new(own);
-    let names = Arc::new(Names::new(own.node, own.name.clone()));
-    let addresses = Arc::new(SharedAddresses::new(own.zone));
-    let store = Arc::new(OpenStore::new(store));
-    let driver = Arc::new(Driver::new(core, executor.spawner()));
-    let tasks = driver.tasks.clone();
-
+    let ground = Ground::new(own, core, store, &executor);
     let (table, for_disk) = AppTable::new();
     let table = Arc::new(table);
-    let links = Arc::new(PeerLinks::new(
-        own.clone(),
-        driver.clone(),
-        names.clone(),
-        addresses.clone(),
-        tls.client,
-    ));
+    let links = ground.links(tls.client);
     let discovery = Arc::new(Discovery::new(discovery::Parts {
-        own: own.clone(),
-        driver: driver.clone(),
+        own: ground.own.clone(),
+        driver: ground.driver.clone(),
         links: links.clone(),
-        addresses: addresses.clone(),
+        addresses: ground.addresses.clone(),
         seal,
         multicast: sockets.multicast.zip(multicast),
         unicast: sockets.beacons,
         seeds,
     }));
-    let fetch = Arc::new(ArtifactFetch::new(links.clone(), names.clone()));
-    let serve = Arc::new(ArtifactServe::new(artifact_serve::Parts {
-        own: own.clone(),
-        driver: driver.clone(),
-        names: names.clone(),
-        addresses: addresses.clone(),
-        store: store.clone(),
-        runtime: runtime.clone(),
-        tls: tls.bulk,
-        shares_code,
-    }));
-    let artifacts = Arc::new(Artifacts::new(
-        driver.clone(),
-        table.clone(),
-        fetch.clone(),
-        (store.clone(), runtime.clone()),
-        shares_code,
-    ));
-    let steps = Arc::new(Steps::new(
-        driver.clone(),
-        artifacts.clone(),
-        executor.spawner(),
-        payload_bytes_max,
-    ));
-    let replies = Arc::new(Waiters::default());
+    let fetch = Arc::new(ArtifactFetch::new(links.clone(), ground.names.clone()));
+    let serve = ground.artifact_serve(tls.bulk, &engine);
+    let acceptor = ground.acceptor(tls.server, fetch.clone(), serve);
+    let Ground { own, driver, names, addresses, store } = ground;
+    let Engine { runtime, shares_code, .. } = engine;
+    let code = (store.clone(), runtime.clone());
+    let artifacts = Artifacts::new(driver.clone(), table.clone(), fetch, code, shares_code);
+    let artifacts = Arc::new(artifacts);
+    let spawner = executor.spawner();
+    let steps = Steps::new(driver.clone(), artifacts.clone(), spawner, payload_bytes_max);
+    let (steps, replies) = (Arc::new(steps), Arc::new(Waiters::default()));
     let (performer, in_order) = Performer::new(performer::Parts {
         own: own.clone(),
         names: names.clone(),
@@ -205,31 +238,7 @@ fn assemble(
         replies: replies.clone(),
     });
     let performer = Arc::new(performer);
-    let as_perform: Arc<dyn Perform> = performer.clone();
-    driver.set_performer(Arc::downgrade(&as_perform));
-    let acceptor = Arc::new(Acceptor::new(acceptor::Parts {
-        own: own.clone(),
-        driver: driver.clone(),
-        names: names.clone(),
-        addresses: addresses.clone(),
-        fetch,
-        serve,
-        tls: tls.server,
-    }));
-
-    entries.iter().for_each(|entry| table.publish(entry.clone()));
-    if is_whole {
-        artifacts.sweep()?;
-        tasks.supervise("removal of artifacts", artifacts.clone().tidy());
-    }
-    tasks.supervise("app table", app_table::write(store.clone(), tasks.clone(), for_disk));
-    driver.feed(Input::Restore(entries));
-    tasks.supervise("effects in order", performer.clone().run(in_order));
-    tasks.supervise("clock", driver.clone().wake());
-    tasks.supervise("connections of nodes", acceptor.accept(sockets.links));
-    discovery.start();
-    let (slots, draining, executor) = (AtomicU64::new(0), false.into(), Mutex::new(Some(executor)));
-    Ok(Arc::new(Parts {
+    let parts = Arc::new(Parts {
         own,
         driver,
         names,
@@ -241,12 +250,43 @@ fn assemble(
         steps,
         performer,
         replies,
-        slots,
+        slots: AtomicU64::new(0),
         runtime,
-        executor,
+        executor: Mutex::new(Some(executor)),
         store,
-        draining,
-    }))
+        draining: AtomicBool::new(false),
+    });
+    parts.start(entries, is_whole, for_disk, in_order)?;
+    parts.driver.tasks.supervise("connections of nodes", acceptor.accept(sockets.links));
+    Ok(parts)
+}
+
+impl Parts {
+    /// Begin with the table as it was on disk; if that is the whole of it, artifacts that no app has
+    /// are removed.
+    fn start(
+        &self,
+        entries: Vec<TableEntry>,
+        is_whole: bool,
+        for_disk: mpsc::UnboundedReceiver<ForDisk>,
+        in_order: mpsc::UnboundedReceiver<InOrder>,
+    ) -> Result<(), Error> {
+        let Self { driver, table, artifacts, performer, store, discovery, .. } = self;
+        let tasks = &driver.tasks;
+        let perform: Arc<dyn Perform> = performer.clone();
+        driver.set_performer(Arc::downgrade(&perform));
+        entries.iter().for_each(|entry| table.publish(entry.clone()));
+        if is_whole {
+            artifacts.sweep()?;
+            tasks.supervise("removal of artifacts", artifacts.clone().tidy());
+        }
+        tasks.supervise("app table", app_table::write(store.clone(), tasks.clone(), for_disk));
+        driver.feed(Input::Restore(entries));
+        tasks.supervise("effects in order", performer.clone().run(in_order));
+        tasks.supervise("clock", driver.clone().wake());
+        discovery.start();
+        Ok(())
+    }
 }
 
 struct Sockets {

@@ -29,8 +29,8 @@ pub struct NodeConfig {
     pub advertise: Option<SocketAddr>,
     /// The threads for steps; none: the usable cores, rounded up.
     pub threads: Option<usize>,
-    /// What components may ask of it. Nodes of one zone hear each other's beacons, and know of other
-    /// zones what these tell.
+    /// What components may ask of it. Nodes of one zone hear each other's beacons, and know of
+    /// other zones what these tell.
     pub traits: Traits,
     /// Whether it gives what it has compiled to nodes of its cluster with the same engine, and runs
     /// what they have compiled: each then trusts all others with its own machine.

@@ -302,7 +302,7 @@ impl Discovery {
             };
             if !limit.take(Instant::now(), from.ip()) {
                 if let Some(left_out) = self.limits.flooded.take() {
-                    tracing::warn!(%from, left_out, "dropped datagrams: too many a second from there");
+                    tracing::warn!(%from, left_out, "dropped datagrams: too many from there");
                 }
                 continue;
             }

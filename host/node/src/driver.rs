@@ -1,8 +1,9 @@
 //! The driver of core: the one lock around it, its clock and alarm, and the node's tasks.
 //!
-//! Any thread feeds core ([`Driver::feed`]). Within the lock core decides and its outputs are taken,
-//! each with its place in the order of what it is about ([`Perform::take`]); they are performed after
-//! it, on the calling thread: a step whose successor runs here too never leaves its thread.
+//! Any thread feeds core ([`Driver::feed`]). Within the lock core decides and its outputs are
+//! taken, each with its place in the order of what it is about ([`Perform::take`]); they are
+//! performed after it, on the calling thread: a step whose successor runs here too never leaves its
+//! thread.
 //!
 //! All that makes a node uses the driver. It knows nobody but who performs, by a trait.
 
@@ -246,9 +247,9 @@ impl Drop for Fuse<'_> {
     }
 }
 
-/// Whether this thread has come to the end of what it had to do since it was last asked: what it does
-/// now it was woken for, and it is not one of many. A sleep that ended at once counts. Always false
-/// on a thread whose own runtime is not the only one that wakes it.
+/// Whether this thread has come to the end of what it had to do since it was last asked: what it
+/// does now it was woken for, and it is not one of many. A sleep that ended at once counts. Always
+/// false on a thread whose own runtime is not the only one that wakes it.
 fn has_slept() -> bool {
     let Ok(runtime) = Handle::try_current() else { return false };
     if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
@@ -314,8 +315,8 @@ mod tests {
         (watch, executor)
     }
 
-    /// If this fails, places are not taken in the order of core's decisions, or everyone waits while
-    /// one thread encodes.
+    /// If this fails, places are not taken in the order of core's decisions, or everyone waits
+    /// while one thread encodes.
     #[tokio::test]
     async fn outputs_are_taken_within_the_lock_and_performed_outside_of_it() {
         let (watch, _executor) = watched();

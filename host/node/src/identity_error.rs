@@ -61,7 +61,10 @@ pub enum Error {
         why: String,
     },
     /// The file's parts do not belong together.
-    #[error("{} has parts that do not belong together: {why}; use the file as the authority issued it", path.display())]
+    #[error(
+        "{} has parts that do not belong together: {why}; use the file as the authority issued it",
+        path.display()
+    )]
     Mixed {
         /// The file.
         path: PathBuf,

@@ -230,7 +230,8 @@ impl Node {
         matches!(driver.tasks.until_stopped(wait).await, Some(Ok(Ok(_))))
     }
 
-    /// Wait until the node has stopped: by [`Node::shutdown`], or because it had to; then the reason.
+    /// Wait until the node has stopped: by [`Node::shutdown`], or because it had to; then the
+    /// reason.
     pub async fn stopped(&self) -> Option<String> {
         let tasks = &self.parts.driver.tasks;
         tasks.stopped().await;

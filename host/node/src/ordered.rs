@@ -1,7 +1,7 @@
-//! An ordered queue: places are taken in the order in which things were decided, each is filled when
-//! its content is ready, by any thread, and contents come out in the order of their places. What
-//! waits for a condition, such as being on disk, is a place that is filled later: all behind it
-//! wait.
+//! An ordered queue: places are taken in the order in which things were decided, each is filled
+//! when its content is ready, by any thread, and contents come out in the order of their places.
+//! What waits for a condition, such as being on disk, is a place that is filled later: all behind
+//! it wait.
 //!
 //! This is the inner half, [`Turns`], which knows numbers of places. Who hands out a place takes a
 //! number from a counter, and sees to it that each number is settled once: by
@@ -17,8 +17,8 @@ pub(crate) const PLACES_MAX: usize = 1 << 16;
 pub(crate) struct Turns<T> {
     /// The lowest number that is not settled, or that could not come out yet.
     next: u64,
-    /// The place `next` and those behind it, as far as any of them is settled. Empty when places are
-    /// filled in their order, so that this costs nothing then.
+    /// The place `next` and those behind it, as far as any of them is settled. Empty when places
+    /// are filled in their order, so that this costs nothing then.
     behind: VecDeque<Place<T>>,
 }
 
@@ -36,8 +36,8 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// The place of this number is filled, or given up. `out` is called with each content whose turn
-    /// it is now, in order; it may be none, this one, or this one and others behind it.
+    /// The place of this number is filled, or given up. `out` is called with each content whose
+    /// turn it is now, in order; it may be none, this one, or this one and others behind it.
     pub(crate) fn settle(&mut self, number: u64, content: Option<T>, mut out: impl FnMut(T)) {
         debug_assert!(number >= self.next, "place {number} was settled before");
         if number == self.next && self.behind.is_empty() {

@@ -78,8 +78,8 @@ impl PeerLinks {
         Self { own, driver, names, addresses, tls, states, came_up }
     }
 
-    /// Take the next place of the link to a node, to be filled by [`fill`]; none if there is no link
-    /// to it. Within the lock of core this keeps the order in which core decides.
+    /// Take the next place of the link to a node, to be filled by [`fill`]; none if there is no
+    /// link to it. Within the lock of core this keeps the order in which core decides.
     pub(crate) fn reserve(&self, peer: NodeId) -> Option<Place> {
         self.states.reserve(peer)
     }
@@ -173,7 +173,7 @@ impl PeerLinks {
         let name = name.as_deref().unwrap_or("?");
         let error: &dyn std::error::Error = error;
         if warn {
-            tracing::warn!(%peer, name, error, "a node's beacons are heard, but no link to it lasts");
+            tracing::warn!(%peer, name, error, "beacons of a node are heard, but no link lasts");
         } else {
             tracing::debug!(%peer, name, error, "a link has ended");
         }

@@ -1,9 +1,10 @@
 //! The tasks of a node, and what becomes of the node when one of them fails.
 //!
 //! There are three kinds. A *supervised* task goes on until the node stops: when it ends or panics
-//! before, the node stops with that as its reason, rather than live on without it and say that it is
-//! ready. A *spawned* task may end, and stops the node only by a panic. A panic of an *isolated* task
-//! or of blocking work, where strangers' and guests' bytes are handled, costs nothing but itself.
+//! before, the node stops with that as its reason, rather than live on without it and say that it
+//! is ready. A *spawned* task may end, and stops the node only by a panic. A panic of an *isolated*
+//! task or of blocking work, where strangers' and guests' bytes are handled, costs nothing but
+//! itself.
 
 use std::{
     any::Any,
