@@ -249,7 +249,7 @@ impl Drop for Fuse<'_> {
 
 /// Whether this thread has come to the end of what it had to do since it was last asked: what it
 /// does now it was woken for, and it is not one of many. A sleep that ended at once counts. Always
-/// false on a thread whose own runtime is not the only one that wakes it.
+/// false on a thread of a runtime with several threads.
 fn has_slept() -> bool {
     let Ok(runtime) = Handle::try_current() else { return false };
     if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {

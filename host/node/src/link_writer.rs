@@ -1,6 +1,6 @@
 //! The writing end of a link. Any thread writes: what a step sends goes out on the step's own
 //! thread, without waking the thread of the socket first. What may wait, and what the socket does
-//! not take at once, is written by the link's task ([`links`](crate::links)).
+//! not take at once, is written by the link's task ([`peer_links`](crate::peer_links)).
 //!
 //! Messages go out in the order in which their places were taken ([`Writer::reserve`]), whichever
 //! thread fills them first.

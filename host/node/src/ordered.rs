@@ -19,11 +19,11 @@ pub(crate) struct Turns<T> {
     next: u64,
     /// The place `next` and those behind it, as far as any of them is settled. Empty when places
     /// are filled in their order, so that this costs nothing then.
-    behind: VecDeque<Place<T>>,
+    behind: VecDeque<State<T>>,
 }
 
 #[derive(Debug)]
-enum Place<T> {
+enum State<T> {
     Open,
     Filled(T),
     GivenUp,
@@ -47,19 +47,19 @@ impl<T> Turns<T> {
         }
         let index = usize::try_from(number.saturating_sub(self.next)).unwrap_or(usize::MAX);
         if self.behind.len() <= index {
-            self.behind.resize_with(index.saturating_add(1), || Place::Open);
+            self.behind.resize_with(index.saturating_add(1), || State::Open);
         }
         if let Some(place) = self.behind.get_mut(index) {
-            *place = content.map_or(Place::GivenUp, Place::Filled);
+            *place = content.map_or(State::GivenUp, State::Filled);
         }
         while let Some(place) = self.behind.pop_front() {
             match place {
-                Place::Open => {
-                    self.behind.push_front(Place::Open);
+                State::Open => {
+                    self.behind.push_front(State::Open);
                     break;
                 }
-                Place::Filled(content) => out(content),
-                Place::GivenUp => {}
+                State::Filled(content) => out(content),
+                State::GivenUp => {}
             }
             self.next += 1;
         }

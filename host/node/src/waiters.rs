@@ -18,6 +18,7 @@ pub(crate) struct Waiters<K, T>(Mutex<HashMap<K, oneshot::Sender<T>>>);
 pub(crate) struct Waiting<K: Eq + Hash, T> {
     waiters: Arc<Waiters<K, T>>,
     key: K,
+    ended: bool,
     pub(crate) answer: oneshot::Receiver<T>,
 }
 
@@ -39,7 +40,7 @@ impl<K: Eq + Hash, T> Waiters<K, T> {
     {
         let (sender, answer) = oneshot::channel();
         self.lock().insert(key.clone(), sender);
-        Waiting { waiters: self.clone(), key, answer }
+        Waiting { waiters: self.clone(), key, ended: false, answer }
     }
 
     /// The answer is here; dropped if nobody waits for it.
@@ -57,9 +58,9 @@ impl<K: Eq + Hash, T> Waiters<K, T> {
 }
 
 impl<K: Eq + Hash, T> Waiting<K, T> {
-    /// End the wait; whether there was no answer before.
-    pub(crate) fn end(&self) -> bool {
-        self.waiters.lock().remove(&self.key).is_some()
+    /// End the wait; whether that was not over before, by an answer.
+    pub(crate) fn end(&mut self) -> bool {
+        !std::mem::replace(&mut self.ended, true) && self.waiters.lock().remove(&self.key).is_some()
     }
 }
 
@@ -77,13 +78,14 @@ mod tests {
     #[test]
     fn each_is_answered_once_and_leaves_nothing() {
         let waiters = Arc::new(Waiters::default());
-        let (mut one, two, three) = (waiters.wait(1), waiters.wait(2), waiters.wait(3));
+        let (mut one, mut two, three) = (waiters.wait(1), waiters.wait(2), waiters.wait(3));
         waiters.answer(&1, "one");
         waiters.answer(&1, "again");
         waiters.answer(&9, "nobody");
         assert_eq!(one.answer.try_recv(), Ok("one"));
         assert!(!one.end());
         assert!(two.end());
+        assert!(!two.end());
         drop((one, two));
         assert_eq!(waiters.lock().len(), 1);
         drop(three);
