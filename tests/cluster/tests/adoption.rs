@@ -101,7 +101,7 @@ fn a_full_component_is_adopted_and_given_up() {
         "{listed}"
     );
     let line = cluster.node(&adopter).unwrap().wait_log(&["adopts a component"]).unwrap();
-    assert!(line.contains("cores asked for"), "{line}");
+    assert!(line.contains("cores are in demand"), "{line}");
     let report = load.end().unwrap();
     assert_eq!(report.failed() - report.refused(), 0, "{:?}", report.first_failure);
 
@@ -142,8 +142,8 @@ fn a_poisoned_artifact_is_refused_by_digest() {
     let d = cluster.node("d").unwrap();
     let line = d.wait_log(&["cannot obtain a component", "no node sends it"]).unwrap();
     let refusal = "sent has the digest sha256:";
-    assert!(line.contains(refusal) && line.contains("and was refused"), "{line}");
-    let refused = d.wait_log(&["refused an artifact", "digest=sha256:"]).unwrap();
+    assert!(line.contains(refusal) && line.contains("and was rejected"), "{line}");
+    let refused = d.wait_log(&["rejected an artifact", "digest=sha256:"]).unwrap();
     assert!(refused.contains("ERROR"), "{refused}");
     assert!(!held(node).iter().any(|(name, _)| name == "d"));
 }
