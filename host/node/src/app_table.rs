@@ -1,11 +1,23 @@
 //! The app table outside of core: its newest lines for those that watch them, and on disk.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use izna_core::TableError;
 use izna_proto::TableEntry;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::{Error, open_store::OpenStore, supervision::Tasks};
+use crate::{
+    Error,
+    open_store::OpenStore,
+    supervision::Tasks,
+    waiters::{Waiters, Waiting},
+};
 
 /// The newest line of each app, in the order of their names.
 pub(crate) type TableLines = Arc<Vec<TableEntry>>;
@@ -15,22 +27,29 @@ pub(crate) type TableLines = Arc<Vec<TableEntry>>;
 pub(crate) struct AppTable {
     lines: watch::Sender<TableLines>,
     disk: mpsc::UnboundedSender<ForDisk>,
+    /// Who waits for what comes of a change; an error is the disk's.
+    changes: Arc<Waiters<u64, Result<Changed, Error>>>,
+    requests: AtomicU64,
 }
+
+/// The new line of an app that was to be changed, or why core did not take the change.
+pub(crate) type Changed = Result<TableEntry, TableError>;
 
 /// What waits for the disk, in order.
 #[derive(Debug)]
 pub(crate) enum ForDisk {
     Keep(TableEntry),
     Remove(Arc<str>),
-    /// Tell when the lines of this app that came before are on disk, or why they are not.
-    Written(Arc<str>, oneshot::Sender<Result<(), Error>>),
+    /// What came of a change, told when the lines that came before are on disk.
+    Changed(u64, Changed),
 }
 
 impl AppTable {
     /// An empty table, and what [`write`] is to be given.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ForDisk>) {
         let (disk, for_disk) = mpsc::unbounded_channel();
-        (Self { lines: watch::Sender::new(TableLines::default()), disk }, for_disk)
+        let (lines, changes) = (watch::Sender::new(TableLines::default()), Arc::default());
+        (Self { lines, disk, changes, requests: AtomicU64::new(0) }, for_disk)
     }
 
     /// The newest lines, now and whenever they change.
@@ -67,9 +86,15 @@ impl AppTable {
         self.for_disk(ForDisk::Remove(name));
     }
 
-    /// Tell when the lines of this app that came before are on disk, or why they are not.
-    pub(crate) fn written(&self, name: Arc<str>, written: oneshot::Sender<Result<(), Error>>) {
-        self.for_disk(ForDisk::Written(name, written));
+    /// A number for a change of an app, and what is answered when that is on disk.
+    pub(crate) fn change(&self) -> (u64, Waiting<u64, Result<Changed, Error>>) {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        (request, self.changes.wait(request))
+    }
+
+    /// What came of a change: answered when the lines before it are on disk.
+    pub(crate) fn changed(&self, request: u64, changed: Changed) {
+        self.for_disk(ForDisk::Changed(request, changed));
     }
 
     fn for_disk(&self, work: ForDisk) {
@@ -80,11 +105,12 @@ impl AppTable {
 
 /// Write lines of the table, in order, apart from all else: the disk can be slow.
 pub(crate) async fn write(
+    table: Arc<AppTable>,
     store: Arc<OpenStore>,
     tasks: Tasks,
     mut for_disk: mpsc::UnboundedReceiver<ForDisk>,
 ) {
-    // Of each app the last error, until who deployed it asks, or a later line of it is written.
+    // Of each app the last error, until who changed it is told, or a later line of it is written.
     let mut failed = BTreeMap::new();
     while let Some(work) = for_disk.recv().await {
         let Ok(store) = store.get() else { return };
@@ -108,8 +134,9 @@ pub(crate) async fn write(
                     tracing::error!(app = %name, error, "cannot remove an app from disk");
                 }
             }
-            ForDisk::Written(name, written) => {
-                let _ = written.send(failed.remove(&name).map_or(Ok(()), Err));
+            ForDisk::Changed(request, changed) => {
+                let error = changed.as_ref().ok().and_then(|line| failed.remove(&line.name));
+                table.changes.answer(&request, error.map_or(Ok(changed), Err));
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use izna_core::{Input, Reply};
+use izna_core::{Input, Output, Reply};
 use izna_proto::{SlotId, TableEntry};
 use izna_runtime::{Executor, Runtime};
 use izna_store::Store;
@@ -39,7 +39,7 @@ use crate::{
     open_store::OpenStore,
     own::Own,
     peer_links::PeerLinks,
-    performer::{self, InOrder, Performer},
+    performer::{self, Performer},
     sockets,
     step_host::Steps,
     tls,
@@ -269,7 +269,7 @@ impl Parts {
         entries: Vec<TableEntry>,
         is_whole: bool,
         for_disk: mpsc::UnboundedReceiver<ForDisk>,
-        in_order: mpsc::UnboundedReceiver<InOrder>,
+        in_order: mpsc::UnboundedReceiver<Output>,
     ) -> Result<(), Error> {
         let Self { driver, table, artifacts, performer, store, discovery, .. } = self;
         let tasks = &driver.tasks;
@@ -280,7 +280,10 @@ impl Parts {
             artifacts.sweep()?;
             tasks.supervise("removal of artifacts", artifacts.clone().tidy());
         }
-        tasks.supervise("app table", app_table::write(store.clone(), tasks.clone(), for_disk));
+        tasks.supervise(
+            "app table",
+            app_table::write(table.clone(), store.clone(), tasks.clone(), for_disk),
+        );
         driver.feed(Input::Restore(entries));
         tasks.supervise("effects in order", performer.clone().run(in_order));
         tasks.supervise("clock", driver.clone().wake());

@@ -131,20 +131,9 @@ impl Driver {
         OUTPUTS.replace(outputs);
     }
 
-    /// The same, with a look at core before anything else happens to it.
-    pub(crate) fn feed_and_look<T>(
-        &self,
-        input: Input,
-        look: impl FnOnce(&Core) -> T,
-    ) -> Option<T> {
-        self.drive(Flush::Later, |core, now| {
-            core.handle(now, input);
-            look(core)
-        })
-    }
-
     /// Look at core.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> Option<T> {
+        let _fuse = Fuse { tasks: &self.tasks, was_panicking: thread::panicking() };
         self.lock_core().map(|core| look(&core))
     }
 

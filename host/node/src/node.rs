@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use izna_core::{Assignment, Core, Input, Reply, Submission};
+use izna_core::{Assignment, Change, Input, Reply, Submission, TableError};
 use izna_proto::{App, Digest, Failure, FailureKind, NodeId, ProcessId, SlotId, TableEntry, Trail};
 use izna_runtime::Description;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
@@ -130,7 +130,7 @@ impl Node {
         let runtime = self.parts.runtime.clone();
         let link = move || app_linking::link(app, &store, &runtime);
         let app = self.parts.driver.tasks.blocking("link an app", link).await?;
-        self.change(Input::Deploy(app), name).await
+        self.change(name, Change::Deploy(app)).await
     }
 
     /// Undeploy an app.
@@ -138,12 +138,8 @@ impl Node {
     /// # Errors
     /// When no app of that name is deployed, or that it is gone cannot be kept.
     pub async fn undeploy(&self, name: &str) -> Result<TableEntry, Error> {
-        let is_there = |core: &Core| core.table().any(|e| &*e.name == name && e.app.is_some());
-        if self.parts.driver.look(is_there) != Some(true) {
-            return Err(Error::NotDeployed { app: name.to_string() });
-        }
         let name: Arc<str> = name.into();
-        self.change(Input::Undeploy(name.clone()), name).await
+        self.change(name.clone(), Change::Undeploy(name)).await
     }
 
     /// Add a node to the holders of a component, or remove it: a new revision of the app, as
@@ -158,26 +154,19 @@ impl Node {
         node: NodeId,
         assignment: Assignment,
     ) -> Result<TableEntry, Error> {
-        let is_there = |core: &Core| {
-            let line = core.table().find(|entry| entry.name == app);
-            let app = line.and_then(|entry| entry.app.as_ref());
-            app.is_some_and(|app| app.component(&component).is_some())
-        };
-        if self.parts.driver.look(is_there) != Some(true) {
-            return Err(Error::NotDeployed { app: format!("{app}/{component}") });
-        }
         let name = app.clone();
-        self.change(Input::Assign { app, component, node, assignment }, name).await
+        self.change(name, Change::Assign { app, component, node, assignment }).await
     }
 
-    async fn change(&self, input: Input, name: Arc<str>) -> Result<TableEntry, Error> {
-        let find = |core: &Core| match core.not_deployed() {
-            Some(why) => Err(Error::NotTaken { app: name.to_string(), source: why.clone() }),
-            None => core.table().find(|entry| entry.name == name).cloned().ok_or(Error::Stopped),
-        };
-        let entry = self.parts.driver.feed_and_look(input, find).ok_or(Error::Stopped)??;
-        self.parts.performer.written(entry.name.clone()).await?;
-        Ok(entry)
+    async fn change(&self, app: Arc<str>, change: Change) -> Result<TableEntry, Error> {
+        let Parts { driver, table, .. } = &*self.parts;
+        let (request, mut changed) = table.change();
+        driver.feed(Input::Change { request, change });
+        let answer = driver.tasks.until_stopped(&mut changed.answer).await;
+        match answer.and_then(Result::ok).ok_or(Error::Stopped)?? {
+            Ok(line) => Ok(line),
+            Err(why) => Err(refused(&app, why)),
+        }
     }
 
     /// The app table, now and whenever it changes: the newest line of each app, undeployed ones
@@ -256,6 +245,16 @@ impl Node {
         replies.clear();
         steps.clear();
         store.close();
+    }
+}
+
+fn refused(app: &str, why: TableError) -> Error {
+    match why {
+        TableError::Unknown { component: None, .. } => Error::NotDeployed { app: app.into() },
+        TableError::Unknown { component: Some(component), .. } => {
+            Error::NotDeployed { app: format!("{app}/{component}") }
+        }
+        source => Error::NotTaken { app: app.into(), source },
     }
 }
 

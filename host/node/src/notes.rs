@@ -42,10 +42,6 @@ pub(crate) fn log(names: &Names, duplicates: &LogLimit, note: Note) {
         Note::Lost { again, unknown } => {
             tracing::warn!(again, unknown, "processes were lost with a node");
         }
-        Note::NotDeployed(app, why) => {
-            let error: &dyn std::error::Error = &why;
-            tracing::error!(%app, error, "a change of an app was rejected");
-        }
         Note::Spreads { component, app, targets, grounds } => {
             let targets: Vec<_> = targets.iter().map(|target| name(*target)).collect();
             let (targets, why) = (targets.join(","), explain(&grounds));

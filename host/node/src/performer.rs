@@ -12,10 +12,9 @@ use std::sync::{
 
 use izna_core::{Output, Reply};
 use izna_proto::{Message, NodeId, PeerAddress, SlotId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Error,
     addresses::SharedAddresses,
     app_table::AppTable,
     artifacts::Artifacts,
@@ -35,7 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Performer {
     parts: Parts,
-    in_order: mpsc::UnboundedSender<InOrder>,
+    in_order: mpsc::UnboundedSender<Output>,
     drained: watch::Sender<bool>,
     /// Processes that were encoded to be sent. A step whose successor runs here adds none.
     process_encoded: AtomicU64,
@@ -55,40 +54,20 @@ pub(crate) struct Parts {
     pub(crate) replies: Arc<Waiters<SlotId, Reply>>,
 }
 
-/// One thing that is done in order.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "almost all are outputs")]
-pub(crate) enum InOrder {
-    /// What core wants.
-    Output(Output),
-    /// Tell when the lines of this app that came before are on disk, or why they are not.
-    Written(Arc<str>, oneshot::Sender<Result<(), Error>>),
-}
-
 impl Performer {
     /// A performer, and what [`Performer::run`] is to be given.
-    pub(crate) fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<InOrder>) {
+    pub(crate) fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<Output>) {
         let (in_order, ordered) = mpsc::unbounded_channel();
         let (drained, process_encoded) = (watch::Sender::new(false), AtomicU64::new(0));
         (Self { parts, in_order, drained, process_encoded }, ordered)
     }
 
     /// Do what needs order, until the node stops.
-    pub(crate) async fn run(self: Arc<Self>, mut ordered: mpsc::UnboundedReceiver<InOrder>) {
+    pub(crate) async fn run(self: Arc<Self>, mut ordered: mpsc::UnboundedReceiver<Output>) {
         let duplicates = LogLimit::default();
-        while let Some(next) = ordered.recv().await {
-            match next {
-                InOrder::Output(output) => self.perform_in_order(output, &duplicates),
-                InOrder::Written(name, written) => self.parts.table.written(name, written),
-            }
+        while let Some(output) = ordered.recv().await {
+            self.perform_in_order(output, &duplicates);
         }
-    }
-
-    /// Wait until the lines of this app that core has put out so far are on disk.
-    pub(crate) async fn written(&self, name: Arc<str>) -> Result<(), Error> {
-        let (sender, written) = oneshot::channel();
-        self.put(InOrder::Written(name, sender));
-        written.await.unwrap_or(Err(Error::Stopped))
     }
 
     /// Becomes true when nothing is left here after a drain.
@@ -99,11 +78,6 @@ impl Performer {
     /// Processes that were encoded to be sent to another node.
     pub(crate) fn process_encoded(&self) -> u64 {
         self.process_encoded.load(Ordering::Relaxed)
-    }
-
-    fn put(&self, next: InOrder) {
-        // With nobody to receive it, the node has stopped.
-        let _ = self.in_order.send(next);
     }
 
     fn perform_in_order(&self, output: Output, duplicates: &LogLimit) {
@@ -118,6 +92,7 @@ impl Performer {
             Output::Release(digest) => artifacts.release(digest),
             Output::Store(entry) => table.store(entry),
             Output::Forget(name) => table.forget(name),
+            Output::Changed { request, result } => table.changed(request, result),
             Output::Drained => {
                 self.drained.send_replace(true);
             }
@@ -152,7 +127,8 @@ impl Perform for Performer {
                 Some(Taken { output, place: None })
             }
             output => {
-                self.put(InOrder::Output(output));
+                // With nobody to receive it, the node has stopped.
+                let _ = self.in_order.send(output);
                 None
             }
         }

@@ -169,7 +169,7 @@ async fn a_failed_task_ends_the_node_with_a_reason() {
 
     let node = self::node(Identity::load(&path).unwrap(), place.path()).await;
     let driver = node.parts.driver.clone();
-    let panics = move || driver.feed_and_look(Input::Drain, |_| panic!("one and one are three"));
+    let panics = move || driver.look(|_| -> () { panic!("one and one are three") });
     assert!(spawn_blocking(panics).await.is_err());
     let why = timeout(PATIENCE, node.stopped()).await.unwrap().unwrap();
     assert!(why.contains("contradiction"), "{why}");
