@@ -113,7 +113,7 @@ fn watch(cluster: &Cluster, load: &Load) -> Seen {
             note(seen.replied.get_mut(index), report.steps_of(node.name(), 0) > 0);
         }
         // After them: what was decided since would be another's. Each holder may be who decides.
-        let of = |node: &Node| node.log().matches("others are to adopt a component").count();
+        let of = |node: &Node| node.log().matches("asked nodes to adopt a component").count();
         let decisions: usize = cluster.nodes().iter().map(of).sum();
         seen.decided.resize(decisions, now);
         thread::sleep(Duration::from_millis(5));

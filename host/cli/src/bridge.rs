@@ -7,23 +7,29 @@ use bytes::Bytes;
 use izna_gateway::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing, api};
 use izna_node::{
     Assignment, Description, Error, Holder, NetError, NewProcess, Node, Peer, PeerState, Reason,
-    Snapshot, ZoneStatus, grounds_told,
+    Snapshot, ZoneStatus, explain_grounds,
     identity::{self, node_id},
 };
 use izna_proto::{App, ComponentSpec, NodeId, Revision};
 use tokio::sync::watch;
 
-use crate::trouble::{Exit, Trouble};
+use crate::{
+    log::Losses,
+    trouble::{Exit, Trouble},
+};
 
 /// A node, as its gateway sees it.
-pub(crate) struct Bridge(pub(crate) Node);
+pub(crate) struct Bridge {
+    pub(crate) node: Node,
+    pub(crate) log: Losses,
+}
 
 /// How long `/v1/drain` takes at most.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Cluster for Bridge {
     fn submit(&self, request: Request) -> BoxFuture<Reply> {
-        let node = self.0.clone();
+        let node = self.node.clone();
         let new = NewProcess {
             app: request.app,
             component: request.component,
@@ -42,11 +48,11 @@ impl Cluster for Bridge {
     }
 
     fn table(&self) -> watch::Receiver<Table> {
-        self.0.table()
+        self.node.table()
     }
 
     fn name(&self) -> Arc<str> {
-        self.0.name()
+        self.node.name()
     }
 
     fn node_id(&self, name: &str) -> NodeId {
@@ -54,11 +60,11 @@ impl Cluster for Bridge {
     }
 
     fn node_name(&self, node: NodeId) -> Arc<str> {
-        name(&self.0, node)
+        name(&self.node, node)
     }
 
     fn nodes(&self) -> Vec<api::Node> {
-        let Some(snapshot) = self.0.status() else { return Vec::new() };
+        let Some(snapshot) = self.node.status() else { return Vec::new() };
         let here = api::Node {
             name: snapshot.name.to_string(),
             id: snapshot.node.to_string(),
@@ -66,7 +72,7 @@ impl Cluster for Bridge {
             incarnation: snapshot.incarnation,
             address: Some(snapshot.address.to_string()),
             load: snapshot.load.into(),
-            components: snapshot.holds.len(),
+            components: snapshot.components.holds.len(),
             zone: snapshot.traits.zone_name().to_owned(),
             labels: snapshot.traits.labels.iter().map(ToString::to_string).collect(),
             round_trip_us: None,
@@ -79,7 +85,7 @@ impl Cluster for Bridge {
             }
         };
         let peer = |Peer { status, address }: &Peer| api::Node {
-            name: name(&self.0, status.node).to_string(),
+            name: name(&self.node, status.node).to_string(),
             id: status.node.to_string(),
             state: status.state.as_str().to_owned(),
             incarnation: status.incarnation,
@@ -94,7 +100,7 @@ impl Cluster for Bridge {
     }
 
     fn zones(&self) -> Vec<api::Zone> {
-        let Some(snapshot) = self.0.status() else { return Vec::new() };
+        let Some(snapshot) = self.node.status() else { return Vec::new() };
         let near = snapshot.peers.iter().filter(|peer| is_there(peer)).count();
         let here = api::Zone {
             name: snapshot.traits.zone_name().to_owned(),
@@ -104,7 +110,7 @@ impl Cluster for Bridge {
             hop_us: None,
             bytes_per_ms: None,
             doors: near + 1,
-            components: snapshot.holds.len(),
+            components: snapshot.components.holds.len(),
         };
         let other = |zone: &ZoneStatus| api::Zone {
             name: zone.name.clone(),
@@ -120,11 +126,11 @@ impl Cluster for Bridge {
     }
 
     fn components(&self) -> Vec<api::Component> {
-        let Some(snapshot) = self.0.status() else { return Vec::new() };
-        let table = Arc::clone(&self.0.table().borrow());
+        let Some(snapshot) = self.node.status() else { return Vec::new() };
+        let table = Arc::clone(&self.node.table().borrow());
         let apps: Vec<&App> = table.iter().filter_map(|entry| entry.app.as_ref()).collect();
         let component = |app: &App, spec: &ComponentSpec| {
-            let reasons = reasons(&self.0, &snapshot, app, spec);
+            let reasons = reasons(&self.node, &snapshot, app, spec);
             let id = spec.id(&app.name);
             let zones = snapshot.zones.iter().filter(|zone| zone.holds.contains(&id));
             api::Component {
@@ -143,7 +149,7 @@ impl Cluster for Bridge {
     }
 
     fn processes(&self, limit: usize) -> Vec<api::Process> {
-        let Some(mut snapshot) = self.0.status() else { return Vec::new() };
+        let Some(mut snapshot) = self.node.status() else { return Vec::new() };
         snapshot.processes.sort_by_key(|process| std::cmp::Reverse(process.age));
         let named = |node: NodeId| {
             if node == snapshot.node {
@@ -167,7 +173,7 @@ impl Cluster for Bridge {
     }
 
     fn admit(&self, bytes: Bytes) -> BoxFuture<Result<api::Artifact, String>> {
-        let node = self.0.clone();
+        let node = self.node.clone();
         Box::pin(async move {
             let (digest, described) = node.admit(bytes).await.map_err(|error| chain(&error))?;
             let digest = digest.to_string();
@@ -176,7 +182,7 @@ impl Cluster for Bridge {
     }
 
     fn deploy(&self, app: App) -> BoxFuture<Result<Revision, String>> {
-        let node = self.0.clone();
+        let node = self.node.clone();
         Box::pin(async move {
             node.deploy(app).await.map(|entry| entry.revision).map_err(|error| chain(&error))
         })
@@ -189,7 +195,7 @@ impl Cluster for Bridge {
         node: NodeId,
         holds: bool,
     ) -> BoxFuture<Result<Revision, String>> {
-        let here = self.0.clone();
+        let here = self.node.clone();
         let assignment = if holds { Assignment::Holds } else { Assignment::DoesNotHold };
         Box::pin(async move {
             let assigned = here.assign(app, component, node, assignment).await;
@@ -198,22 +204,22 @@ impl Cluster for Bridge {
     }
 
     fn undeploy(&self, name: Arc<str>) -> BoxFuture<Result<Revision, String>> {
-        let node = self.0.clone();
+        let node = self.node.clone();
         Box::pin(async move {
             node.undeploy(&name).await.map(|entry| entry.revision).map_err(|error| chain(&error))
         })
     }
 
     fn drain(&self) -> BoxFuture<bool> {
-        let node = self.0.clone();
+        let node = self.node.clone();
         Box::pin(async move { node.drain(DRAIN_MAX).await })
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.0.is_ready() {
+        if self.node.is_ready() {
             return Ok(());
         }
-        Err(match self.0.status() {
+        Err(match self.node.status() {
             None => "the node has failed".to_owned(),
             Some(snapshot) if snapshot.draining => "the node drains".to_owned(),
             Some(_) => "the node does not hear its own beacons yet".to_owned(),
@@ -221,7 +227,12 @@ impl Cluster for Bridge {
     }
 
     fn metrics(&self) -> Vec<Metric> {
-        self.0.status().map_or_else(Vec::new, |snapshot| metrics(&snapshot))
+        let log = [
+            counter("izna_log_dropped", "Log lines dropped: too many waited", self.log.dropped()),
+            counter("izna_log_failed", "Log lines that could not be written", self.log.failed()),
+        ];
+        let of_node = self.node.status().map_or_else(Vec::new, |snapshot| metrics(&snapshot));
+        of_node.into_iter().chain(log).collect()
     }
 }
 
@@ -250,7 +261,8 @@ fn wanted(snapshot: &Snapshot, spec: &ComponentSpec) -> usize {
 
 /// Why this node cannot hold a component that it should hold.
 fn trouble(snapshot: &Snapshot, spec: &ComponentSpec) -> Option<String> {
-    let mut troubles = snapshot.troubles.iter().filter(|(digest, _)| *digest == spec.digest);
+    let mut troubles =
+        snapshot.components.troubles.iter().filter(|(digest, _)| *digest == spec.digest);
     let is_wanted = spec.spread.includes(snapshot.node, &snapshot.traits);
     troubles.next().filter(|_| is_wanted).map(|(_, why)| why.clone())
 }
@@ -268,13 +280,13 @@ fn is_there(peer: &Peer) -> bool {
 /// The nodes that are ready to run a component, and why each holds it.
 fn reasons(node: &Node, snapshot: &Snapshot, app: &App, spec: &ComponentSpec) -> Vec<api::Reason> {
     let id = spec.id(&app.name);
-    let held = snapshot.held_by.iter().find(|(component, _)| *component == id);
+    let held = snapshot.components.held_by.iter().find(|(component, _)| *component == id);
     let holders = held.map(|(_, holders)| holders.as_slice()).unwrap_or_default();
     let reason = |holder: &Holder| {
         let (reason, why) = match &holder.reason {
             Reason::Deployed => (api::DEPLOYED, None),
             Reason::ByHand => (api::BY_HAND, None),
-            Reason::Adopted(grounds) => ("adopted", Some(grounds_told(grounds))),
+            Reason::Adopted(grounds) => ("adopted", Some(explain_grounds(grounds))),
             Reason::Kept => ("until others have it", None),
         };
         api::Reason { node: name(node, holder.node).to_string(), reason: reason.to_owned(), why }
@@ -351,23 +363,31 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         counter("izna_beacons", "Beacons taken in", c.beacons),
         counter("izna_beacons_dropped", "Beacons that were old or repeated", c.beacons_dropped),
         counter("izna_memory_requests", "Requests to cluster memory", c.memory_requests),
-        counter("izna_processes_encoded", "Processes turned into bytes", snapshot.process_encoded),
-        counter("izna_steps_lent", "Brief steps run on the sockets' thread", snapshot.lent),
-        counter("izna_warm_resumed", "Suspended functions that went on", snapshot.warm.resumed),
-        counter("izna_replayed", "Functions started again by record", snapshot.warm.replayed),
-        counter("izna_warm_dropped", "Suspended functions dropped", snapshot.warm.dropped),
-        gauge("izna_warm", "Suspended functions kept here", snapshot.warm.kept),
+        counter(
+            "izna_processes_encoded",
+            "Processes turned into bytes",
+            snapshot.host.process_encoded,
+        ),
+        counter("izna_steps_lent", "Brief steps run on the sockets' thread", snapshot.host.lent),
+        counter(
+            "izna_warm_resumed",
+            "Suspended functions that went on",
+            snapshot.host.warm.resumed,
+        ),
+        counter("izna_replayed", "Functions started again by record", snapshot.host.warm.replayed),
+        counter("izna_warm_dropped", "Suspended functions dropped", snapshot.host.warm.dropped),
+        gauge("izna_warm", "Suspended functions kept here", snapshot.host.warm.kept),
         Metric {
             name: "izna_warm_bytes",
             help: "Linear memory of suspended functions",
             kind: MetricKind::Gauge,
             labels: Vec::new(),
-            value: snapshot.warm.bytes,
+            value: snapshot.host.warm.bytes,
         },
         gauge("izna_processes", "Processes held here", snapshot.held),
         gauge("izna_waiting", "Clients that wait here", snapshot.waiting),
         gauge("izna_peers", "Other nodes in the view", snapshot.peers.len()),
-        gauge("izna_components", "Components ready here", snapshot.holds.len()),
+        gauge("izna_components", "Components ready here", snapshot.components.holds.len()),
         gauge("izna_memory_bytes", "Cluster memory kept here", snapshot.memory_bytes),
         gauge("izna_wait_us", "Expected wait of a step that arrives now", load.wait_us as usize),
         gauge("izna_cpu_permille", "Busy share of the cores", load.cpu_permille.into()),

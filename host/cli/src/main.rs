@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod document;
 mod link;
+mod log;
 mod manifest;
 mod output;
 mod progress;
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
     match run(izna) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
-            output::error(&trouble.to_string());
+            output::last_error(trouble.to_string());
             ExitCode::from(trouble.exit() as u8)
         }
     }

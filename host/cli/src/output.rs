@@ -3,6 +3,9 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -45,6 +48,18 @@ pub(crate) fn event(value: &impl Serialize) -> Result<(), Trouble> {
 pub(crate) fn error(text: &str) {
     // There is nowhere left to say that this failed.
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Print why the program ends to the standard error, unless nobody takes it within a second.
+pub(crate) fn last_error(text: String) {
+    let (done, printed) = mpsc::channel();
+    let print = move || {
+        error(&text);
+        let _ = done.send(());
+    };
+    if thread::Builder::new().spawn(print).is_ok() {
+        let _ = printed.recv_timeout(Duration::from_secs(1));
+    }
 }
 
 /// Rows under their titles, in columns.

@@ -2,7 +2,7 @@
 
 use izna_proto::Digest;
 
-use crate::{identity, net, tls};
+use crate::{identity, sockets, tls};
 
 /// Why a node cannot start, or cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Error {
     Tls(#[from] tls::Error),
     /// Its sockets.
     #[error(transparent)]
-    Net(#[from] net::Error),
+    Net(#[from] sockets::Error),
     /// Its data directory.
     #[error(transparent)]
     Store(#[from] izna_store::Error),
@@ -37,7 +37,7 @@ pub enum Error {
         why: String,
     },
     /// A route to a function that is not there.
-    #[error("route `{route}` leads nowhere")]
+    #[error("invalid route `{route}`")]
     Route {
         /// Its path.
         route: String,
@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// A deploy of what was not admitted here.
     #[error(
-        "the component \"{component}\" of \"{app}\" is not here: nobody gave this node {digest}"
+        "component \"{component}\" of app \"{app}\" has not been uploaded to this node: {digest}"
     )]
     NotAdmitted {
         /// The app.
@@ -57,13 +57,13 @@ pub enum Error {
         digest: Digest,
     },
     /// An app that is not deployed.
-    #[error("no app \"{app}\" is deployed")]
+    #[error("app \"{app}\" is not deployed")]
     NotDeployed {
         /// The app.
         app: String,
     },
     /// The app table does not take it.
-    #[error("\"{app}\" does not fit")]
+    #[error("cannot change app \"{app}\"")]
     NotTaken {
         /// The app.
         app: String,
@@ -71,10 +71,16 @@ pub enum Error {
         source: izna_core::TableError,
     },
     /// A seed that is not an address.
-    #[error("\"{seed}\" is no address of a node: it must be HOST:PORT")]
+    #[error("invalid seed \"{seed}\": expected HOST:PORT")]
     Seed {
         /// As it was given.
         seed: String,
+    },
+    /// Work on a thread of its own panicked: a defect of izna.
+    #[error("internal error: the task \"{task}\" panicked; see the node's log")]
+    Panicked {
+        /// Which work.
+        task: &'static str,
     },
     /// The node has stopped.
     #[error("the node has stopped")]

@@ -9,31 +9,47 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod acceptor;
+mod addresses;
+mod app_linking;
+mod app_table;
+mod artifact_fetch;
+mod artifact_serve;
 mod artifacts;
+mod assembly;
 mod authority;
-mod beacon;
-mod book;
-mod control;
+mod config;
+mod datagrams;
+mod discovery;
+mod driver;
 mod error;
+mod handshake;
+mod http_client;
 pub mod identity;
-mod inbound;
-mod links;
-mod load;
-mod net;
+mod identity_error;
+mod link_writer;
+mod log_limit;
+mod measure;
+mod names;
 mod node;
-mod outbound;
-mod quiet;
-mod radio;
+mod notes;
+mod open_store;
+mod ordered;
+mod own;
+mod peer_links;
+mod performer;
 mod record;
 mod secret;
-mod shell;
-mod status;
+mod snapshot;
+mod sockets;
+mod step_host;
+mod supervision;
 mod tls;
-mod wiring;
-mod writer;
+mod waiters;
 
+pub use app_linking::check_host;
 pub use authority::{Authority, Bundle};
-pub use control::told as grounds_told;
+pub use config::{NodeConfig, Tune};
 pub use error::Error;
 pub use identity::Identity;
 pub use izna_core::{
@@ -41,8 +57,8 @@ pub use izna_core::{
     Reply, ZoneStatus,
 };
 pub use izna_runtime::{CacheCounts, Description, WarmCounts};
-pub use net::{Error as NetError, Multicast};
-pub use node::{NewProcess, Node, NodeConfig, Tune};
-pub use status::{Peer, SNAPSHOT_PROCESSES_MAX, Snapshot};
+pub use node::{NewProcess, Node};
+pub use notes::explain as explain_grounds;
+pub use snapshot::{Components, HostCounts, Peer, SNAPSHOT_PROCESSES_MAX, Snapshot};
+pub use sockets::{Error as NetError, Multicast};
 pub use tls::Error as TlsError;
-pub use wiring::check_host;

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::identity::Error;
+use crate::identity_error::Error;
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { operation, path: path.to_path_buf(), source }

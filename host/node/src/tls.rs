@@ -26,10 +26,17 @@ use rustls::{
 
 use crate::identity::{Identity, Peer, PeerError};
 
+/// The protocol that bulk connections agree on (ALPN). Links agree on none.
+pub(crate) const BULK: &[u8] = b"izna-bulk";
+
 /// Both ends' settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Configs {
+    /// For who makes a link.
     pub(crate) client: Arc<ClientConfig>,
+    /// For who makes a bulk connection.
+    pub(crate) bulk: Arc<ClientConfig>,
+    /// For who takes either.
     pub(crate) server: Arc<ServerConfig>,
 }
 
@@ -61,6 +68,7 @@ fn build(identity: &Identity) -> Result<Configs, Box<dyn std::error::Error + Sen
         .with_single_cert(chain.clone(), identity.key.clone_key())?;
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
+    server.alpn_protocols = vec![BULK.to_vec()];
 
     let verifier = Dialled::new(roots, identity.cluster, &provider);
     let mut client = ClientConfig::builder_with_provider(provider)
@@ -71,7 +79,9 @@ fn build(identity: &Identity) -> Result<Configs, Box<dyn std::error::Error + Sen
     client.resumption = Resumption::disabled();
     // The name holds an id that is of nobody else's interest.
     client.enable_sni = false;
-    Ok(Configs { client: Arc::new(client), server: Arc::new(server) })
+    let mut bulk = client.clone();
+    bulk.alpn_protocols = vec![BULK.to_vec()];
+    Ok(Configs { client: Arc::new(client), bulk: Arc::new(bulk), server: Arc::new(server) })
 }
 
 /// What a dialler gives as the server's name: the id of the node it dials.

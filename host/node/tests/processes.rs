@@ -5,6 +5,7 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{Cluster, app, guest, linked, request, until};
 use izna_node::{Error, Node};
 use izna_proto::{FailureKind, Spread};
@@ -21,7 +22,7 @@ async fn deploy(node: &Node, name: &str, spread: Spread) {
 }
 
 async fn holds(nodes: &[&Node]) {
-    let all = || nodes.iter().all(|node| !node.status().unwrap().holds.is_empty());
+    let all = || nodes.iter().all(|node| !node.status().unwrap().components.holds.is_empty());
     until("the component is ready", all).await;
 }
 
@@ -33,14 +34,14 @@ async fn a_process_that_stays_is_never_encoded() {
     deploy(&node, "shop", Spread::all()).await;
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
-    assert_eq!(reply.outcome.unwrap().inline(), ANSWER);
+    assert_eq!(reply.outcome.unwrap(), ANSWER);
     assert_eq!(reply.trail.nodes, [node.id()]);
     // Ten calls and what comes back of each, one after the other.
     let reply = node.submit(request("shop", "hops", b"\x81\x0a")).await;
-    assert_eq!(reply.outcome.unwrap().inline(), &b"\x0a"[..]);
+    assert_eq!(reply.outcome.unwrap(), Bytes::from_static(b"\x0a"));
     assert_eq!(reply.trail.nodes.len(), 21);
     let status = node.status().unwrap();
-    assert_eq!((status.process_encoded, status.counters.steps), (0, 22));
+    assert_eq!((status.host.process_encoded, status.counters.steps), (0, 22));
     node.shutdown().await;
 }
 
@@ -52,7 +53,7 @@ async fn the_sockets_thread_runs_one_brief_step_after_each_sleep() {
     let node = cluster.start("a", &[]).await;
     deploy(&node, "shop", Spread::all()).await;
     holds(&[&node]).await;
-    let lent = || node.status().unwrap().lent;
+    let lent = || node.status().unwrap().host.lent;
     // How short the steps are must be known first.
     let one_by_one = async {
         while lent() == 0 {
@@ -83,10 +84,10 @@ async fn a_process_runs_on_another_node() {
     deploy(&a, "shop", Spread::nodes(vec![b.id()])).await;
     holds(&[&b]).await;
     let reply = a.submit(request("shop", "value", ONE)).await;
-    assert_eq!(reply.outcome.unwrap().inline(), ANSWER);
+    assert_eq!(reply.outcome.unwrap(), ANSWER);
     assert_eq!(reply.trail.nodes, [b.id()]);
-    assert_eq!(a.status().unwrap().process_encoded, 1);
-    assert!(a.status().unwrap().holds.is_empty());
+    assert_eq!(a.status().unwrap().host.process_encoded, 1);
+    assert!(a.status().unwrap().components.holds.is_empty());
     let mut table = b.table();
     assert_eq!(table.borrow_and_update().len(), 1);
     b.undeploy("shop").await.unwrap();
@@ -114,8 +115,8 @@ async fn a_restart_forgets_nothing() {
     let node = cluster.start("a", &[]).await;
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
-    assert_eq!(reply.outcome.unwrap().inline(), ANSWER);
-    assert_eq!(node.status().unwrap().cache.hits, 1);
+    assert_eq!(reply.outcome.unwrap(), ANSWER);
+    assert_eq!(node.status().unwrap().host.cache.hits, 1);
     node.shutdown().await;
 }
 
@@ -140,7 +141,7 @@ async fn a_drained_node_is_empty() {
     let status = b.status().unwrap();
     assert_eq!((status.held, status.waiting), (0, 0));
     for process in running.drain(..) {
-        assert_eq!(process.await.unwrap().outcome.unwrap().inline(), &b"\x18\x64"[..]);
+        assert_eq!(process.await.unwrap().outcome.unwrap(), Bytes::from_static(b"\x18\x64"));
     }
     let refused = b.submit(request("shop", "value", ONE)).await;
     assert!(refused.outcome.is_err());

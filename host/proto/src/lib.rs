@@ -41,9 +41,7 @@ mod spread;
 pub mod typed;
 
 pub use adoption::{ComponentCopy, ComponentDemand, Grounds};
-pub use app::{
-    App, ComponentSpec, Limits, Link, Revision, Route, TableEntry,
-};
+pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, TableEntry};
 pub use beacon::{BEACON_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, pack, unpack};
 pub use bulletin::{
     BULLETIN_HEADER_BYTES, BULLETIN_MAGIC, BULLETIN_TAG_BYTES, Bulletin, Door, SummaryLine,

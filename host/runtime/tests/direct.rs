@@ -14,9 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ciborium::{Value, cbor};
 use common::{LIMITS, Notes, block_on, guest, runtime};
-use izna_proto::{
-    Call, Failure, FailureKind, Outcome, Payload, ProcessId, Run, StepEnd, typed,
-};
+use izna_proto::{Call, Failure, FailureKind, Outcome, Payload, ProcessId, Run, StepEnd, typed};
 use izna_runtime::{Component, Runtime, StepLimits};
 
 fn encoded(value: &Value) -> Bytes {

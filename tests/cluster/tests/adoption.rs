@@ -96,9 +96,12 @@ fn a_full_component_is_adopted_and_given_up() {
     let a = cluster.node("a").unwrap();
     let listed = cluster.izna(&["components", "--node", &url(a)]).unwrap();
     assert!(listed.contains("spin/painter"), "{listed}");
-    assert!(listed.contains("cores asked for at 1 holders, each wait over"), "{listed}");
+    assert!(
+        listed.contains("cores are in demand at 1 holders, each with a wait of over"),
+        "{listed}"
+    );
     let line = cluster.node(&adopter).unwrap().wait_log(&["adopts a component"]).unwrap();
-    assert!(line.contains("cores asked for"), "{line}");
+    assert!(line.contains("cores are in demand"), "{line}");
     let report = load.end().unwrap();
     assert_eq!(report.failed() - report.refused(), 0, "{:?}", report.first_failure);
 
@@ -137,10 +140,10 @@ fn a_poisoned_artifact_is_refused_by_digest() {
     }
     assert_eq!(add("d", "0"), "d is to hold echo/echo from revision 3 on\n");
     let d = cluster.node("d").unwrap();
-    let line = d.wait_log(&["a component cannot be had", "no node gives it"]).unwrap();
+    let line = d.wait_log(&["cannot obtain a component", "no node sends it"]).unwrap();
     let refusal = "sent has the digest sha256:";
-    assert!(line.contains(refusal) && line.contains("and was refused"), "{line}");
-    let refused = d.wait_log(&["refused an artifact", "digest=sha256:"]).unwrap();
+    assert!(line.contains(refusal) && line.contains("and was rejected"), "{line}");
+    let refused = d.wait_log(&["rejected an artifact", "digest=sha256:"]).unwrap();
     assert!(refused.contains("ERROR"), "{refused}");
     assert!(!held(node).iter().any(|(name, _)| name == "d"));
 }
@@ -287,7 +290,7 @@ fn compiled_code_is_shared_where_that_is_allowed() {
         cluster.izna(&["component", "add", "echo", "b", "--node", &url(node)]).unwrap();
         wait_held(node, &[("a", "deployed"), ("b", "by hand")]);
         let log = cluster.node("b").unwrap().log();
-        assert_eq!(log.contains("took what a node had compiled"), shares, "{log}");
+        assert_eq!(log.contains("uses code that a node has compiled"), shares, "{log}");
         let returned = call(cluster.node("b").unwrap(), "echo", "value", json!([8])).unwrap();
         assert_eq!(returned.json().unwrap()["result"], json!(8), "{}", returned.text());
     }

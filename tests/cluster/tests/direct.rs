@@ -276,7 +276,7 @@ fn what_does_not_fit_is_refused_at_deploy() {
     assert!(said.contains("has a link `mirror`, but imports nothing of that name"), "{said}");
     let route = "[[route]]\npath = \"/\"\ncomponent = \"painter\"\nfunction = \"paint\"\n";
     let said = refused(&(app + &component("painter", "painter") + route));
-    assert!(said.contains("route `/` leads nowhere: no function `paint`; there are"), "{said}");
+    assert!(said.contains("invalid route `/`: no function `paint`; there are"), "{said}");
 }
 
 /// If this fails, an ordinary function that waits for a call dies with the node where it began.

@@ -93,7 +93,7 @@ fn a_node_of_another_cluster_does_not_join() {
     stranger.wait_ready().unwrap();
 
     stranger.wait_log(&["INFO", "does not have this cluster's beacon key", "do not join"]).unwrap();
-    let warned = ["WARN", "does not have this cluster's beacon key", "seeds", "does not join"];
+    let warned = ["WARN", "does not have this cluster's beacon key", "seeds", "cannot join"];
     cluster.node("a").unwrap().wait_log(&warned).unwrap();
     for node in [&stranger, cluster.node("a").unwrap(), cluster.node("b").unwrap()] {
         let nodes = node.manage("/v1/nodes").unwrap();

@@ -254,5 +254,5 @@ fn mistakes_of_grants_and_routes_are_told_at_deploy() {
     assert!(said.contains("links by HTTP lead to components that serve it"), "{said}");
     let route = "[[route]]\npath = \"/\"\ncomponent = \"one\"\n";
     let said = refused(&(painter.replace("links = { one = \"one\" }\n", "") + route));
-    assert!(said.contains("route `/` leads nowhere: no function ``"), "{said}");
+    assert!(said.contains("invalid route `/`: no function ``"), "{said}");
 }

@@ -28,6 +28,7 @@ use crate::{
         build, deploy,
         node::{self, Plan, Stop},
     },
+    log::Log,
     manifest,
     output::{self, Format},
     trouble::{Exit, Trouble},
@@ -62,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    node::log(&arguments.log, Format::Text)?;
+    let log = Log::start(&arguments.log, Format::Text)?;
     let state = folder.join(".izna");
     let plan = Plan {
         identity: own_identity(&state)?,
@@ -84,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     };
     node::runtime()?.block_on(async {
         let mut stop = Stop::new()?;
-        let running = plan.start().await?;
+        let running = plan.start(&log).await?;
         let url = format!("http://{}", running.gateway.manage_address());
         output::text(&format!("Serving http://{}\n", running.gateway.address()))?;
         let (done, mut ended) = tokio::sync::oneshot::channel();
@@ -97,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         let end = tokio::select! {
             () = stop.asked() => Ok(()),
             end = &mut ended => end.unwrap_or(Ok(())),
+            why = running.node.stopped() => Err(node::failed(why)),
         };
         running.finish(&mut stop).await;
         end

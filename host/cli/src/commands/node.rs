@@ -14,12 +14,15 @@ use izna_node::{Identity, Multicast, Node, NodeConfig, Tune};
 use izna_proto::{LABELS_MAX, Traits};
 use izna_runtime::Allowance;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
 
 use super::compile;
 use crate::{
     bridge::{self, Bridge},
+    log::Log,
     output::{self, Format},
     quantity::Size,
     settings::{AdoptionFile, Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
@@ -29,6 +32,8 @@ use crate::{
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const PEER_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const ARTIFACT_BYTES_MAX: usize = 64 << 20;
+/// How long threads may take that still do something when all else has ended.
+const END_MAX: Duration = Duration::from_secs(5);
 /// How long a node that was told to stop hands over its processes.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
@@ -150,20 +155,19 @@ pub(crate) struct Running {
 pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble> {
     let file = &context.file.node;
     let format = arguments.log_format.or(file.log_format).unwrap_or_default();
-    log(arguments.log.as_ref().or(file.log.as_ref()).map_or("info", |log| log), format)?;
+    let filter = arguments.log.as_ref().or(file.log.as_ref());
+    let log = Log::start(filter.map_or("info", |filter| filter), format)?;
     let plan = plan(arguments, file, &context.file.limits)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let running = plan.start().await?;
-        announce(context.format, &running)?;
-        tokio::select! {
-            () = stop.asked() => running.finish(&mut stop).await,
-            () = running.node.stopped() => {
-                return Err(Trouble::new(Exit::Software, "the node has failed; see its log"));
-            }
-        }
-        Ok(())
-    })
+        let running = plan.start(&log).await?;
+        announce(context.format, &running);
+        running.until_stopped(&mut stop).await
+    });
+    // What blocks a thread, such as a disk that hangs, must not keep the program.
+    runtime.shutdown_timeout(END_MAX);
+    ended
 }
 
 /// The runtime of a node's sockets; steps have threads of their own.
@@ -171,25 +175,6 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Trouble::new(Exit::Software, "cannot start the runtime").why(error.to_string())
     })
-}
-
-/// Log to the standard error what `filter` lets through.
-pub(crate) fn log(filter: &str, format: Format) -> Result<(), Trouble> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        let what = format!("`{filter}` is no filter for the log");
-        Trouble::new(Exit::Config, what).why(error.to_string()).fix("try --log info")
-    })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call, in tests, keeps the first.
-    let _ = match format {
-        Format::Text => builder.with_ansi(is_terminal()).try_init(),
-        Format::Json => builder.json().try_init(),
-    };
-    Ok(())
-}
-
-fn is_terminal() -> bool {
-    std::io::IsTerminal::is_terminal(&std::io::stderr())
 }
 
 /// Decide everything before a socket is opened or a file is made.
@@ -323,7 +308,7 @@ fn multicast(
 
 impl Plan {
     /// Open the gateway's listeners, start the node, then serve.
-    pub(crate) async fn start(self) -> Result<Running, Trouble> {
+    pub(crate) async fn start(self, log: &Log) -> Result<Running, Trouble> {
         let bound = self.bind()?;
         let mut config = NodeConfig::new(self.identity, self.data);
         config.listen = self.peer;
@@ -340,7 +325,7 @@ impl Plan {
         config.shares_code = self.shares_code;
         config.runtime.compiler = Some(compile::compiler(self.allowance)?);
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
-        let gateway = bound.serve(Arc::new(Bridge(node.clone())));
+        let gateway = bound.serve(Arc::new(Bridge { node: node.clone(), log: log.losses() }));
         let gateway = gateway.map_err(|error| gateway_trouble(&error))?;
         Ok(Running { node, gateway })
     }
@@ -379,10 +364,10 @@ fn gateway_trouble(error: &izna_gateway::Error) -> Trouble {
 }
 
 /// Say where the node is reached: programs that gave port 0 learn the real ones.
-fn announce(format: Format, Running { node, gateway }: &Running) -> Result<(), Trouble> {
+fn announce(format: Format, Running { node, gateway }: &Running) {
     let (listen, manage) = (gateway.address(), gateway.manage_address());
     let (name, peer) = (node.name(), node.address());
-    match format {
+    let announced = match format {
         Format::Json => output::event(&json!({
             "event": "ready",
             "node": &*name,
@@ -394,6 +379,19 @@ fn announce(format: Format, Running { node, gateway }: &Running) -> Result<(), T
         Format::Text => output::text(&format!(
             "Serving http://{listen}\n  node {name}, managed at http://{manage}, peers at {peer}\n"
         )),
+    };
+    if let Err(trouble) = announced {
+        // It serves all the same.
+        tracing::warn!("cannot announce this node's addresses: {trouble}");
+    }
+}
+
+/// Why a node has stopped that was not told to.
+pub(crate) fn failed(why: Option<String>) -> Trouble {
+    let trouble = Trouble::new(Exit::Software, "the node has failed and was stopped");
+    match why {
+        Some(why) => trouble.why(why),
+        None => trouble,
     }
 }
 
@@ -423,6 +421,21 @@ impl Stop {
 }
 
 impl Running {
+    /// Serve until the node is told to stop, which is no error, or has failed.
+    pub(crate) async fn until_stopped(self, stop: &mut Stop) -> Result<(), Trouble> {
+        tokio::select! {
+            () = stop.asked() => {
+                self.finish(stop).await;
+                Ok(())
+            }
+            why = self.node.stopped() => {
+                // Bounded: of what has failed, something may hang.
+                let _ = timeout(END_MAX, self.node.shutdown()).await;
+                Err(failed(why))
+            }
+        }
+    }
+
     /// Finish what clients wait for, hand over the rest, stop; at once when asked again.
     pub(crate) async fn finish(mut self, stop: &mut Stop) {
         tracing::info!("stopping: requests are finished, processes handed over");

@@ -5,21 +5,10 @@ use std::sync::Arc;
 
 use izna_core::outbound;
 use izna_proto::App;
-use izna_runtime::{
-    Description, Runtime,
-    link::{self, Part},
-};
+use izna_runtime::{Description, Runtime, link::Part};
 use izna_store::Store;
 
-use crate::{Error, shell::Shell};
-
-/// The app with a link for each import of its direct components, and with the whole names of the
-/// functions that its routes lead to.
-pub(crate) async fn wire(shell: &Shell, app: App) -> Result<App, Error> {
-    let (store, runtime) = (shell.store()?, shell.runtime.clone());
-    let wired = shell.spawn_blocking(move || wired(app, &store, &runtime));
-    wired.await.unwrap_or(Err(Error::Stopped))
-}
+use crate::Error;
 
 /// Check a host as a manifest grants it.
 ///
@@ -29,7 +18,10 @@ pub fn check_host(host: &str) -> Result<(), String> {
     outbound::Grant::parse(host).map(|_| ())
 }
 
-fn wired(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
+/// The app with a link for each import of its direct components, and with the whole names of the
+/// functions that its routes lead to. Reads and describes components: not for a thread with
+/// sockets.
+pub(crate) fn link(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
     for component in &app.components {
         for host in &component.grants.hosts {
             check_host(host).map_err(|why| {
@@ -54,7 +46,7 @@ fn wired(mut app: App, store: &Store, runtime: &Runtime) -> Result<App, Error> {
         description,
     });
     let parts: Vec<Part<'_>> = parts.collect();
-    let links = link::resolve(&parts)?;
+    let links = izna_runtime::link::resolve(&parts)?;
     for route in &mut app.routes {
         let part = parts.iter().find(|part| *part.name == *route.component);
         if let Some(part) = part {

@@ -1,4 +1,5 @@
-//! Log lines that outsiders can cause: so many a minute at most, and then how many were left out.
+//! A limit on log lines that outsiders can cause: one every ten seconds, with how many were left
+//! out.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,9 +10,9 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Lets one line through every ten seconds.
 #[derive(Debug, Default)]
-pub(crate) struct Quiet(Mutex<(Option<Instant>, u64)>);
+pub(crate) struct LogLimit(Mutex<(Option<Instant>, u64)>);
 
-impl Quiet {
+impl LogLimit {
     /// Whether the line may be written; if so, also how many were not since the last one.
     pub(crate) fn take(&self) -> Option<u64> {
         self.take_at(Instant::now())
@@ -36,9 +37,9 @@ mod tests {
     /// If this fails, anyone on the network can fill the disk with log lines.
     #[test]
     fn a_flood_is_one_line() {
-        let (quiet, now) = (Quiet::default(), Instant::now());
-        assert_eq!(quiet.take_at(now), Some(0));
-        (0..1000).for_each(|_| assert_eq!(quiet.take_at(now), None));
-        assert_eq!(quiet.take_at(now + INTERVAL), Some(1000));
+        let (limit, now) = (LogLimit::default(), Instant::now());
+        assert_eq!(limit.take_at(now), Some(0));
+        (0..1000).for_each(|_| assert_eq!(limit.take_at(now), None));
+        assert_eq!(limit.take_at(now + INTERVAL), Some(1000));
     }
 }

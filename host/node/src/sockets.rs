@@ -32,7 +32,7 @@ impl Default for Multicast {
     }
 }
 
-/// Why a socket cannot be had.
+/// Why a socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -46,7 +46,7 @@ pub enum Error {
         address: SocketAddr,
     },
     /// The port is for the system.
-    #[error("port {} may be used by the system only; choose one from 1024 on", address.port())]
+    #[error("no permission to use port {}; choose one from 1024 on", address.port())]
     Forbidden {
         /// The address with the port.
         address: SocketAddr,
@@ -100,7 +100,7 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, UdpSocke
                 if error.kind() == ErrorKind::AddrInUse
                     && address.port() == 0
                     && tries < PORT_TRIES => {}
-            Err(error) => return Err(failed("take beacons at", bound)(error)),
+            Err(error) => return Err(failed("receive beacons at", bound)(error)),
         }
     }
 }

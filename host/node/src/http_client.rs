@@ -54,7 +54,7 @@ const NOT_PASSED: [HeaderName; 8] = [
 
 /// What all requests of a node share.
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct HttpClient {
     requests: Arc<Semaphore>,
     /// What the machine trusts, read when it is first needed.
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
@@ -66,7 +66,7 @@ fn failed(kind: Kind, message: impl Into<String>) -> FetchError {
     FetchError { kind, message: message.into() }
 }
 
-impl Outbound {
+impl HttpClient {
     pub(crate) fn new() -> Self {
         Self { requests: Arc::new(Semaphore::new(REQUESTS_MAX)), tls: OnceLock::new() }
     }
@@ -79,7 +79,7 @@ impl Outbound {
             return Err(failed(Kind::Denied, outbound::denial(&to)));
         }
         let _permit = self.requests.try_acquire().map_err(|_| {
-            let message = format!("{REQUESTS_MAX} requests of this node are on their way already");
+            let message = format!("this node has {REQUESTS_MAX} outgoing requests already");
             failed(Kind::Busy, message)
         })?;
         let whole = async {
@@ -107,7 +107,8 @@ impl Outbound {
         let config = self.tls.get_or_init(client_config).clone();
         let config = config.map_err(|why| failed(Kind::Tls, why))?;
         let name = ServerName::try_from(to.host().to_owned());
-        let name = name.map_err(|_| failed(Kind::Tls, format!("{to} has no name for TLS")))?;
+        let name = name
+            .map_err(|_| failed(Kind::Tls, format!("{to} is not a valid name of a TLS server")))?;
         let encrypted = TlsConnector::from(config).connect(name, stream).await;
         encrypted.map_err(|error| failed(Kind::Tls, format!("{to}: {error}")))
     }
@@ -120,7 +121,7 @@ fn client_config() -> Result<Arc<rustls::ClientConfig>, String> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        return Err("this machine has no certificates of authorities that could be trusted".into());
+        return Err("this machine has no trusted root certificates".into());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -142,13 +143,13 @@ fn destination(request: &Request<Whole>) -> Result<Destination, FetchError> {
     };
     let authority = uri.authority().ok_or_else(|| odd("no host"))?;
     if authority.as_str().contains('@') {
-        return Err(odd("a user in it; say who asks in a header"));
+        return Err(odd("a user name; send credentials in a header"));
     }
     // A port that is none would be taken for the scheme's own.
     let port = match authority.as_str().strip_prefix(authority.host()) {
         Some("") => None,
-        Some(_) => Some(authority.port_u16().ok_or_else(|| odd("a port that is none"))?),
-        None => return Err(odd("a host that cannot be read")),
+        Some(_) => Some(authority.port_u16().ok_or_else(|| odd("an invalid port"))?),
+        None => return Err(odd("an invalid host")),
     };
     Destination::new(scheme, authority.host(), port)
         .map_err(|why| failed(Kind::Uri, format!("{}: {why}", authority.host())))
@@ -189,7 +190,7 @@ async fn exchange(
     bytes_max: u64,
 ) -> Fetched {
     let broken = |error: hyper::Error| match error.is_parse() {
-        true => failed(Kind::Protocol, format!("{to} answers with no HTTP: {error}")),
+        true => failed(Kind::Protocol, format!("{to}: invalid HTTP response: {error}")),
         false => failed(Kind::Terminated, format!("{to}: {error}")),
     };
     let late = |what: &str| failed(Kind::ResponseTimeout, format!("{to} {what}"));
@@ -202,16 +203,17 @@ async fn exchange(
     let response = timeout(first, sender.send_request(outgoing(fetch.request, to))).await;
     let response = response.map_err(|_| late("did not answer in time"))?.map_err(broken)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(failed(Kind::Protocol, format!("{to} speaks another protocol")));
+        return Err(failed(Kind::Protocol, format!("{to} switched to another protocol")));
     }
     let silence = fetch.between_bytes_timeout.unwrap_or(SILENCE_MAX).min(SILENCE_MAX);
     let (parts, body) = response.into_parts();
     let body = collect(body, silence, bytes_max).await;
     let body = body.map_err(|broke| match broke {
         Broke::Off(error) => broken(error),
-        Broke::Silent => late("fell silent in its reply"),
+        Broke::Silent => late("stopped in the middle of its response"),
         Broke::TooLong => {
-            let message = format!("the reply of {to} is over the payload limit of {bytes_max}");
+            let message =
+                format!("the response of {to} is over the payload limit of {bytes_max} bytes");
             failed(Kind::ResponseTooLong, message)
         }
     })?;

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ const TOLD_FOR: Duration = Duration::from_secs(60);
 const TRIED_FOR: Duration = Duration::from_secs(600);
 
 /// A seed in another zone is told of again when its zone was silent for this long.
-const ABROAD_FOR: Duration = Duration::from_secs(5);
+const OTHER_ZONE_FOR: Duration = Duration::from_secs(5);
 
 /// How a beacon came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,24 +33,39 @@ pub(crate) enum Way {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct Addresses {
     heard: HashMap<NodeId, Heard>,
     /// Addresses that other nodes told, of nodes not heard since.
     told: HashMap<NodeId, (SocketAddr, Instant)>,
     seeds: Vec<SocketAddr>,
     zone: ZoneId,
     /// Nodes of other zones.
-    abroad: HashMap<NodeId, Abroad>,
+    remote: HashMap<NodeId, Remote>,
     /// Where nodes of this zone say that those of others reach them.
     advertised: HashMap<NodeId, SocketAddr>,
     /// Seeds that turned out to be of another zone, and when any other zone was heard last.
-    seeds_abroad: HashSet<SocketAddr>,
-    abroad_at: Option<Instant>,
+    seeds_of_other_zones: HashSet<SocketAddr>,
+    other_zone_at: Option<Instant>,
+}
+
+/// The addresses of a node, shared by its parts.
+#[derive(Debug)]
+pub(crate) struct SharedAddresses(Mutex<Addresses>);
+
+impl SharedAddresses {
+    /// Those that a node of this zone knows: none yet.
+    pub(crate) fn new(zone: ZoneId) -> Self {
+        Self(Mutex::new(Addresses::new(zone)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Addresses> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A node of another zone.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Abroad {
+pub(crate) struct Remote {
     pub(crate) zone: ZoneId,
     /// Where its links are taken, if that is known.
     pub(crate) links: Option<SocketAddr>,
@@ -68,19 +84,19 @@ struct Heard {
     multicast_at: Option<Instant>,
 }
 
-impl Book {
-    /// The book of a node of this zone.
-    pub(crate) fn new(zone: ZoneId) -> Self {
+impl Addresses {
+    /// Those that a node of this zone knows: none yet.
+    fn new(zone: ZoneId) -> Self {
         Self { zone, ..Self::default() }
     }
 
     /// Take in where a node of another zone is.
-    pub(crate) fn abroad(&mut self, node: NodeId, news: Abroad) {
-        let has_room = self.abroad.len() < ADDRESSES_MAX || self.abroad.contains_key(&node);
+    pub(crate) fn set_remote(&mut self, node: NodeId, news: Remote) {
+        let has_room = self.remote.len() < ADDRESSES_MAX || self.remote.contains_key(&node);
         if !has_room || self.heard.contains_key(&node) {
             return;
         }
-        let known = self.abroad.entry(node).or_insert(news);
+        let known = self.remote.entry(node).or_insert(news);
         known.zone = news.zone;
         known.links = news.links.or(known.links);
         known.datagrams = news.datagrams.or(known.datagrams);
@@ -88,10 +104,10 @@ impl Book {
     }
 
     /// A bulletin of another zone was heard; from where, if that is not a node of this zone.
-    pub(crate) fn heard_abroad(&mut self, now: Instant, from: Option<SocketAddr>) {
-        self.abroad_at = Some(now);
+    pub(crate) fn heard_other_zone(&mut self, now: Instant, from: Option<SocketAddr>) {
+        self.other_zone_at = Some(now);
         if let Some(from) = from.filter(|from| self.seeds.contains(from)) {
-            self.seeds_abroad.insert(from);
+            self.seeds_of_other_zones.insert(from);
         }
     }
 
@@ -104,7 +120,7 @@ impl Book {
 
     /// Where nodes of other zones reach this one, and its zone.
     pub(crate) fn reach(&self, node: NodeId) -> Option<PeerAddress> {
-        if let Some(Abroad { zone, links: Some(address), .. }) = self.abroad.get(&node) {
+        if let Some(Remote { zone, links: Some(address), .. }) = self.remote.get(&node) {
             return Some(PeerAddress { node, zone: *zone, address: *address });
         }
         let heard = self.heard.get(&node).map(|heard| heard.address);
@@ -114,8 +130,8 @@ impl Book {
 
     /// Where a node of another zone takes datagrams.
     pub(crate) fn datagrams(&self, node: NodeId) -> Option<SocketAddr> {
-        let abroad = self.abroad.get(&node)?;
-        abroad.datagrams.or(abroad.links)
+        let remote = self.remote.get(&node)?;
+        remote.datagrams.or(remote.links)
     }
 
     /// Whether a node of this zone sends from this address.
@@ -169,7 +185,7 @@ impl Book {
         for PeerAddress { node, zone, address } in peers {
             if *node != own && *zone != self.zone && address.port() != 0 {
                 let (zone, links) = (*zone, Some(*address));
-                self.abroad(*node, Abroad { zone, links, datagrams: None, incarnation: 0 });
+                self.set_remote(*node, Remote { zone, links, datagrams: None, incarnation: 0 });
                 continue;
             }
             let is_new = *node != own && !self.heard.contains_key(node);
@@ -188,18 +204,18 @@ impl Book {
     /// Where the links of a node are taken.
     pub(crate) fn address(&self, node: NodeId) -> Option<SocketAddr> {
         let heard = self.heard.get(&node).map(|heard| heard.address);
-        heard.or_else(|| self.abroad.get(&node)?.links)
+        heard.or_else(|| self.remote.get(&node)?.links)
     }
 
     /// The newest incarnation of a node that a beacon told, or a link from it; 0 if none did.
     pub(crate) fn incarnation(&self, node: NodeId) -> u64 {
-        let abroad = self.abroad.get(&node).map_or(0, |abroad| abroad.incarnation);
-        self.heard.get(&node).map_or(abroad, |heard| heard.stamp.0)
+        let remote = self.remote.get(&node).map_or(0, |remote| remote.incarnation);
+        self.heard.get(&node).map_or(remote, |heard| heard.stamp.0)
     }
 
     /// Whether any other node has ever been heard.
     pub(crate) fn has_heard(&self) -> bool {
-        !self.heard.is_empty() || self.abroad_at.is_some()
+        !self.heard.is_empty() || self.other_zone_at.is_some()
     }
 
     /// Where to send a beacon by unicast now. Forgets whom nobody can reach any more.
@@ -210,9 +226,10 @@ impl Book {
         targets.extend(self.told.values().map(|(address, _)| *address));
         let by_unicast = |heard: &&Heard| !heard.by_multicast(now);
         targets.extend(self.heard.values().filter(by_unicast).map(|heard| heard.address));
-        let zones_are_heard = self.abroad_at.is_some_and(|at| now.duration_since(at) < ABROAD_FOR);
+        let zones_are_heard =
+            self.other_zone_at.is_some_and(|at| now.duration_since(at) < OTHER_ZONE_FOR);
         let known = |seed: &SocketAddr| {
-            self.is_near(*seed) || (zones_are_heard && self.seeds_abroad.contains(seed))
+            self.is_near(*seed) || (zones_are_heard && self.seeds_of_other_zones.contains(seed))
         };
         targets.extend(self.seeds.iter().filter(|seed| !known(seed)));
         targets.sort_unstable();
@@ -274,95 +291,95 @@ mod tests {
         PeerAddress { node: NodeId(node), zone: ZoneId::default(), address: at(last) }
     }
 
-    fn targets(book: &mut Book, now: Instant) -> Vec<SocketAddr> {
+    fn targets(known: &mut Addresses, now: Instant) -> Vec<SocketAddr> {
         let mut targets = vec![at(99)];
-        book.targets(now, &mut targets);
+        known.targets(now, &mut targets);
         targets
     }
 
     /// If this fails, a captured beacon sent from elsewhere leads dials astray.
     #[test]
     fn an_old_beacon_says_nothing() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        assert!(book.heard(now, &beacon(1, 5), ip(1), Way::Unicast));
-        assert!(!book.heard(now, &beacon(1, 5), ip(2), Way::Unicast));
-        assert!(!book.heard(now, &beacon(1, 4), ip(2), Way::Unicast));
-        assert_eq!(book.address(NodeId(1)), Some(at(1)));
-        assert!(!book.heard(now, &beacon(1, 6), ip(1), Way::Unicast));
-        assert!(book.heard(now, &beacon(1, 7), ip(2), Way::Unicast));
-        assert_eq!(book.address(NodeId(1)), Some(at(2)));
+        let (mut known, now) = (Addresses::default(), Instant::now());
+        assert!(known.heard(now, &beacon(1, 5), ip(1), Way::Unicast));
+        assert!(!known.heard(now, &beacon(1, 5), ip(2), Way::Unicast));
+        assert!(!known.heard(now, &beacon(1, 4), ip(2), Way::Unicast));
+        assert_eq!(known.address(NodeId(1)), Some(at(1)));
+        assert!(!known.heard(now, &beacon(1, 6), ip(1), Way::Unicast));
+        assert!(known.heard(now, &beacon(1, 7), ip(2), Way::Unicast));
+        assert_eq!(known.address(NodeId(1)), Some(at(2)));
     }
 
     /// If this fails, nodes without multicast do not find each other.
     #[test]
     fn seeds_lead_to_all() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.set_seeds(vec![at(1)]);
-        assert_eq!(targets(&mut book, now), [at(1)]);
-        book.heard(now, &beacon(1, 1), ip(1), Way::Unicast);
+        let (mut known, now) = (Addresses::default(), Instant::now());
+        known.set_seeds(vec![at(1)]);
+        assert_eq!(targets(&mut known, now), [at(1)]);
+        known.heard(now, &beacon(1, 1), ip(1), Way::Unicast);
         let told = [(1, 1), (2, 2), (9, 9)];
         let told = told.map(|(node, n)| peer_address(node, n));
-        book.told(now, NodeId(9), &told);
-        assert_eq!(targets(&mut book, now), [at(1), at(2)]);
-        book.heard(now, &beacon(2, 1), ip(2), Way::Unicast);
-        assert_eq!(targets(&mut book, now), [at(1), at(2)]);
+        known.told(now, NodeId(9), &told);
+        assert_eq!(targets(&mut known, now), [at(1), at(2)]);
+        known.heard(now, &beacon(2, 1), ip(2), Way::Unicast);
+        assert_eq!(targets(&mut known, now), [at(1), at(2)]);
         let two = peer_address(2, 2);
-        assert_eq!(book.list(now, NodeId(1)), [two]);
-        assert_eq!(targets(&mut book, now + TRIED_FOR), [at(1)]);
+        assert_eq!(known.list(now, NodeId(1)), [two]);
+        assert_eq!(targets(&mut known, now + TRIED_FOR), [at(1)]);
     }
 
     /// If this fails, a network with multicast gets every beacon many times.
     #[test]
     fn multicast_makes_unicast_needless() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.set_seeds(vec![at(1)]);
+        let (mut known, now) = (Addresses::default(), Instant::now());
+        known.set_seeds(vec![at(1)]);
         for node in [1, 2] {
-            book.heard(now, &beacon(node, 1), ip(node as u8), Way::Multicast);
+            known.heard(now, &beacon(node, 1), ip(node as u8), Way::Multicast);
         }
-        assert_eq!(targets(&mut book, now), []);
-        assert_eq!(book.list(now, NodeId(1)), []);
-        book.heard(now, &beacon(3, 1), ip(3), Way::Unicast);
-        assert_eq!(targets(&mut book, now), [at(3)]);
+        assert_eq!(targets(&mut known, now), []);
+        assert_eq!(known.list(now, NodeId(1)), []);
+        known.heard(now, &beacon(3, 1), ip(3), Way::Unicast);
+        assert_eq!(targets(&mut known, now), [at(3)]);
         let peer = peer_address;
-        assert_eq!(book.list(now, NodeId(1)), [peer(3, 3)]);
-        assert_eq!(book.list(now, NodeId(3)), [peer(1, 1), peer(2, 2)]);
+        assert_eq!(known.list(now, NodeId(1)), [peer(3, 3)]);
+        assert_eq!(known.list(now, NodeId(3)), [peer(1, 1), peer(2, 2)]);
         // Multicast stops to work: unicast takes over.
         let later = now + MULTICAST_FOR;
-        assert_eq!(targets(&mut book, later), [at(1), at(2), at(3)]);
+        assert_eq!(targets(&mut known, later), [at(1), at(2), at(3)]);
     }
 
     /// If this fails, a node that lies about addresses fills the memory or makes a node its tool.
     #[test]
     fn what_is_told_is_bounded() {
-        let (mut book, now) = (Book::default(), Instant::now());
+        let (mut known, now) = (Addresses::default(), Instant::now());
         let all: Vec<_> =
             (0..10_000u64).map(|node| peer_address(node, (node % 200) as u8)).collect();
-        book.told(now, NodeId(0), &all);
-        assert!(book.told.len() <= ADDRESSES_MAX);
-        assert!(targets(&mut book, now).len() <= 200);
+        known.told(now, NodeId(0), &all);
+        assert!(known.told.len() <= ADDRESSES_MAX);
+        assert!(targets(&mut known, now).len() <= 200);
     }
     /// If this fails, nodes of other zones are sent beacons, or are not found when they are spoken
     /// to; or a seed in another zone gets beacons for ever.
     #[test]
     fn other_zones_are_known_and_left_alone() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.set_seeds(vec![at(1)]);
+        let (mut known, now) = (Addresses::default(), Instant::now());
+        known.set_seeds(vec![at(1)]);
         let far = PeerAddress { zone: ZoneId(9), ..peer_address(1, 1) };
-        book.told(now, NodeId(5), &[far]);
+        known.told(now, NodeId(5), &[far]);
         assert_eq!(
-            (book.address(NodeId(1)), book.datagrams(NodeId(1))),
+            (known.address(NodeId(1)), known.datagrams(NodeId(1))),
             (Some(at(1)), Some(at(1)))
         );
-        assert_eq!(book.reach(NodeId(1)), Some(far));
-        assert_eq!(targets(&mut book, now), [at(1)]);
-        book.heard_abroad(now, Some(at(1)));
-        assert_eq!(targets(&mut book, now), []);
-        assert_eq!(targets(&mut book, now + ABROAD_FOR), [at(1)]);
-        book.heard(now, &beacon(2, 1), ip(2), Way::Unicast);
-        assert!(book.is_near(at(2)) && !book.is_near(at(1)));
-        assert_eq!(book.reach(NodeId(2)), Some(peer_address(2, 2)));
-        book.advertised(NodeId(2), at(77));
-        assert_eq!(book.reach(NodeId(2)), Some(peer_address(2, 77)));
-        assert_eq!(book.address(NodeId(2)), Some(at(2)));
+        assert_eq!(known.reach(NodeId(1)), Some(far));
+        assert_eq!(targets(&mut known, now), [at(1)]);
+        known.heard_other_zone(now, Some(at(1)));
+        assert_eq!(targets(&mut known, now), []);
+        assert_eq!(targets(&mut known, now + OTHER_ZONE_FOR), [at(1)]);
+        known.heard(now, &beacon(2, 1), ip(2), Way::Unicast);
+        assert!(known.is_near(at(2)) && !known.is_near(at(1)));
+        assert_eq!(known.reach(NodeId(2)), Some(peer_address(2, 2)));
+        known.advertised(NodeId(2), at(77));
+        assert_eq!(known.reach(NodeId(2)), Some(peer_address(2, 77)));
+        assert_eq!(known.address(NodeId(2)), Some(at(2)));
     }
 }

@@ -1,5 +1,5 @@
-//! Beacons and bulletins as datagrams: sealing, opening, and the budget of each source. Who sends
-//! when is core's; where to is the [`book`](crate::book)'s.
+//! Beacons and bulletins as datagrams: sealing, opening, and the limit of each source. Who sends
+//! when is core's; where to, the [`addresses`](crate::addresses) say.
 //!
 //! On the wire: magic, zone, the content, and some bytes of HMAC-SHA256 over all before. The magic
 //! and then the tag are checked, this in constant time, and the content is read last.
@@ -44,11 +44,13 @@ pub(crate) enum Opened {
 /// Why a datagram is not a beacon of this cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("it is not a beacon")]
+    #[error("not an izna beacon")]
     Foreign,
-    #[error("its seal is wrong: the sender, in {0}, does not have this cluster's beacon key")]
+    #[error(
+        "invalid authentication tag: the sender, in {0}, does not have this cluster's beacon key"
+    )]
     Forged(ZoneId),
-    #[error("its content cannot be read: it may be of another version")]
+    #[error("cannot decode its content: it may be of another version")]
     Unreadable(#[source] izna_proto::Error),
 }
 
@@ -115,13 +117,13 @@ impl Seal {
 
 /// How many datagrams each address may still send: a flood from one leaves the others heard.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct SourceLimit {
     since: Instant,
     seen: HashMap<IpAddr, u32>,
     others: u32,
 }
 
-impl Budget {
+impl SourceLimit {
     pub(crate) fn new(now: Instant) -> Self {
         Self { since: now, seen: HashMap::new(), others: 0 }
     }
@@ -251,17 +253,17 @@ mod tests {
     #[test]
     fn a_flood_is_cut() {
         let now = Instant::now();
-        let mut budget = Budget::new(now);
+        let mut limit = SourceLimit::new(now);
         let address = |n: u32| IpAddr::from(Ipv4Addr::from(n));
-        let taken = |budget: &mut Budget, n, count: u32| {
-            (0..count).filter(|_| budget.take(now, address(n))).count()
+        let taken = |limit: &mut SourceLimit, n, count: u32| {
+            (0..count).filter(|_| limit.take(now, address(n))).count()
         };
-        assert_eq!(taken(&mut budget, 1, 100_000), SOURCE_DATAGRAMS_MAX as usize);
-        assert_eq!(taken(&mut budget, 2, 10), 10);
-        (10..20_000).for_each(|n| assert!(budget.take(now, address(n)) || n > 4096));
-        assert!(budget.seen.len() <= SOURCES_MAX);
-        assert!(budget.take(now, address(2)));
-        assert!(!budget.take(now, address(1)));
-        assert!(budget.take(now + WINDOW, address(1)));
+        assert_eq!(taken(&mut limit, 1, 100_000), SOURCE_DATAGRAMS_MAX as usize);
+        assert_eq!(taken(&mut limit, 2, 10), 10);
+        (10..20_000).for_each(|n| assert!(limit.take(now, address(n)) || n > 4096));
+        assert!(limit.seen.len() <= SOURCES_MAX);
+        assert!(limit.take(now, address(2)));
+        assert!(!limit.take(now, address(1)));
+        assert!(limit.take(now + WINDOW, address(1)));
     }
 }
