@@ -26,6 +26,7 @@ mod network;
 mod node;
 mod options;
 pub mod placement;
+pub mod plot;
 mod program;
 mod report;
 #[cfg(feature = "sabotage")]
