@@ -29,11 +29,37 @@ impl Guest for Web {
             "both" => both(query, out),
             "trap" => core::arch::wasm32::unreachable(),
             "none" => {}
-            "unfinished" => unfinished(out),
+            "unfinished" => unfinished(out, drop),
+            "forgotten" => unfinished(out, core::mem::forget),
+            "exit" => {
+                reply(out, 200, b"done");
+                wasip2::cli::exit::exit(Ok(()));
+            }
+            "timing" => plain(out, Some(("server-timing", "db;dur=5")), None),
+            "trailers" => plain(out, None, Some(("x-end", "1"))),
+            "sleep" => {
+                let nanos = query.parse::<u64>().unwrap_or(0).saturating_mul(1_000_000);
+                wasip2::clocks::monotonic_clock::subscribe_duration(nanos).block();
+                reply(out, 200, b"awake");
+            }
             "error" => ResponseOutparam::set(out, Err(ErrorCode::LoopDetected)),
             _ => reply(out, 200, b"hello"),
         }
     }
+}
+
+/// `done`, with a header or a trailer.
+fn plain(out: ResponseOutparam, header: Option<(&str, &str)>, trailer: Option<(&str, &str)>) {
+    let fields = |pair: (&str, &str)| {
+        let fields = Fields::new();
+        fields.append(pair.0, pair.1.as_bytes()).unwrap();
+        fields
+    };
+    let response = OutgoingResponse::new(header.map_or_else(Fields::new, fields));
+    let outgoing = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
+    write(&outgoing, b"done");
+    OutgoingBody::finish(outgoing, trailer.map(fields)).unwrap();
 }
 
 /// The request as it came, in headers; its body and trailers.
@@ -80,12 +106,13 @@ fn reply_with(out: ResponseOutparam, fetched: Result<(u16, Vec<u8>), ErrorCode>)
     }
 }
 
-fn unfinished(out: ResponseOutparam) {
+/// Half a body, which then is left in this way.
+fn unfinished(out: ResponseOutparam, leave: fn(OutgoingBody)) {
     let response = OutgoingResponse::new(Fields::new());
     let outgoing = response.body().unwrap();
     ResponseOutparam::set(out, Ok(response));
     write(&outgoing, b"half");
-    drop(outgoing);
+    leave(outgoing);
 }
 
 fn write(body: &OutgoingBody, bytes: &[u8]) {
