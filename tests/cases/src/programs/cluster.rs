@@ -57,7 +57,13 @@ pub(super) fn call_name() -> Wrong {
     // It has to be delivered: who is asked does not hold it.
     deploy_on(&cluster, "shapes", Some("b"))?;
     let node = cluster.node("a")?;
-    let call = json!({ "app": "shapes", "component": "c", "function": "f".repeat(300), "args": [], "deadline_ms": 3000 });
+    let call = json!({
+        "app": "shapes",
+        "component": "c",
+        "function": "f".repeat(300),
+        "args": [],
+        "deadline_ms": 3000,
+    });
     let manage = node.addresses()?.manage;
     let response = http::post(manage, "/v1/call", "application/json", call.to_string().as_bytes())?;
     first([
