@@ -53,3 +53,21 @@ pub(crate) fn chain(names: usize, depth: usize) -> Result<Vec<u8>> {
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     Ok(module)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{chain, expanded};
+
+    /// If this fails, a component of many parts has not as many as its case says.
+    #[test]
+    fn a_line_is_repeated_with_its_number() {
+        assert_eq!(expanded("a\n  ;; repeat 2: (b $i#)\n;; c"), "a\n(b $i0)\n(b $i1)\n;; c");
+    }
+
+    /// If this fails, the module of a chain of interfaces is not small, or is none.
+    #[test]
+    fn a_chain_is_small() {
+        let module = chain(10, 12).unwrap();
+        assert!(module.starts_with(b"\0asm") && module.len() < 4096, "{} bytes", module.len());
+    }
+}

@@ -151,3 +151,40 @@ impl Step {
         Ok(format!("{} {}", output.status.code().unwrap_or(-1), said.trim()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use izna_bench::shipped;
+
+    use super::{Case, judge};
+
+    /// If this fails, a wrong value passes for a right one, or is not told.
+    #[test]
+    fn all_of_a_value_is_compared() {
+        assert_eq!(judge("x", "200 a", "200 a|422 .*").unwrap(), None);
+        assert_eq!(judge("x", "422 a\nb", "200 a|422 .*").unwrap(), None);
+        let wrong = judge("x", "200 ab", "200 a|422 .*").unwrap();
+        assert_eq!(wrong.unwrap(), "wrong: x: got `200 ab`, expected `200 a|422 .*`");
+    }
+
+    /// If this fails, a case cannot be read, or one is known to be wrong that there is not.
+    #[test]
+    fn every_case_is_read() {
+        let folder = shipped::root().join("tests/cases");
+        for name in fs::read_to_string(folder.join("known-wrong.txt")).unwrap().lines() {
+            assert!(
+                name.starts_with('#') || folder.join(name).join("case.toml").is_file(),
+                "{name}"
+            );
+        }
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.join("case.toml").is_file() {
+                let case = Case::read(&path).unwrap();
+                assert!(case.program.is_some() != !case.steps.is_empty(), "{}", path.display());
+            }
+        }
+    }
+}

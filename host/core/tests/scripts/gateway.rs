@@ -120,9 +120,18 @@ fn a_gateway_that_was_stopped_asks_before_it_gives_up() {
          100 wait
          5000 stopped
          5001 from 2 holding 1
-         5500 wait
-         5600 wait",
-        expect![[r#""#]],
+         5500 wait",
+        expect![[r#"
+            0 deploy app a@2
+            1 join 2 a
+            2 submit 1 a.f once
+              -> 2 deliver #1 p1.0 a hops 1 steps 0 left 1
+            3 from 2 accepted #1
+            100 wait
+            5000 stopped
+            5001 from 2 holding 1
+            5500 wait
+        "#]],
     );
 }
 
