@@ -3,13 +3,16 @@ CARGO ?= cargo
 IZNA  := target/release/izna
 # Whatever is built, with the features that the whole workspace asks for: then nothing is built twice.
 BUILD := $(CARGO) build --release --workspace
+comma := ,
 
-.PHONY: help agreement demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
+.PHONY: help agreement cases demo demo-stop test guests guests-rust build bench bench-languages bench-peers paper fuzz sim placement adoption clean
 
 help:
 	@echo "make demo         three nodes on this machine, the TeX service deployed, a page to open"
 	@echo "make demo-stop    end the demo's nodes"
 	@echo "make test         everything that CI checks: format, lints, tidy, tests"
+	@echo "make cases        small inputs that were once answered wrongly, on the built binary: what is right"
+	@echo "                  now (LONG=1: those that take long too; ONLY=name,name)"
 	@echo "make bench        the benchmarks, about five minutes once it is built"
 	@echo "make bench-languages  what the same services cost in each language: the table of docs/languages.md"
 	@echo "make bench-peers  a wasi:http component beside wasmtime serve and plain hyper, rounds interleaved"
@@ -38,7 +41,9 @@ guests: guests-rust
 	@$(BUILD) --quiet --bin izna
 	@guest-sdk/languages.sh
 
-demo: build guests-rust
+# The guests of the demo alone: others need crates of their own.
+demo: build
+	@guest-sdk/build.sh page cache renderer
 	@components/tex/demo.sh start
 
 demo-stop:
@@ -46,6 +51,10 @@ demo-stop:
 
 test: guests
 	@$(CARGO) xtask ci
+
+cases: build guests-rust
+	@$(BUILD) --bin cases
+	@LONG=$(LONG) target/release/cases $(subst $(comma), ,$(ONLY))
 
 bench: build guests-rust
 	@$(CARGO) bench --workspace --bench micro --bench threads --bench migration

@@ -18,7 +18,7 @@ use crate::node::{Launch, Node};
 use crate::quota::Quotas;
 use crate::segment::{Place, Segment};
 use crate::undo::Undo;
-use crate::{shipped, wait};
+use crate::{shipped, skipped, wait};
 
 /// How a cluster is begun.
 #[derive(Debug, Clone)]
@@ -50,6 +50,16 @@ pub enum Network {
     Loopback,
     /// A bridge of this cluster's own; nodes differ by address.
     Bridge,
+}
+
+impl Network {
+    /// A bridge where there can be one; otherwise loopback, which is told.
+    pub fn best() -> Self {
+        match skipped::without("network namespaces, nodes are on loopback", Segment::new()) {
+            Some(_) => Self::Bridge,
+            None => Self::Loopback,
+        }
+    }
 }
 
 /// How nodes find each other.

@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use izna_bench::quota::Quotas;
 use izna_bench::report::Table;
-use izna_bench::segment::Segment;
 use izna_bench::timetable::gateways;
 use izna_bench::{Cluster, Load, Network, Node, Options, Pace, Plan, Report, shipped, wait};
 use serde_json::{Value, json};
@@ -57,11 +56,9 @@ struct Seen {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     Quotas::new().context("without quotas six nodes are not more than one")?;
-    let mut options = Options { cores: Some(arguments.cores), ..Options::nodes(&NAMES).alone() };
-    options = options.arguments(&["--unneeded-ms", UNNEEDED_MS]);
-    if Segment::new().is_ok() {
-        options.network = Network::Bridge;
-    }
+    let (cores, network) = (Some(arguments.cores), Network::best());
+    let options = Options { cores, network, ..Options::nodes(&NAMES).alone() };
+    let options = options.arguments(&["--unneeded-ms", UNNEEDED_MS]);
     let cluster = Cluster::start(options)?;
     let capacity = capacity(&cluster)?;
     cluster.deploy(&cluster.app("spin", &MANIFEST.replace("ADOPT", "true"))?, &[])?;

@@ -12,7 +12,6 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use izna_bench::quota::Quotas;
 use izna_bench::report::{self, Aim, Table};
-use izna_bench::segment::Segment;
 use izna_bench::spinner::Spinner;
 use izna_bench::timetable::gateways;
 use izna_bench::{
@@ -224,10 +223,8 @@ fn plan(cluster: &Cluster, path: &str, connections: usize) -> Plan {
 }
 
 fn begin() -> Result<Cluster> {
-    let mut options = Options { cores: Some(EQUAL[0]), ..Options::nodes(&NAMES).alone() };
-    if Segment::new().is_ok() {
-        options.network = Network::Bridge;
-    }
+    let (cores, network) = (Some(EQUAL[0]), Network::best());
+    let options = Options { cores, network, ..Options::nodes(&NAMES).alone() };
     let cluster = Cluster::start(options)?;
     cluster.deploy(&cluster.app("spin", MANIFEST)?, &[])?;
     Ok(cluster)

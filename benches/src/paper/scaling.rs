@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::formulas;
 use super::setting::{CONNECTIONS_PER_NODE, Finding, Setting, Split, Use, plan};
-use crate::plot::{Figure, Line, Look, Panel};
 use crate::report::{Aim, Table, aim};
 use crate::{Cluster, Load, Requests};
+use izna_sim::plot::{Figure, Line, Look, Panel};
 
 const NODES: [usize; 6] = [1, 2, 3, 4, 6, 8];
 const WARM_UP_S: f64 = 1.5;
@@ -69,13 +69,12 @@ pub fn run(setting: &Setting) -> Result<Finding> {
         }
     }
     let panels = curves.into_iter().map(Curve::panel).collect();
-    let (across, range, marks) = ("nodes".into(), 0.0..8.5, Vec::new());
     let about = "Closed loop, twelve connections for each node. Apart: N clusters of one node.";
     Ok(Finding {
         name: "scaling",
         data: table.json(),
         tables: vec![(about.into(), table)],
-        figures: vec![("", Figure { across, range, marks, panels })],
+        figures: vec![("", Figure::even("nodes", 0.0..8.5, panels))],
         aims,
     })
 }
@@ -96,14 +95,12 @@ impl Curve {
         let last = NODES.last().copied().unwrap_or(1) as f64;
         let ideal = vec![(0.0, 0.0), (last, last * self.one())];
         let line = |name: &str, look, points| Line { name: name.into(), look, points };
-        Panel {
-            up: format!("requests/s: {}", self.series.name),
-            lines: vec![
-                line("one cluster", Look::Dotted, self.cluster),
-                line("as many nodes apart", Look::Dotted, self.apart),
-                line("N times one", Look::Ideal, ideal),
-            ],
-        }
+        let lines = vec![
+            line("one cluster", Look::Dotted, self.cluster),
+            line("as many nodes apart", Look::Dotted, self.apart),
+            line("N times one", Look::Ideal, ideal),
+        ];
+        Panel::even(&format!("requests/s: {}", self.series.name), lines)
     }
 }
 

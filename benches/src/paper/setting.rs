@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use super::formulas;
 use super::timeline::BIN;
 use crate::machine::{Machine, Share};
-use crate::plot::Figure;
 use crate::quota::Quotas;
 use crate::report::{self, Table};
 use crate::segment::Segment;
 use crate::spinner::Spinner;
 use crate::timetable::gateways;
 use crate::{Cluster, Network, Node, Options, Pace, Plan, Requests, shipped, usage};
+use izna_sim::plot::Figure;
 
 /// Connections for each node's worth of capacity in a closed loop: enough that no node waits for
 /// work.

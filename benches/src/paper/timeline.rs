@@ -6,10 +6,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::setting::{Setting, Use};
-use crate::plot::{Figure, Line, Look, Panel};
 use crate::tally::{Bin, bin};
 use crate::timetable::{Done, Timetable};
 use crate::{Cluster, Load, Plan, Report};
+use izna_sim::plot::{Figure, Line, Look, Panel};
 
 /// The width of a bin.
 pub(crate) const BIN: Duration = Duration::from_millis(500);
@@ -58,15 +58,15 @@ impl Timeline {
             lines.push(line("refused at once", &|index| rate(index, &|bin| bin.refused)));
         }
         let panels = vec![
-            Panel { up: "requests/s".into(), lines },
-            Panel {
-                up: "latency, ms".into(),
-                lines: vec![line("p50", &|i| latency(i, 0.5)), line("p99", &|i| latency(i, 0.99))],
-            },
+            Panel::even("requests/s", lines),
+            Panel::even(
+                "latency, ms",
+                vec![line("p50", &|i| latency(i, 0.5)), line("p99", &|i| latency(i, 0.99))],
+            ),
         ];
         let marks = self.done.iter().filter(|done| names.iter().any(|name| done.is(name)));
         let marks = marks.map(|done| (done.until.as_secs_f64(), done.deed.to_string())).collect();
-        Figure { across: "seconds".into(), range: 0.0..bins as f64 * width, marks, panels }
+        Figure { marks, ..Figure::even("seconds", 0.0..bins as f64 * width, panels) }
     }
 
     /// Whole bins.

@@ -11,9 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use izna_bench::quota::Quotas;
-use izna_bench::segment::Segment;
 use izna_bench::timetable::gateways;
-use izna_bench::{Cluster, Load, Network, Node, Options, Plan, wait};
+use izna_bench::{Cluster, Load, Network, Node, Options, Plan, skipped, wait};
 use izna_tests_cluster::{call, echo};
 use serde_json::{Value, json};
 
@@ -58,16 +57,11 @@ fn wait_held(node: &Node, expected: &[(&str, &str)]) {
 /// wait or are refused, nobody can tell why another node has it, or it is never given up.
 #[test]
 fn a_full_component_is_adopted_and_given_up() {
-    if let Err(error) = Quotas::new() {
-        eprintln!("no quotas here, nothing to test: {error:#}");
-        return;
-    }
+    let Some(_) = skipped::without("CPU quotas", Quotas::new()) else { return };
     let names = ["a", "b", "c", "d", "e", "f"];
-    let mut options = Options { cores: Some(0.2), ..Options::nodes(&names) };
-    options = options.arguments(&["--unneeded-ms", "1500"]);
-    if Segment::new().is_ok() {
-        options.network = Network::Bridge;
-    }
+    let network = Network::best();
+    let options = Options { cores: Some(0.2), network, ..Options::nodes(&names) };
+    let options = options.arguments(&["--unneeded-ms", "1500"]);
     let cluster = Cluster::start(options).unwrap();
     let app = cluster.app("spin", &spinner("nodes = [\"a\"]")).unwrap();
     cluster.deploy(&app, &[]).unwrap();

@@ -12,6 +12,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use izna_bench::{Cluster, Node, Options};
+use izna_proto::{BEACON_BYTES, BEACON_MAGIC, BULLETIN_MAGIC};
 use izna_tests_cluster::echo;
 
 const ROUNDS: u64 = 40;
@@ -61,9 +62,13 @@ fn udp(address: SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for (seed, bytes) in shapes().iter().enumerate() {
         let _ = socket.send_to(bytes, address);
-        // What a beacon begins with, and then not.
-        let _ =
-            socket.send_to(&[b"IZB2", &noise(seed as u64 + 99, 60 + seed)[..]].concat(), address);
+        // What a beacon and a bulletin begin with, and then not; a beacon of the right length.
+        for start in [BEACON_MAGIC, BULLETIN_MAGIC] {
+            for length in [60 + seed, BEACON_BYTES - start.len()] {
+                let rest = noise((seed + 99) as u64, length);
+                let _ = socket.send_to(&[&start[..], &rest].concat(), address);
+            }
+        }
     }
 }
 

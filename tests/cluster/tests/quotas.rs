@@ -6,22 +6,16 @@
 )]
 
 use izna_bench::quota::Quotas;
-use izna_bench::segment::Segment;
 use izna_bench::timetable::gateways;
-use izna_bench::{Cluster, Load, Network, Options, Plan, wait};
+use izna_bench::{Cluster, Load, Network, Options, Plan, skipped, wait};
 use izna_tests_cluster::echo;
 
 /// A cluster whose nodes may use a quarter of a core each, on a bridge where there can be one; none
 /// where there are no quotas.
 fn cluster(names: &[&str]) -> Option<Cluster> {
-    if let Err(error) = Quotas::new() {
-        eprintln!("no quotas here, nothing to test: {error:#}");
-        return None;
-    }
-    let mut options = Options { cores: Some(0.25), ..Options::nodes(names) };
-    if Segment::new().is_ok() {
-        options.network = Network::Bridge;
-    }
+    skipped::without("CPU quotas", Quotas::new())?;
+    let network = Network::best();
+    let options = Options { cores: Some(0.25), network, ..Options::nodes(names) };
     Some(Cluster::start(options).unwrap())
 }
 

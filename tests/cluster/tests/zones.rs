@@ -11,9 +11,7 @@
 use std::time::Duration;
 
 use izna_bench::{
-    Network, relay,
-    segment::Segment,
-    wait,
+    Network, relay, wait,
     zones::{Layout, Zones},
 };
 use izna_tests_cluster::echo;
@@ -27,9 +25,7 @@ fn number(told: &Value, key: &str) -> u64 {
 
 fn layout(zones: &[(&str, &[&str])]) -> Layout {
     let mut layout = Layout::new(zones, DELAY);
-    if Segment::new().is_ok() {
-        layout.options.network = Network::Bridge;
-    }
+    layout.options.network = Network::best();
     layout
 }
 

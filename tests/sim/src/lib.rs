@@ -27,6 +27,7 @@ mod node;
 mod options;
 pub mod placement;
 mod play;
+pub mod plot;
 mod program;
 mod recordings;
 mod report;

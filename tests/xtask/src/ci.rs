@@ -1,7 +1,7 @@
 //! The phases of CI, the same on every machine. All run, so that one look shows all that is wrong.
 
 use std::{
-    env,
+    env, fs,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -9,16 +9,19 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::tidy;
+use crate::{deny, shape, skipped, terms, tidy};
 
 /// A phase: its name, what it tells while it runs, and the check.
 type Phase = (&'static str, &'static str, fn(&Path) -> anyhow::Result<()>);
 
 /// All use the one release profile, so that the engine is compiled once. The tests come last: what
 /// they print closes the run.
-const PHASES: [Phase; 8] = [
+const PHASES: [Phase; 11] = [
     ("fmt", "every file is formatted", fmt),
     ("tidy", "the house style, where a machine can check it", house_style),
+    ("shape", "no import circles, private state, narrow structs", shape_of_crates),
+    ("terms", "the words of texts that people see are the field's", words),
+    ("deny", "licences, doubles, sources and advisories of the dependencies", dependencies),
     ("no-std", "core and proto take nothing from std, nor do their dependencies", no_std),
     ("clippy", "no lint warns, in any target", clippy),
     ("doc", "the documentation builds without a warning", doc),
@@ -30,6 +33,7 @@ const PHASES: [Phase; 8] = [
 /// Run all phases; whether each has passed.
 pub(crate) fn run(root: &Path) -> anyhow::Result<bool> {
     let mut results = Vec::new();
+    skipped::begin(root)?;
     for (name, about, phase) in PHASES {
         println!("== {name}: {about}");
         let start = Instant::now();
@@ -46,6 +50,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<bool> {
     }
     let total: Duration = results.iter().map(|(_, took, _)| took).sum();
     println!("{:>8}  {:>14.1} s", "all", total.as_secs_f64());
+    println!("{}", skipped::summary(&fs::read_to_string(skipped::path(root))?));
     Ok(results.iter().all(|(_, _, passed)| *passed))
 }
 
@@ -67,6 +72,21 @@ fn fmt(root: &Path) -> anyhow::Result<()> {
 
 fn house_style(root: &Path) -> anyhow::Result<()> {
     ensure!(tidy::run(root)?, "the house style is not kept");
+    Ok(())
+}
+
+fn shape_of_crates(root: &Path) -> anyhow::Result<()> {
+    ensure!(shape::run(root)?, "the shape of the crates is not what is granted");
+    Ok(())
+}
+
+fn words(root: &Path) -> anyhow::Result<()> {
+    ensure!(terms::run(root, false)?, "the words are not what is granted");
+    Ok(())
+}
+
+fn dependencies(root: &Path) -> anyhow::Result<()> {
+    ensure!(deny::run(root)?, "a dependency is not as deny.toml wants it");
     Ok(())
 }
 
@@ -114,15 +134,10 @@ fn sabotage(root: &Path) -> anyhow::Result<()> {
 /// does.
 fn test(root: &Path) -> anyhow::Result<()> {
     let nextest = cargo(root).args(["nextest", "--version"]).output();
-    if nextest.is_ok_and(|output| output.status.success()) {
-        return must(cargo(root).args([
-            "nextest",
-            "run",
-            "--release",
-            "--workspace",
-            "--no-fail-fast",
-        ]));
-    }
-    let targets = ["--lib", "--bins", "--tests"];
-    must(cargo(root).args(["test", "--release", "--workspace", "--no-fail-fast"]).args(targets))
+    let nextest = nextest.is_ok_and(|output| output.status.success());
+    let command: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    let targets: &[&str] = if nextest { &[] } else { &["--lib", "--bins", "--tests"] };
+    let mut test = cargo(root);
+    test.args(command).args(["--release", "--workspace", "--no-fail-fast"]).args(targets);
+    must(test.env(skipped::VARIABLE, skipped::path(root)))
 }

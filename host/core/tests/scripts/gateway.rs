@@ -112,15 +112,27 @@ fn the_budget_of_repeats_runs_out() {
 /// If this fails, a node that was stopped takes all its processes for lost when it goes on.
 #[test]
 fn a_gateway_that_was_stopped_asks_before_it_gives_up() {
-    use izna_core::{Config, Core, Output, Time};
-    use izna_proto::NodeId;
-
-    let mut core = Core::new(Config::new(NodeId(1), 1, 1), Time::from_micros(0));
-    core.tick(Time::from_micros(0));
-    core.tick(Time::from_micros(5_000_000));
-    while let Some(output) = core.poll() {
-        assert!(!matches!(output, Output::Reply(_)), "{output:?}");
-    }
+    check(
+        "0 deploy app a@2
+         1 join 2 a
+         2 submit 1 a.f once
+         3 from 2 accepted #1
+         100 wait
+         5000 stopped
+         5001 from 2 holding 1
+         5500 wait",
+        expect![[r#"
+            0 deploy app a@2
+            1 join 2 a
+            2 submit 1 a.f once
+              -> 2 deliver #1 p1.0 a hops 1 steps 0 left 1
+            3 from 2 accepted #1
+            100 wait
+            5000 stopped
+            5001 from 2 holding 1
+            5500 wait
+        "#]],
+    );
 }
 
 /// If this fails, a client that went away is answered, or its place is kept.

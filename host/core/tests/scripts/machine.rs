@@ -75,11 +75,18 @@ impl Machine {
     fn input(&mut self, line: &str, mut words: Words<'_>) {
         let at = Time::from_micros((words.next().parse::<f64>().unwrap() * 1000.0) as i64);
         self.begin();
-        self.advance(at);
+        // A node that was stopped finds all its timers gone off at once.
+        if words.peek() != "stopped" {
+            self.advance(at);
+        }
         writeln!(self.printed, "{line}").unwrap();
         match words.peek() {
             "join" => return self.join(at, &mut words),
             "wait" => return,
+            "stopped" => {
+                self.core.as_mut().unwrap().tick(at);
+                return self.drain("  ");
+            }
             "timers" => {
                 let timers = self.core.as_ref().unwrap().fill().timers;
                 writeln!(self.printed, "  {timers} timers").unwrap();

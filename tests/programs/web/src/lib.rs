@@ -30,12 +30,33 @@ impl Guest for Web {
             "trap" => core::arch::wasm32::unreachable(),
             "none" => {}
             "unfinished" => unfinished(out, query),
+            "forgotten" => unfinished(out, "open"),
             "exit" => exit(out, query),
             "trailers" => trailers(out),
+            "timing" => plain(out, Some(("server-timing", "db;dur=5")), None),
+            "sleep" => {
+                let nanos = query.parse::<u64>().unwrap_or(0).saturating_mul(1_000_000);
+                wasip2::clocks::monotonic_clock::subscribe_duration(nanos).block();
+                reply(out, 200, b"awake");
+            }
             "error" => ResponseOutparam::set(out, Err(ErrorCode::LoopDetected)),
             _ => reply(out, 200, b"hello"),
         }
     }
+}
+
+/// `done`, with a header or a trailer.
+fn plain(out: ResponseOutparam, header: Option<(&str, &str)>, trailer: Option<(&str, &str)>) {
+    let fields = |pair: (&str, &str)| {
+        let fields = Fields::new();
+        fields.append(pair.0, pair.1.as_bytes()).unwrap();
+        fields
+    };
+    let response = OutgoingResponse::new(header.map_or_else(Fields::new, fields));
+    let outgoing = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
+    write(&outgoing, b"done");
+    OutgoingBody::finish(outgoing, trailer.map(fields)).unwrap();
 }
 
 /// The request as it came, in headers; its body and trailers.
@@ -100,7 +121,7 @@ fn unfinished(out: ResponseOutparam, how: &str) {
 /// A whole reply, or half a one, and then the end of the program.
 fn exit(out: ResponseOutparam, how: &str) {
     match how {
-        "whole" => reply(out, 200, b"done"),
+        "whole" | "" => reply(out, 200, b"done"),
         "half" => unfinished(out, "open"),
         "failed" => reply(out, 200, b"done"),
         _ => {}

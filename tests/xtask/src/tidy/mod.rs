@@ -6,6 +6,7 @@ mod exceptions;
 mod source;
 
 use std::{
+    cmp::Ordering,
     fmt, fs,
     path::Path,
     process::{Command, Stdio},
@@ -17,10 +18,10 @@ pub(crate) use arrows::NO_STD_PACKAGES;
 
 /// A text file of the project.
 #[derive(Debug)]
-struct File {
+pub(crate) struct File {
     /// Its path from the root, with slashes.
-    path: String,
-    text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// What is wrong, and where. Line 0 is the file as a whole.
@@ -50,7 +51,7 @@ impl File {
         Finding { path: self.path.clone(), line: 0, text: text.into() }
     }
 
-    fn is_rust(&self) -> bool {
+    pub(crate) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
 
@@ -82,8 +83,17 @@ pub(crate) fn bless(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is said of a count beside what is granted, which only falls; and whether they agree.
+pub(crate) fn judge(found: usize, granted: usize) -> (String, bool) {
+    match found.cmp(&granted) {
+        Ordering::Less => (format!("{found}, granted {granted}: lower it to {found}"), false),
+        Ordering::Equal => (format!("{found}, as granted"), true),
+        Ordering::Greater => (format!("{found}, OVER the {granted} granted"), false),
+    }
+}
+
 /// All text files of the project: those git tracks, and those it would.
-fn files(root: &Path) -> anyhow::Result<Vec<File>> {
+pub(crate) fn files(root: &Path) -> anyhow::Result<Vec<File>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
     let output = git.stderr(Stdio::inherit()).output().context("running git ls-files")?;
@@ -101,7 +111,7 @@ fn files(root: &Path) -> anyhow::Result<Vec<File>> {
 }
 
 #[cfg(test)]
-fn file(path: &str, text: &str) -> File {
+pub(crate) fn file(path: &str, text: &str) -> File {
     File { path: path.into(), text: text.into() }
 }
 

@@ -1,0 +1,8 @@
+;; Begins with more memory (72 MiB) than a step may have by default.
+(component
+  (core module $m (memory (export "memory") 1152) (func (export "f") (result i32) i32.const 7))
+  (core instance $i (instantiate $m))
+  (func $f (result u32) (canon lift (core func $i "f")))
+  (component $s (import "f" (func $g (result u32))) (export "get" (func $g)))
+  (instance $api (instantiate $s (with "f" (func $f))))
+  (export "demo:case/api@0.1.0" (instance $api)))
