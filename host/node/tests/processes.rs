@@ -5,7 +5,6 @@ mod common;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::{Cluster, app, guest, linked, request, until};
 use izna_node::{Error, Node};
 use izna_proto::{FailureKind, Spread};
@@ -34,11 +33,11 @@ async fn a_process_that_stays_is_never_encoded() {
     deploy(&node, "shop", Spread::all()).await;
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
-    assert_eq!(reply.outcome.unwrap(), ANSWER);
+    assert_eq!(reply.outcome.unwrap().inline(), ANSWER);
     assert_eq!(reply.trail.nodes, [node.id()]);
     // Ten calls and what comes back of each, one after the other.
     let reply = node.submit(request("shop", "hops", b"\x81\x0a")).await;
-    assert_eq!(reply.outcome.unwrap(), Bytes::from_static(b"\x0a"));
+    assert_eq!(reply.outcome.unwrap().inline(), &b"\x0a"[..]);
     assert_eq!(reply.trail.nodes.len(), 21);
     let status = node.status().unwrap();
     assert_eq!((status.host.process_encoded, status.counters.steps), (0, 22));
@@ -84,7 +83,7 @@ async fn a_process_runs_on_another_node() {
     deploy(&a, "shop", Spread::nodes(vec![b.id()])).await;
     holds(&[&b]).await;
     let reply = a.submit(request("shop", "value", ONE)).await;
-    assert_eq!(reply.outcome.unwrap(), ANSWER);
+    assert_eq!(reply.outcome.unwrap().inline(), ANSWER);
     assert_eq!(reply.trail.nodes, [b.id()]);
     assert_eq!(a.status().unwrap().host.process_encoded, 1);
     assert!(a.status().unwrap().components.holds.is_empty());
@@ -115,7 +114,7 @@ async fn a_restart_forgets_nothing() {
     let node = cluster.start("a", &[]).await;
     holds(&[&node]).await;
     let reply = node.submit(request("shop", "value", ONE)).await;
-    assert_eq!(reply.outcome.unwrap(), ANSWER);
+    assert_eq!(reply.outcome.unwrap().inline(), ANSWER);
     assert_eq!(node.status().unwrap().host.cache.hits, 1);
     node.shutdown().await;
 }
@@ -141,7 +140,7 @@ async fn a_drained_node_is_empty() {
     let status = b.status().unwrap();
     assert_eq!((status.held, status.waiting), (0, 0));
     for process in running.drain(..) {
-        assert_eq!(process.await.unwrap().outcome.unwrap(), Bytes::from_static(b"\x18\x64"));
+        assert_eq!(process.await.unwrap().outcome.unwrap().inline(), &b"\x18\x64"[..]);
     }
     let refused = b.submit(request("shop", "value", ONE)).await;
     assert!(refused.outcome.is_err());
