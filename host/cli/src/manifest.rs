@@ -7,10 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use izna_gateway::{
-    deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES},
-    spread::check_word,
-};
+use izna_gateway::deploy::{self, CPU_MS, DEADLINE_MS, MEMORY_BYTES};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -207,7 +204,7 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, Trouble> {
 fn check(document: &Document, folder: PathBuf) -> Result<Manifest, Trouble> {
     let text: Text = document.parse(Exit::Data)?;
     let checker = Checker { document, names: text.component.keys().cloned().collect() };
-    checker.name("an app", text.app.name.as_ref(), &text.app.name.span())?;
+    checker.name("app name", text.app.name.as_ref(), &text.app.name.span())?;
     if text.component.is_empty() {
         let trouble = checker.wrong("the app has no component", &text.app.name.span());
         return Err(trouble.fix("add one: [component.NAME] with its source = \"FILE.wasm\""));
@@ -236,11 +233,11 @@ impl Checker<'_> {
     }
 
     fn name(&self, what: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
-        deploy::check_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
+        deploy::check_name(what, name).map_err(|error| self.wrong(error, span))
     }
 
     fn typed_name(&self, what: &str, name: &str, span: &Range<usize>) -> Result<(), Trouble> {
-        deploy::check_typed_name(what, name).map_err(|error| self.wrong(error.to_string(), span))
+        deploy::check_typed_name(what, name).map_err(|error| self.wrong(error, span))
     }
 
     fn component(
@@ -249,10 +246,10 @@ impl Checker<'_> {
         name: String,
         text: Spanned<ComponentText>,
     ) -> Result<Component, Trouble> {
-        self.name("a component", &name, &text.span())?;
+        self.name("component name", &name, &text.span())?;
         let text = text.into_inner();
         for (link, target) in &text.links {
-            self.typed_name("a link", link, &target.span())?;
+            self.typed_name("link name", link, &target.span())?;
             let (to, span) = (&target.as_ref().component, target.span());
             self.known(&format!("component `{name}` links to"), to, &span)?;
         }
@@ -260,10 +257,10 @@ impl Checker<'_> {
             let what = format!("component `{name}` is on no node");
             return Err(self.wrong(what, &nodes.span()).fix("leave `nodes` out for all nodes"));
         }
-        let words = text.labels.iter().map(|label| ("a label", label));
-        for (what, word) in words.chain(text.zone.iter().map(|zone| ("a zone", zone))) {
-            check_word(what, word.as_ref())
-                .map_err(|error| self.wrong(error.to_string(), &word.span()))?;
+        let words = text.labels.iter().map(|label| ("label", label));
+        for (what, word) in words.chain(text.zone.iter().map(|zone| ("zone name", zone))) {
+            deploy::check_label(what, word.as_ref())
+                .map_err(|error| self.wrong(error, &word.span()))?;
         }
         let limits = izna_proto::Limits::default();
         let memory = self.memory(text.limits.memory.as_ref())?;
@@ -365,7 +362,7 @@ impl Checker<'_> {
             let (to, at) = (text.component.as_ref(), text.component.span());
             self.known(&format!("route `{path}` leads to"), to, &at)?;
             if let Some(function) = &text.function {
-                self.typed_name("a function", function.as_ref(), &function.span())?;
+                self.typed_name("function name", function.as_ref(), &function.span())?;
             }
             let deadline = self.number("deadline_ms", text.deadline_ms.as_ref(), DEADLINE_MS)?;
             routes.push(Route {
@@ -439,8 +436,8 @@ function = "render"
             ),
             ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
             ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
-            ("limits = ", "zone = \"a b\"\nlimits = ", "`a b` is no name of a zone"),
-            ("limits = ", "labels = [\"\"]\nlimits = ", "`` is no name of a label"),
+            ("limits = ", "zone = \"a b\"\nlimits = ", "invalid zone name `a b`"),
+            ("limits = ", "labels = [\"\"]\nlimits = ", "invalid label ``"),
             ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
             ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
             (
@@ -452,8 +449,8 @@ function = "render"
             ("\"renderer\" }", "7 }", "expected the name of a component, or { component = "),
             ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
             ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
-            ("\"tex\"", "\"a b\"", "`a b` is no name of an app"),
-            ("\"/tex\"", "\"tex\"", "does not begin with `/`"),
+            ("\"tex\"", "\"a b\"", "invalid app name `a b`"),
+            ("\"/tex\"", "\"tex\"", "such as `/api`"),
             ("name = \"tex\"", "name =", "izna.toml:3"),
             ("source = \"cache.wasm\"", "", "missing field `source`"),
         ];

@@ -10,17 +10,18 @@ use axum::http::StatusCode;
 use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, Route};
 use matchit::{InsertError, Router};
 
-use crate::{Cluster, api, routes, spread};
+use crate::{api, cluster::Cluster, node_selector, routes};
 
-pub(crate) const PARTS_MAX: usize = 256;
-const NAME_BYTES_MAX: usize = 64;
-const TYPED_NAME_BYTES_MAX: usize = 256;
-/// The most settings of one sort that a component has, and the longest name of one, in bytes.
+pub use crate::names::{
+    GRANTS_BYTES_MAX, check_label, check_name, check_setting, check_typed_name,
+};
+
+const PARTS_MAX: usize = 256;
+/// The most settings of one sort that a component has, and the longest host, in bytes.
 const SETTINGS_MAX: usize = 256;
-const SETTING_NAME_BYTES_MAX: usize = 256;
 const HOST_BYTES_MAX: usize = 512;
-/// All that is granted to all components of an app, in bytes: it is on every node, in memory.
-pub const GRANTS_BYTES_MAX: usize = 64 << 10;
+/// The longest path of a route, in bytes.
+const PATH_BYTES_MAX: usize = 2048;
 /// The least and the most linear memory of a step, in bytes.
 pub const MEMORY_BYTES: (u64, u64) = (1 << 20, 1 << 30);
 /// The least and the most CPU time of a step, in milliseconds.
@@ -50,8 +51,17 @@ impl Error {
     }
 }
 
-pub(crate) fn wrong(text: impl Into<String>) -> Error {
+fn wrong(text: impl Into<String>) -> Error {
     Error::Wrong(text.into())
+}
+
+impl From<node_selector::Error> for Error {
+    fn from(error: node_selector::Error) -> Self {
+        match error {
+            node_selector::Error::Invalid(text) => Self::Wrong(text),
+            node_selector::Error::Unmet(text) => Self::Conflict(text),
+        }
+    }
 }
 
 /// Check an app against itself and against what this node knows.
@@ -59,56 +69,32 @@ pub(crate) fn wrong(text: impl Into<String>) -> Error {
 /// # Errors
 /// With the first thing that is wrong.
 pub fn check(app: api::App, cluster: &dyn Cluster) -> Result<App, Error> {
-    check_name("an app", &app.name)?;
+    check_name("app name", &app.name).map_err(wrong)?;
     if app.components.is_empty() {
         return Err(wrong(format!("app `{}` has no component", app.name)));
     }
     for (what, count) in [("components", app.components.len()), ("routes", app.routes.len())] {
         if count > PARTS_MAX {
-            return Err(wrong(format!("{count} {what} are over the limit of {PARTS_MAX}")));
+            return Err(wrong(format!("{count} {what} exceed the limit of {PARTS_MAX}")));
         }
     }
     let mut names = HashSet::new();
     for component in &app.components {
-        check_name("a component", &component.name)?;
+        check_name("component name", &component.name).map_err(wrong)?;
         if !names.insert(component.name.as_str()) {
-            return Err(wrong(format!("component `{}` stands there twice", component.name)));
+            return Err(wrong(format!("duplicate component `{}`", component.name)));
         }
     }
     let routes = check_routes(&app, &names, cluster)?;
     let components = app.components.iter().map(|c| check_component(c, &app, cluster));
     let components: Vec<ComponentSpec> = components.collect::<Result<_, _>>()?;
-    spread::check_local(&components, cluster)?;
+    node_selector::check_local_links(&components, cluster).map_err(Error::Conflict)?;
     let granted: usize = components.iter().map(|component| component.grants.bytes()).sum();
     if granted > GRANTS_BYTES_MAX {
-        let text = format!("`env` and `config` of all components of app `{}` have", app.name);
-        return Err(wrong(format!("{text} {granted} bytes, over the limit of {GRANTS_BYTES_MAX}")));
+        let text = format!("`env` and `config` of app `{}` have {granted} bytes", app.name);
+        return Err(wrong(format!("{text}, which exceeds the limit of {GRANTS_BYTES_MAX}")));
     }
     Ok(App { name: Arc::from(app.name.as_str()), components, routes })
-}
-
-/// Names go into paths, logs and tables: letters, digits and `-_.`.
-pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(good) {
-        let rule = format!("1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`");
-        return Err(wrong(format!("`{}` is no name of {what}: {rule}", name.escape_debug())));
-    }
-    Ok(())
-}
-
-/// Functions of direct components, and links to their interfaces, have names with a package and a
-/// version: `demo:tex/render@1.0.0.svg`.
-///
-/// # Errors
-/// When it is not such a name, or too long.
-pub fn check_typed_name(what: &str, name: &str) -> Result<(), Error> {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/@$+".contains(&b);
-    if name.is_empty() || name.len() > TYPED_NAME_BYTES_MAX || !name.bytes().all(good) {
-        let rule = format!("1 to {TYPED_NAME_BYTES_MAX} letters, digits or `-_.:/@$+`");
-        return Err(wrong(format!("`{}` is no name of {what}: {rule}", name.escape_debug())));
-    }
-    Ok(())
 }
 
 fn check_component(
@@ -118,11 +104,11 @@ fn check_component(
 ) -> Result<ComponentSpec, Error> {
     let (name, count) = (&component.name, component.links.len());
     if count > PARTS_MAX {
-        let text = format!("component `{name}`: {count} links are over the limit of {PARTS_MAX}");
+        let text = format!("component `{name}`: {count} links exceed the limit of {PARTS_MAX}");
         return Err(wrong(text));
     }
     for (link, to) in &component.links {
-        check_typed_name("a link", link)?;
+        check_typed_name("link name", link).map_err(wrong)?;
         let target = app.components.iter().find(|other| other.name == to.component);
         let target = target.ok_or_else(|| {
             let target = &to.component;
@@ -137,7 +123,9 @@ fn check_component(
     check_range(name, "cpu_ms_max", cpu.into(), (CPU_MS.0.into(), CPU_MS.1.into()))?;
     let digest = Digest::parse(&component.digest);
     let digest = digest.ok_or_else(|| {
-        wrong(format!("component `{name}`: `{}` is no SHA-256", component.digest.escape_debug()))
+        let digest = component.digest.escape_debug();
+        let text = format!("component `{name}`: invalid digest `{digest}`: expected `sha256:` and");
+        wrong(format!("{text} 64 hexadecimal digits"))
     })?;
     let links = component.links.iter().map(|(own, to)| Link {
         name: Arc::from(own.as_str()),
@@ -150,7 +138,7 @@ fn check_component(
         links: links.collect(),
         limits: Limits { memory_bytes_max: bytes, cpu_ms_max: cpu },
         grants: Arc::new(check_grants(component)?),
-        spread: spread::check(component, cluster)?,
+        spread: node_selector::resolve(component, cluster)?,
     })
 }
 
@@ -160,8 +148,8 @@ fn check_grants(component: &api::AppComponent) -> Result<Grants, Error> {
     for (sort, settings) in [("env", &component.env), ("config", &component.config)] {
         if settings.len() > SETTINGS_MAX {
             let count = settings.len();
-            let text = format!("component `{name}`: {count} settings in `{sort}` are over the");
-            return Err(wrong(format!("{text} limit of {SETTINGS_MAX}")));
+            let text = format!("component `{name}`: {count} settings in `{sort}` exceed the limit");
+            return Err(wrong(format!("{text} of {SETTINGS_MAX}")));
         }
         for (key, value) in settings {
             check_setting(sort, key, value)
@@ -171,30 +159,10 @@ fn check_grants(component: &api::AppComponent) -> Result<Grants, Error> {
     let pairs = |settings: &BTreeMap<String, String>| settings.clone().into_iter().collect();
     let hosts = component.allowed_outbound_hosts.clone();
     if hosts.len() > SETTINGS_MAX || hosts.iter().any(|host| host.len() > HOST_BYTES_MAX) {
-        let text =
-            format!("component `{name}`: over {SETTINGS_MAX} allowed_outbound_hosts, or one");
-        return Err(wrong(format!("{text} over {HOST_BYTES_MAX} bytes")));
+        let text = format!("component `{name}`: allowed_outbound_hosts exceed the limit of");
+        return Err(wrong(format!("{text} {SETTINGS_MAX} hosts of {HOST_BYTES_MAX} bytes each")));
     }
     Ok(Grants { env: pairs(&component.env), config: pairs(&component.config), hosts })
-}
-
-/// Check a setting for itself; the error goes on after the sort's name.
-///
-/// # Errors
-/// When no component could read it back as it stands there.
-pub fn check_setting(sort: &str, key: &str, value: &str) -> Result<(), String> {
-    let shown: String = key.chars().take(64).collect::<String>().escape_debug().to_string();
-    if key.is_empty() || key.len() > SETTING_NAME_BYTES_MAX {
-        return Err(format!("`{shown}`: a name has 1 to {SETTING_NAME_BYTES_MAX} bytes"));
-    }
-    if sort == "env" && (key.contains(['=', '\0']) || value.contains('\0')) {
-        return Err(format!("`{shown}`: environment variables have no `=` or NUL in them"));
-    }
-    if value.len() > GRANTS_BYTES_MAX {
-        let bytes = value.len();
-        return Err(format!("`{shown}`: {bytes} bytes are over the limit of {GRANTS_BYTES_MAX}"));
-    }
-    Ok(())
 }
 
 /// A call that stays on its node needs both components there, wherever the caller is.
@@ -218,7 +186,7 @@ fn check_range(name: &str, what: &str, value: u64, (min, max): (u64, u64)) -> Re
     if (min..=max).contains(&value) {
         return Ok(());
     }
-    Err(wrong(format!("component `{name}`: {what} {value} is not within {min} to {max}")))
+    Err(wrong(format!("component `{name}`: invalid {what} {value}: expected {min} to {max}")))
 }
 
 fn check_routes(
@@ -260,7 +228,7 @@ fn check_routes(
 fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error> {
     let path = &route.path;
     if !route.function.is_empty() {
-        check_typed_name("a function", &route.function)?;
+        check_typed_name("function name", &route.function).map_err(wrong)?;
     }
     if !names.contains(route.component.as_str()) {
         let component = route.component.escape_debug();
@@ -270,7 +238,8 @@ fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error
     let (min, max) = DEADLINE_MS;
     if !(min..=max).contains(&route.deadline_ms) {
         let deadline = route.deadline_ms;
-        let text = format!("route `{path}`: deadline_ms {deadline} is not within {min} to {max}");
+        let text =
+            format!("route `{path}`: invalid deadline_ms {deadline}: expected {min} to {max}");
         return Err(wrong(text));
     }
     check_path(path)
@@ -282,36 +251,37 @@ fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error
 /// When no request could take it.
 pub fn check_path(path: &str) -> Result<(), Error> {
     let shown = path.escape_debug();
-    if !path.starts_with('/') || path.len() > 2048 {
-        return Err(wrong(format!("route `{shown}` does not begin with `/`, or is too long")));
+    if !path.starts_with('/') || path.len() > PATH_BYTES_MAX {
+        let rule = format!("expected a path of at most {PATH_BYTES_MAX} bytes, such as `/api`");
+        return Err(wrong(format!("invalid route `{shown:.64}`: {rule}")));
     }
     if !path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)) {
-        let text = format!("route `{shown}` has a character that no path has; percent-encode it");
-        return Err(wrong(text));
+        let text = format!("invalid route `{shown}`: it has a character that no path can contain");
+        return Err(wrong(format!("{text}; percent-encode it")));
     }
     let mut router = Router::new();
     let inserted = routes::patterns(path).into_iter().try_for_each(|path| router.insert(path, ()));
     let why = match inserted {
         Ok(()) => return Ok(()),
-        Err(InsertError::InvalidCatchAll) => "`{*name}` can only stand at the end",
+        Err(InsertError::InvalidCatchAll) => "`{*name}` must be at its end",
         Err(InsertError::InvalidParamSegment) => "a segment has more than one `{name}`",
         Err(_) => "`{` and `}` must enclose a name",
     };
-    Err(wrong(format!("route `{shown}` is not valid: {why}")))
+    Err(wrong(format!("invalid route `{shown}`: {why}")))
 }
 
 fn claim(router: &mut Router<Arc<str>>, path: &str, app: &Arc<str>) -> Result<(), Error> {
     let Err(error) = router.insert(path, Arc::clone(app)) else { return Ok(()) };
     let InsertError::Conflict { with } = error else {
-        return Err(wrong(format!("route `{path}` is not valid: {error}")));
+        return Err(wrong(format!("invalid route `{path}`: {error}")));
     };
     let holder = router.at(&with).map(|found| Arc::clone(found.value)).ok();
     match holder {
         Some(other) if other != *app => {
-            let text = format!("route `{path}` is claimed by app `{other}` already, as `{with}`");
+            let text = format!("route `{path}` is already claimed by app `{other}`, as `{with}`");
             Err(Error::Conflict(text))
         }
-        _ if with == path => Err(wrong(format!("route `{path}` is claimed twice"))),
-        _ => Err(wrong(format!("route `{path}` and route `{with}` take the same paths"))),
+        _ if with == path => Err(wrong(format!("duplicate route `{path}`"))),
+        _ => Err(wrong(format!("route `{path}` and route `{with}` match the same paths"))),
     }
 }

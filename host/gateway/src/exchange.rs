@@ -1,32 +1,16 @@
 //! HTTP to CBOR and back: the one argument that a route's function gets, and the response that its
 //! result stands for. Results come from guests and are trusted in nothing.
 
-use std::{borrow::Cow, sync::Arc};
-
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
 use ciborium::Value;
+use izna_proto::cbor::Output;
 
-use crate::{json, refusal::Refusal};
-
-/// Headers that belong to one connection and not to the request or response.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-/// The namespace of the gateway's own headers.
-const OWN_PREFIX: &str = "x-izna-";
+use crate::{headers, json, refusal::Refusal, url};
 
 /// A request as the CBOR array of one argument, a map in the deterministic order of its keys.
 pub(crate) fn request(
@@ -34,143 +18,48 @@ pub(crate) fn request(
     params: Vec<(String, String)>,
     body: &[u8],
 ) -> Result<Bytes, Refusal> {
-    let query = pairs(parts.uri.query().unwrap_or_default())?;
+    let query = url::pairs(parts.uri.query().unwrap_or_default())?;
     let params = params
         .into_iter()
-        .map(|(name, value)| Ok((name, decode(&value, "a path parameter")?.into_owned())));
+        .map(|(name, value)| Ok((name, url::decode(&value, "path parameter")?.into_owned())));
     let params = params.collect::<Result<_, Refusal>>()?;
-    let mut writer = Writer { bytes: Vec::with_capacity(body.len() + 1024) };
-    writer.head(ARRAY, 1);
-    writer.head(MAP, 6);
-    writer.text("body");
-    writer.head(BYTES, body.len());
-    writer.bytes.extend_from_slice(body);
-    writer.text("path");
-    writer.text(parts.uri.path());
-    writer.text("query");
-    writer.map(query);
-    writer.text("method");
-    writer.text(parts.method.as_str());
-    writer.text("params");
-    writer.map(params);
-    writer.text("headers");
-    writer.headers(&parts.headers);
-    Ok(Bytes::from(writer.bytes))
-}
-
-/// The decoded pairs of a query.
-pub(crate) fn pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let parts = query.split('&').filter(|part| !part.is_empty());
-    let pair = |part: &str| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let plain = |text: &str| {
-            let spaced = text.replace('+', " ");
-            decode(&spaced, "the query").map(Cow::into_owned)
-        };
-        Ok((plain(name)?, plain(value)?))
-    };
-    parts.map(pair).collect()
-}
-
-/// Undo percent-encoding. What is no escape stays as it is; what is no UTF-8 is refused.
-pub(crate) fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Refusal> {
-    if !text.contains('%') {
-        return Ok(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escaped =
-            after.first_chunk::<2>().filter(|_| *first == b'%').and_then(|[high, low]| {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
-            });
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    let text = String::from_utf8(bytes).map(Cow::Owned);
-    text.map_err(|_| {
-        let message = format!("{what} is not UTF-8 once it is decoded");
-        Refusal::other(StatusCode::BAD_REQUEST, "bad-request", message)
-    })
-}
-
-pub(crate) const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-pub(crate) const ARRAY: u8 = 4;
-pub(crate) const MAP: u8 = 5;
-
-/// Writes deterministic CBOR. (The protocol's own writer has no maps: messages have none.)
-pub(crate) struct Writer {
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Writer {
-    pub(crate) fn head(&mut self, major: u8, length: usize) {
-        let major = major << 5;
-        let be = (length as u64).to_be_bytes();
-        let [.., a, b, c, d] = be;
-        match length {
-            0..=23 => self.bytes.push(major | d),
-            24..=0xff => self.bytes.extend([major | 24, d]),
-            0x100..=0xffff => self.bytes.extend([major | 25, c, d]),
-            0x1_0000..=0xffff_ffff => self.bytes.extend([major | 26, a, b, c, d]),
-            _ => {
-                self.bytes.push(major | 27);
-                self.bytes.extend(be);
-            }
-        }
-    }
-
-    pub(crate) fn text(&mut self, text: &str) {
-        self.head(TEXT, text.len());
-        self.bytes.extend_from_slice(text.as_bytes());
-    }
-
-    /// A map of texts; of pairs with one name the last counts.
-    fn map(&mut self, mut pairs: Vec<(String, String)>) {
-        pairs.reverse();
-        pairs.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
-        pairs.dedup_by(|(later, _), (earlier, _)| later == earlier);
-        self.head(MAP, pairs.len());
-        for (name, value) in pairs {
-            self.text(&name);
-            self.text(&value);
-        }
-    }
-
-    fn headers(&mut self, headers: &HeaderMap) {
-        let kept: Vec<(&str, &str)> = of_the_request(headers)
-            .filter_map(|(name, value)| {
-                Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))
-            })
-            .collect();
-        self.head(ARRAY, kept.len());
-        for (name, value) in kept {
-            self.head(ARRAY, 2);
-            self.text(name);
-            self.text(value);
-        }
-    }
-}
-
-/// The headers that are for the component: not those of the connection, nor any in the gateway's
-/// name.
-pub(crate) fn of_the_request(
-    headers: &HeaderMap,
-) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    let nominated: Vec<&str> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(str::trim))
+    let mut output = Output(Vec::with_capacity(body.len() + 1024));
+    output.array(1);
+    output.map(6);
+    output.text("body");
+    output.bytes(body);
+    output.text("path");
+    output.text(parts.uri.path());
+    output.text("query");
+    write_map(&mut output, query);
+    output.text("method");
+    output.text(parts.method.as_str());
+    output.text("params");
+    write_map(&mut output, params);
+    output.text("headers");
+    let text = |value: &[u8]| std::str::from_utf8(value).map(str::to_owned).ok();
+    let kept: Vec<_> = headers::of_the_request(&parts.headers)
+        .filter_map(|(name, value)| Some((name.as_str(), text(value.as_bytes())?)))
         .collect();
-    let own = headers.iter().filter(|(name, _)| !is_ours_or_hop_by_hop(name));
-    own.filter(move |(name, _)| !nominated.iter().any(|n| n.eq_ignore_ascii_case(name.as_str())))
+    output.array(kept.len());
+    for (name, value) in kept {
+        output.array(2);
+        output.text(name);
+        output.text(&value);
+    }
+    Ok(Bytes::from(output.0))
 }
 
-pub(crate) fn is_ours_or_hop_by_hop(name: &HeaderName) -> bool {
-    name.as_str().starts_with(OWN_PREFIX) || HOP_BY_HOP.contains(&name.as_str())
+/// A map of texts; of pairs with one name the last counts.
+fn write_map(output: &mut Output, mut pairs: Vec<(String, String)>) {
+    pairs.reverse();
+    pairs.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+    pairs.dedup_by(|(later, _), (earlier, _)| later == earlier);
+    output.map(pairs.len());
+    for (name, value) in pairs {
+        output.text(&name);
+        output.text(&value);
+    }
 }
 
 /// The response that a result stands for.
@@ -180,7 +69,7 @@ pub(crate) fn response(result: &[u8]) -> Result<Response, Refusal> {
 
 /// The value that a result is.
 pub(crate) fn value(result: &[u8]) -> Result<Value, Refusal> {
-    json::decode(result).map_err(|_| bad("a value that is no valid CBOR"))
+    json::decode(result).map_err(|_| Refusal::bad_response("an invalid CBOR value"))
 }
 
 /// The response that a value stands for.
@@ -211,69 +100,37 @@ fn from_map(pairs: Vec<(Value, Value)>) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     for (key, value) in pairs {
         match (key.as_text(), value) {
-            (Some("status"), Value::Integer(status)) => {
-                let number = u16::try_from(status).ok().filter(|n| (200..=599).contains(n));
-                let status = number.and_then(|n| StatusCode::from_u16(n).ok());
-                *response.status_mut() = status.ok_or(bad("a status that is not 200 to 599"))?;
+            (Some("status"), Value::Integer(number)) => {
+                *response.status_mut() = status(number)?;
             }
             (Some("body"), Value::Bytes(body)) => *response.body_mut() = Body::from(body),
             (Some("body"), Value::Text(body)) => *response.body_mut() = Body::from(body),
-            (Some("headers"), Value::Array(headers)) => {
-                headers.iter().try_for_each(|pair| add_header(pair, response.headers_mut()))?;
+            (Some("headers"), Value::Array(list)) => {
+                for pair in list {
+                    let pair = pair.into_array().unwrap_or_default();
+                    let [Value::Text(name), Value::Text(value)] = pair.as_slice() else {
+                        return Err(Refusal::bad_response("a header that is not a pair of texts"));
+                    };
+                    headers::add(response.headers_mut(), name, value.as_bytes())?;
+                }
             }
-            (Some("headers"), _) => return Err(bad("headers that are no array")),
+            (Some("headers"), _) => {
+                return Err(Refusal::bad_response("headers that are not an array"));
+            }
+            // Whatever else a component says of its response means nothing to HTTP.
             _ => {}
         }
     }
+    // The length is that of the body.
+    response.headers_mut().remove(header::CONTENT_LENGTH);
     Ok(response)
 }
 
-/// Add a guest's header. Those of one connection, the length and the gateway's own are not its to
-/// say.
-fn add_header(pair: &Value, headers: &mut HeaderMap) -> Result<(), Refusal> {
-    let pair = pair.as_array().map(Vec::as_slice);
-    let Some([Value::Text(name), Value::Text(value)]) = pair else {
-        return Err(bad("a header that is no pair of texts"));
-    };
-    let name = HeaderName::from_bytes(name.as_bytes());
-    let name = name.map_err(|_| bad("a header whose name is not valid"))?;
-    let value = HeaderValue::from_str(value);
-    let value = value.map_err(|_| bad("a header whose value is not valid"))?;
-    if !is_ours_or_hop_by_hop(&name) && name != header::CONTENT_LENGTH {
-        let added = headers.try_append(name, value);
-        added.map_err(|_| bad("too many headers"))?;
-    }
-    Ok(())
-}
-
-pub(crate) fn bad(what: &str) -> Refusal {
-    let message = format!("the component returned {what}");
-    Refusal::other(StatusCode::BAD_GATEWAY, "bad-response", message)
-}
-
-/// The trace context of a request: the client's if it is one, else a new one.
-pub(crate) fn traceparent(headers: &HeaderMap) -> Arc<str> {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    given.filter(|text| is_traceparent(text)).map_or_else(new_traceparent, Arc::from)
-}
-
-fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let some = |part: &str| part.bytes().any(|b| b != b'0');
-    matches!(parts.as_slice(), [version, trace, span, flags]
-        if *version == "00" && hex(trace, 32) && some(trace) && hex(span, 16) && some(span)
-            && hex(flags, 2))
-}
-
-fn new_traceparent() -> Arc<str> {
-    use std::hash::{BuildHasher, RandomState};
-    // The standard library's keys are random: that is enough for names that only must differ.
-    let random = || RandomState::new().hash_one(0) | 1;
-    let text = format!("00-{:016x}{:016x}-{:016x}-00", random(), random(), random());
-    Arc::from(text)
+/// A component's status.
+pub(crate) fn status(number: impl TryInto<u16>) -> Result<StatusCode, Refusal> {
+    let number = number.try_into().ok().filter(|number| (200..=599).contains(number));
+    let status = number.and_then(|number| StatusCode::from_u16(number).ok());
+    status.ok_or_else(|| Refusal::bad_response("an invalid status: expected 200 to 599"))
 }
 
 #[cfg(test)]
@@ -315,7 +172,7 @@ mod tests {
     fn a_query_that_is_no_text_is_refused() {
         let request = Request::get("/?a=%ff").body(()).unwrap();
         let refused = super::request(&request.into_parts().0, Vec::new(), &[]).unwrap_err();
-        assert_eq!(refused.to_string(), "the query is not UTF-8 once it is decoded");
+        assert_eq!(refused.to_string(), "invalid query: expected percent-encoded UTF-8");
     }
 
     fn said(value: Json) -> (u16, String) {
@@ -365,16 +222,5 @@ mod tests {
             assert!(text.starts_with("the component returned"), "{text}");
         }
         assert_eq!(response(&[0xff]).unwrap_err().status(), 502);
-    }
-
-    /// If this fails, a trace breaks at the gateway, or anything at all is passed on as one.
-    #[test]
-    fn trace_contexts_are_checked() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let mut headers = HeaderMap::new();
-        headers.insert("traceparent", HeaderValue::from_static(good));
-        assert_eq!(&*traceparent(&headers), good);
-        headers.insert("traceparent", HeaderValue::from_static("00-0-0-0"));
-        assert!(is_traceparent(&traceparent(&headers)));
     }
 }

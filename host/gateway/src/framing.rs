@@ -3,7 +3,7 @@
 //! It stands before hyper's parser and is stricter: what two parsers could read in two ways (both
 //! lengths, a length twice, a bare line feed, a folded line) is refused, never repaired.
 
-use crate::{Limits, refusal::Refusal};
+use crate::{limits::Limits, refusal::Refusal};
 
 /// The longest line that begins a chunk, in bytes.
 const CHUNK_LINE_MAX: usize = 256;
@@ -68,7 +68,7 @@ impl Framer {
 
     fn head(&mut self, bytes: &[u8], from: usize, limits: &Limits) -> Result<Progress, Refusal> {
         if bytes.first().is_some_and(|first| !is_token(*first)) {
-            return Err(Refusal::bad("something that is no HTTP/1 request"));
+            return Err(Refusal::bad("expected an HTTP/1.1 request"));
         }
         let first = from.saturating_sub(3);
         let tail = bytes.get(first..).unwrap_or_default();
@@ -97,16 +97,16 @@ impl Framer {
     }
 
     fn chunk_line(&mut self, bytes: &[u8]) -> Result<Progress, Refusal> {
-        let Some(line) = line(bytes, CHUNK_LINE_MAX, "a chunk's first line")? else {
+        let Some(line) = line(bytes, CHUNK_LINE_MAX, "chunk size line")? else {
             return Ok(Progress::More);
         };
         let digits = line.split(|b| *b == b';').next().unwrap_or_default();
         let text = std::str::from_utf8(digits).unwrap_or_default();
         let hex = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
         let size = u64::from_str_radix(text, 16).ok().filter(|size| hex && *size < 1 << 48);
-        let size = size.ok_or(Refusal::bad("a chunk without a valid size"))?;
+        let size = size.ok_or(Refusal::bad("invalid chunk size: expected hexadecimal digits"))?;
         if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-            return Err(Refusal::bad("a control character in a chunk's first line"));
+            return Err(Refusal::bad("control character in a chunk size line"));
         }
         self.state = match size {
             0 => State::Trailer { taken: 0 },
@@ -123,7 +123,7 @@ impl Framer {
             let at = at.and_then(|at| usize::try_from(at).ok());
             let byte = at.and_then(|at| bytes.get(at));
             if byte.is_some_and(|byte| *byte != expected) {
-                return Err(Refusal::bad("a chunk longer than its size"));
+                return Err(Refusal::bad("chunk data exceeds its size"));
             }
         }
         self.state = match left - take {
@@ -135,7 +135,7 @@ impl Framer {
 
     fn trailer(&mut self, bytes: &[u8], taken: usize) -> Result<Progress, Refusal> {
         let left = TRAILER_BYTES_MAX.saturating_sub(taken);
-        let Some(line) = line(bytes, left, "a trailer section")? else {
+        let Some(line) = line(bytes, left, "trailer section")? else {
             return Ok(Progress::More);
         };
         let length = line.len() + 2;
@@ -154,7 +154,7 @@ fn line<'a>(bytes: &'a [u8], max: usize, what: &'static str) -> Result<Option<&'
     match bytes.iter().position(|b| *b == b'\n') {
         Some(at) if at <= max => {
             let line = bytes.get(..at).and_then(|line| line.strip_suffix(b"\r"));
-            line.map(Some).ok_or(Refusal::bad("a line that ends without a carriage return"))
+            line.map(Some).ok_or(Refusal::bad("line feed without a carriage return"))
         }
         None if bytes.len() <= max => Ok(None),
         _ => Err(Refusal::TooLong { what, max }),
@@ -199,12 +199,12 @@ fn parse_head(head: &[u8], limits: &Limits) -> Result<Length, Refusal> {
             hosts += 1;
         } else if name.eq_ignore_ascii_case(b"content-length") {
             if length.is_some() {
-                return Err(Refusal::bad("Content-Length twice"));
+                return Err(Refusal::bad("duplicate Content-Length"));
             }
             length = Some(content_length(value)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if chunked || !http11 || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::bad("a Transfer-Encoding other than one `chunked`"));
+                return Err(Refusal::bad("unsupported Transfer-Encoding: expected `chunked`"));
             }
             chunked = true;
         }
@@ -213,10 +213,10 @@ fn parse_head(head: &[u8], limits: &Limits) -> Result<Length, Refusal> {
         return Err(Refusal::TooManyHeaders { max: limits.headers_max });
     }
     if hosts > 1 || (http11 && hosts == 0) {
-        return Err(Refusal::bad("not exactly one Host"));
+        return Err(Refusal::bad("expected exactly one Host"));
     }
     match (length, chunked) {
-        (Some(_), true) => Err(Refusal::bad("Content-Length and Transfer-Encoding together")),
+        (Some(_), true) => Err(Refusal::bad("Content-Length together with Transfer-Encoding")),
         (None, true) => Ok(Length::Chunked),
         (Some(0) | None, false) => Ok(Length::None),
         (Some(length), false) => Ok(Length::Bytes(length)),
@@ -228,22 +228,22 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
     let mut parts = line.split(|b| *b == b' ');
     let parts = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some(method), Some(target), Some(version), None) = parts else {
-        return Err(Refusal::bad("a first line that is not `METHOD target HTTP/1.1`"));
+        return Err(Refusal::bad("invalid request line: expected `METHOD target HTTP/1.1`"));
     };
     if method.is_empty() || !method.iter().copied().all(is_token) {
-        return Err(Refusal::bad("a method that is no word"));
+        return Err(Refusal::bad("invalid method: expected a token, such as `GET`"));
     }
     if target.len() > limits.uri_bytes_max {
         return Err(Refusal::UriTooLong { max: limits.uri_bytes_max });
     }
     let asterisk = target == b"*" && method == b"OPTIONS";
     if !(target.starts_with(b"/") || asterisk) || !target.iter().all(u8::is_ascii_graphic) {
-        return Err(Refusal::bad("a target that is not a path in ASCII"));
+        return Err(Refusal::bad("invalid target: expected an ASCII path, such as `/`"));
     }
     match version {
         b"HTTP/1.1" => Ok(true),
         b"HTTP/1.0" => Ok(false),
-        _ => Err(Refusal::bad("a version other than HTTP/1.1 and HTTP/1.0")),
+        _ => Err(Refusal::bad("unsupported version: expected HTTP/1.1 or HTTP/1.0")),
     }
 }
 
@@ -252,7 +252,7 @@ fn take_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Refusal> {
     let at = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
     let (line, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
     *rest = after.get(1..).unwrap_or_default();
-    line.strip_suffix(b"\r").ok_or(Refusal::bad("a line that ends without a carriage return"))
+    line.strip_suffix(b"\r").ok_or(Refusal::bad("line feed without a carriage return"))
 }
 
 /// Split a header line into its name and value.
@@ -261,11 +261,11 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let (name, value) = at.and_then(|at| line.split_at_checked(at)).unwrap_or_default();
     // A folded line begins with a space, which is no token either.
     if name.is_empty() || !name.iter().copied().all(is_token) {
-        return Err(Refusal::bad("a header line without a valid name, or a folded one"));
+        return Err(Refusal::bad("invalid header name, or a folded header"));
     }
     let value = value.get(1..).unwrap_or_default();
     if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-        return Err(Refusal::bad("a control character in a header"));
+        return Err(Refusal::bad("control character in a header"));
     }
     Ok((name, value.trim_ascii()))
 }
@@ -274,7 +274,7 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     let text = std::str::from_utf8(value).unwrap_or_default();
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let length = text.parse().ok().filter(|length: &u64| digits && *length < 1 << 48);
-    length.ok_or(Refusal::bad("a Content-Length that is no number"))
+    length.ok_or(Refusal::bad("invalid Content-Length: expected a number"))
 }
 
 fn is_token(byte: u8) -> bool {
@@ -341,23 +341,26 @@ mod tests {
     fn ambiguous_requests_are_refused() {
         let post = |lines: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\nabc");
         let cases = [
-            ("content-length: 3\r\ntransfer-encoding: chunked", "Content-Length and"),
-            ("transfer-encoding: chunked\r\ncontent-length: 3", "Content-Length and"),
-            ("content-length: 3\r\ncontent-length: 3", "Content-Length twice"),
-            ("content-length: 3, 3", "that is no number"),
-            ("content-length: +3", "that is no number"),
-            ("content-length: 0x3", "that is no number"),
-            ("content-length:", "that is no number"),
-            ("transfer-encoding: xchunked", "other than one"),
-            ("transfer-encoding: gzip, chunked", "other than one"),
-            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", "other than one"),
-            ("transfer-encoding : chunked", "without a valid name"),
+            ("content-length: 3\r\ntransfer-encoding: chunked", "Content-Length together"),
+            ("transfer-encoding: chunked\r\ncontent-length: 3", "Content-Length together"),
+            ("content-length: 3\r\ncontent-length: 3", "duplicate Content-Length"),
+            ("content-length: 3, 3", "invalid Content-Length"),
+            ("content-length: +3", "invalid Content-Length"),
+            ("content-length: 0x3", "invalid Content-Length"),
+            ("content-length:", "invalid Content-Length"),
+            ("transfer-encoding: xchunked", "unsupported Transfer-Encoding"),
+            ("transfer-encoding: gzip, chunked", "unsupported Transfer-Encoding"),
+            (
+                "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+                "unsupported Transfer-Encoding",
+            ),
+            ("transfer-encoding : chunked", "invalid header name"),
             ("x: a\r\n b", "folded"),
             ("x: a\nb: c", "control"),
             ("x: a\rb", "control"),
             ("x: a\0b", "control"),
             ("host: b", "exactly one Host"),
-            ("nothing", "without a valid name"),
+            ("nothing", "invalid header name"),
         ];
         for (lines, expected) in cases {
             let said = run(post(lines).as_bytes(), usize::MAX / 2);
@@ -371,40 +374,43 @@ mod tests {
     fn first_lines_are_checked() {
         check(
             "\r\nGET / HTTP/1.1\r\n\r\n",
-            expect!["the request has something that is no HTTP/1 request"],
+            expect!["invalid request: expected an HTTP/1.1 request"],
         );
-        check("\x16\x03\x01\x02", expect!["the request has something that is no HTTP/1 request"]);
+        check("\x16\x03\x01\x02", expect!["invalid request: expected an HTTP/1.1 request"]);
         check(
             "GET  / HTTP/1.1\r\n\r\n",
-            expect!["the request has a first line that is not `METHOD target HTTP/1.1`"],
+            expect!["invalid request: invalid request line: expected `METHOD target HTTP/1.1`"],
         );
         check(
             "GET http://a/ HTTP/1.1\r\n\r\n",
-            expect!["the request has a target that is not a path in ASCII"],
+            expect!["invalid request: invalid target: expected an ASCII path, such as `/`"],
         );
         check(
             "PRI * HTTP/2.0\r\n\r\n",
-            expect!["the request has a target that is not a path in ASCII"],
+            expect!["invalid request: invalid target: expected an ASCII path, such as `/`"],
         );
         check(
             "GET / HTTP/3.0\r\n\r\n",
-            expect!["the request has a version other than HTTP/1.1 and HTTP/1.0"],
+            expect!["invalid request: unsupported version: expected HTTP/1.1 or HTTP/1.0"],
         );
-        check("GET / HTTP/1.1\r\n\r\n", expect!["the request has not exactly one Host"]);
+        check("GET / HTTP/1.1\r\n\r\n", expect!["invalid request: expected exactly one Host"]);
     }
 
     /// If this fails, a client can make the gateway keep a head of any length.
     #[test]
     fn heads_are_bounded() {
         let long = "a".repeat(200);
-        check(&format!("GET /{long} HTTP/1.0\r\n\r\n"), expect!["the target is over 40 bytes"]);
+        check(
+            &format!("GET /{long} HTTP/1.0\r\n\r\n"),
+            expect!["request target exceeds the limit of 40 bytes"],
+        );
         check(
             &format!("GET / HTTP/1.0\r\nx: {long}\r\n\r\n"),
-            expect!["the headers are over 100 bytes"],
+            expect!["request headers exceed the limit of 100 bytes"],
         );
         check(
             "GET / HTTP/1.0\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n",
-            expect!["there are more than 3 headers"],
+            expect!["request exceeds the limit of 3 headers"],
         );
     }
 
@@ -416,10 +422,14 @@ mod tests {
             run(format!("{head}{body}").as_bytes(), usize::MAX / 2)
         };
         for bad in ["x\r\n", "\r\n", "3\nabc", "3\r\nabcd\r\n", "-1\r\n", "fffffffffffffffff\r\n"] {
-            assert!(chunked(bad).contains("has a"), "{bad:?}: {}", chunked(bad));
+            assert!(chunked(bad).starts_with("head, invalid request"), "{bad:?}: {}", chunked(bad));
         }
-        assert!(chunked(&"0".repeat(300)).contains("over 256"), "{}", chunked(&"0".repeat(300)));
+        assert!(
+            chunked(&"0".repeat(300)).contains("limit of 256"),
+            "{}",
+            chunked(&"0".repeat(300))
+        );
         let trailers = format!("0\r\n{}", "a: b\r\n".repeat(2000));
-        assert!(chunked(&trailers).contains("over"), "{}", chunked(&trailers));
+        assert!(chunked(&trailers).contains("limit"), "{}", chunked(&trailers));
     }
 }

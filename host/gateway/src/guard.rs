@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    Limits,
     framing::{Framer, Progress},
+    limits::Limits,
     refusal::Refusal,
 };
 
@@ -196,7 +196,7 @@ impl Guard {
             return Ok(());
         }
         let seconds = self.limits.header_timeout.as_secs();
-        self.refusal = Some(Refusal::Slow { what: "the headers", seconds });
+        self.refusal = Some(Refusal::Slow { what: "headers", seconds });
         self.refused = true;
         Err(io::ErrorKind::TimedOut.into())
     }

@@ -6,17 +6,14 @@ use std::future::ready;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
-use ciborium::Value;
 use http_body_util::{BodyExt, Full};
+use izna_proto::http::{self as wire, Field};
 
-use crate::{
-    exchange::{self, ARRAY, BYTES, MAP, Writer, bad, is_ours_or_hop_by_hop},
-    refusal::Refusal,
-};
+use crate::{exchange, headers, refusal::Refusal};
 
 /// The interface whose function is called so.
 const HANDLER: &str = "wasi:http/incoming-handler";
@@ -26,78 +23,38 @@ pub(crate) fn is_http(function: &str) -> bool {
     function.strip_prefix(HANDLER).is_some_and(|rest| rest.starts_with(['@', '.']))
 }
 
-/// A request as the CBOR array of one argument, a map in the deterministic order of its keys.
+/// A request as the arguments of a call.
 pub(crate) fn request(parts: &Parts, body: &[u8], trailers: &HeaderMap) -> Bytes {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = parts.uri.authority().map(|authority| authority.as_str()).or(host);
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut writer = Writer { bytes: Vec::with_capacity(body.len() + 1024) };
-    writer.head(ARRAY, 1);
-    let optional = usize::from(authority.is_some()) + usize::from(!trailers.is_empty());
-    writer.head(MAP, 5 + optional);
-    writer.text("body");
-    writer.head(BYTES, body.len());
-    writer.bytes.extend_from_slice(body);
-    writer.text("path");
-    writer.text(path);
-    writer.text("method");
-    writer.text(parts.method.as_str());
-    writer.text("scheme");
-    writer.text("http");
-    write_headers(&mut writer, "headers", &parts.headers);
-    if !trailers.is_empty() {
-        write_headers(&mut writer, "trailers", trailers);
-    }
-    if let Some(authority) = authority {
-        writer.text("authority");
-        writer.text(authority);
-    }
-    writer.bytes.into()
+    let request = wire::Request {
+        authority: parts.uri.authority().map(|authority| authority.as_str()).or(host),
+        headers: fields(&parts.headers),
+        body,
+        trailers: fields(trailers),
+        ..wire::Request::new(parts.method.as_str(), path)
+    };
+    request.to_arguments()
 }
 
-fn write_headers(writer: &mut Writer, key: &str, headers: &HeaderMap) {
-    let kept: Vec<(&HeaderName, &HeaderValue)> = exchange::of_the_request(headers).collect();
-    writer.text(key);
-    writer.head(ARRAY, kept.len());
-    for (name, value) in kept {
-        writer.head(ARRAY, 2);
-        writer.text(name.as_str());
-        writer.head(BYTES, value.as_bytes().len());
-        writer.bytes.extend_from_slice(value.as_bytes());
-    }
+fn fields(map: &HeaderMap) -> Vec<Field<'_>> {
+    headers::of_the_request(map).map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
 /// The response that a result is, to a request of this method.
-pub(crate) fn response(result: &[u8], method: &Method) -> Result<Response, Refusal> {
-    let Value::Map(parts) = exchange::value(result)? else { return Err(bad("no response")) };
+pub(crate) fn response(result: &Bytes, method: &Method) -> Result<Response, Refusal> {
+    let result_of = wire::Response::of_result(result);
+    let found = result_of.map_err(|_| Refusal::bad_response("an invalid HTTP response"))?;
     let mut response = Response::new(Body::empty());
-    let (mut data, mut trailers, mut length) = (Bytes::new(), HeaderMap::new(), None);
-    let mut has_status = false;
-    for (key, value) in parts {
-        match (key.as_text(), value) {
-            (Some("status"), Value::Integer(status)) => {
-                let number = u16::try_from(status).ok().filter(|n| (200..=599).contains(n));
-                let status = number.and_then(|n| StatusCode::from_u16(n).ok());
-                *response.status_mut() = status.ok_or(bad("a status that is not 200 to 599"))?;
-                has_status = true;
-            }
-            (Some("body"), Value::Bytes(body)) => data = body.into(),
-            (Some("headers"), Value::Array(list)) => {
-                let mut headers = headers(list)?;
-                length = headers.remove(header::CONTENT_LENGTH);
-                *response.headers_mut() = headers;
-            }
-            (Some("trailers"), Value::Array(list)) => trailers = headers(list)?,
-            _ => {}
-        }
-    }
-    if !has_status {
-        return Err(bad("no response"));
-    }
+    *response.status_mut() = exchange::status(found.status)?;
+    *response.headers_mut() = header_map(&found.headers)?;
+    let length = response.headers_mut().remove(header::CONTENT_LENGTH);
     // Of an answer to HEAD the length is that of the body which a GET would have got.
-    if let Some(length) = length.filter(|_| *method == Method::HEAD && data.is_empty()) {
+    if let Some(length) = length.filter(|_| *method == Method::HEAD && found.body.is_empty()) {
         response.headers_mut().insert(header::CONTENT_LENGTH, length);
     }
+    let data = result.slice_ref(found.body);
+    let trailers = header_map(&found.trailers)?;
     if trailers.is_empty() {
         *response.body_mut() = Body::from(data);
         return Ok(response);
@@ -111,27 +68,13 @@ pub(crate) fn response(result: &[u8], method: &Method) -> Result<Response, Refus
     Ok(response)
 }
 
-/// A guest's headers. Those of one connection and the gateway's own are not its to say.
-fn headers(list: Vec<Value>) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::new();
-    for pair in list {
-        let pair = pair.into_array().unwrap_or_default();
-        let [Value::Text(name), value] = pair.as_slice() else {
-            return Err(bad("a header that is no pair"));
-        };
-        let value = match value {
-            Value::Bytes(value) => HeaderValue::from_bytes(value),
-            Value::Text(value) => HeaderValue::from_str(value),
-            _ => return Err(bad("a header whose value is not valid")),
-        };
-        let name = HeaderName::from_bytes(name.as_bytes());
-        let name = name.map_err(|_| bad("a header whose name is not valid"))?;
-        let value = value.map_err(|_| bad("a header whose value is not valid"))?;
-        if !is_ours_or_hop_by_hop(&name) {
-            headers.try_append(name, value).map_err(|_| bad("too many headers"))?;
-        }
+/// A guest's headers, as far as they are its to say.
+fn header_map(fields: &[Field<'_>]) -> Result<HeaderMap, Refusal> {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        headers::add(&mut map, name, value)?;
     }
-    Ok(headers)
+    Ok(map)
 }
 
 #[cfg(test)]
@@ -139,6 +82,7 @@ mod tests {
     use super::*;
     use crate::json;
     use axum::http::Request;
+    use ciborium::Value;
     use izna_proto::cbor::{self, Form};
     use serde_json::json as json_of;
 
@@ -177,22 +121,15 @@ mod tests {
         assert_eq!(seen, expected);
     }
 
-    fn result(status: i64, headers: &[(&str, &[u8])], body: &[u8]) -> Vec<u8> {
-        let headers = headers.iter().map(|(name, value)| {
-            Value::Array(vec![Value::Text((*name).into()), Value::Bytes(value.to_vec())])
-        });
-        let text = |text: &str| Value::Text(text.into());
-        json::encode(&Value::Map(vec![
-            (text("status"), Value::Integer(status.into())),
-            (text("headers"), Value::Array(headers.collect())),
-            (text("body"), Value::Bytes(body.to_vec())),
-        ]))
+    fn result(status: u64, headers: &[Field<'_>], body: &[u8]) -> Bytes {
+        let (headers, trailers) = (headers.to_vec(), Vec::new());
+        wire::Response { status, headers, body, trailers }.to_result()
     }
 
     /// If this failed, a guest's reply would change on its way, or speak for the connection.
     #[test]
     fn responses_come_out_as_they_are() {
-        let headers: [(&str, &[u8]); 5] = [
+        let headers: [Field<'_>; 5] = [
             ("set-cookie", b"a=1"),
             ("set-cookie", b"b=\xe9"),
             ("content-length", b"99"),
@@ -211,13 +148,14 @@ mod tests {
     /// If this failed, a guest could end the gateway, or split its response in two.
     #[test]
     fn responses_that_are_none_are_told() {
-        let said = |bytes: &[u8]| response(bytes, &Method::GET).unwrap_err().to_string();
-        assert!(said(&result(101, &[], b"")).ends_with("a status that is not 200 to 599"));
-        assert!(said(&result(200, &[("a", b"b\r\nc: d")], b"")).ends_with("is not valid"));
-        assert!(said(&result(200, &[("a b", b"")], b"")).ends_with("is not valid"));
-        assert!(said(&json::encode(&Value::Map(vec![]))).ends_with("no response"));
-        assert!(said(&json::encode(&Value::Null)).ends_with("no response"));
-        assert!(said(&[0xff]).ends_with("no valid CBOR"));
+        let said = |bytes: Bytes| response(&bytes, &Method::GET).unwrap_err().to_string();
+        assert!(said(result(101, &[], b"")).ends_with("an invalid status: expected 200 to 599"));
+        assert!(said(result(200, &[("a", b"b\r\nc: d")], b"")).ends_with("an invalid value"));
+        assert!(said(result(200, &[("a b", b"")], b"")).ends_with("an invalid name"));
+        let broken: [&'static [u8]; 3] = [&[0xa0], &[0xf6], &[0xff]];
+        for bytes in broken {
+            assert!(said(Bytes::from_static(bytes)).ends_with("an invalid HTTP response"));
+        }
     }
 
     /// If this failed, a component would be called with another kind of argument than it takes.

@@ -9,22 +9,27 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod body;
 mod cluster;
 pub mod deploy;
 mod exchange;
 mod framing;
 mod guard;
+mod headers;
 mod http;
 pub mod json;
 mod limits;
 mod manage;
 mod metrics;
+mod names;
+mod node_selector;
 mod public;
 mod refusal;
 mod routes;
 mod server;
-pub mod spread;
+mod trace;
 mod typed;
+mod url;
 
 use std::{
     io,
@@ -68,7 +73,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The management listener would be open to others.
-    #[error("the management address {0} is not a loopback address")]
+    #[error("invalid management address {0}: expected a loopback address, such as 127.0.0.1")]
     Open(SocketAddr),
 }
 

@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Cluster, Metric, MetricKind};
+use crate::cluster::{Cluster, Metric, MetricKind};
 
 /// The gateway's own figures.
 pub(crate) struct Metrics {

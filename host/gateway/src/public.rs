@@ -7,11 +7,10 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{Method, StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, body::Incoming};
 use izna_proto::{Failure, FailureKind, Route};
 use tokio::{
@@ -20,26 +19,19 @@ use tokio::{
 };
 
 use crate::{
-    Cluster, Limits, cluster, exchange, http,
+    body,
+    cluster::{self, Cluster},
+    exchange, headers, http,
+    limits::Limits,
     metrics::Metrics,
     refusal::{self, Refusal},
     routes::Routes,
     server::Handler,
-    typed,
+    trace, typed,
 };
 
-const PROCESS: HeaderName = HeaderName::from_static("x-izna-process");
-const NODES: HeaderName = HeaderName::from_static("x-izna-nodes");
-/// <https://www.w3.org/TR/server-timing/>: browsers show it beside the request.
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The node answers at the deadline; this much later the gateway does it in its place.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
-
-/// How much of a body that is too long is read so that its sender comes to read the answer, for how
-/// long, and with what pauses.
-const DISCARDED_BYTES_MAX: usize = 32 << 20;
-const DISCARD_MAX: Duration = Duration::from_secs(2);
-const DISCARD_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// The public listener's handler.
 #[derive(Debug)]
@@ -83,7 +75,7 @@ impl Public {
         let path = parts.uri.path();
         let routes = self.routes();
         let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
-        let (body, trailers) = read_body(&parts, body, &self.limits).await?;
+        let (body, trailers) = body::read(&parts, body, &self.limits).await?;
         let call = Call::of(&target.route.function);
         let input = match call {
             Call::Http => http::request(&parts, &body, &trailers),
@@ -98,11 +90,11 @@ impl Public {
             input: input.into(),
             idempotent: is_idempotent(&parts, &target.route),
             deadline,
-            traceparent: Some(exchange::traceparent(&parts.headers)),
+            traceparent: Some(trace::context(&parts.headers)),
         };
         let reply = timeout(deadline + DEADLINE_SLACK, self.cluster.submit(request)).await;
         let reply = reply.map_err(|_| {
-            let message = format!("no answer within {} ms", target.route.deadline_ms);
+            let message = format!("deadline of {} ms exceeded", target.route.deadline_ms);
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
@@ -152,52 +144,6 @@ impl Drop for InWork<'_> {
     }
 }
 
-/// Read a body within its limits.
-pub(crate) async fn read_body(
-    parts: &Parts,
-    mut body: Incoming,
-    limits: &Limits,
-) -> Result<(Bytes, HeaderMap), Refusal> {
-    let max = limits.body_bytes_max;
-    let waits = parts.headers.contains_key(header::EXPECT);
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max) {
-        if !waits {
-            discard(&mut body).await;
-        }
-        return Err(Refusal::BodyTooLong { max });
-    }
-    let seconds = limits.body_timeout.as_secs();
-    let read = timeout(limits.body_timeout, Limited::new(&mut body, max).collect()).await;
-    match read.map_err(|_| Refusal::Slow { what: "the body", seconds })? {
-        Ok(body) => {
-            let trailers = body.trailers().cloned().unwrap_or_default();
-            Ok((body.to_bytes(), trailers))
-        }
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(&mut body).await;
-            Err(Refusal::BodyTooLong { max })
-        }
-        Err(_) => Err(Refusal::bad("a body that ends early")),
-    }
-}
-
-/// Read on and forget, so much and so long at most: who sends all before it reads would find the
-/// connection closed, not the answer.
-async fn discard(body: &mut Incoming) {
-    let read = async {
-        let mut left = DISCARDED_BYTES_MAX;
-        while let Ok(Some(Ok(frame))) = timeout(DISCARD_PAUSE_MAX, body.frame()).await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Who is slower, or sends more, may miss the answer.
-    let _ = timeout(DISCARD_MAX, read).await;
-}
-
 fn no_route(path: &str, routes: &Routes) -> Refusal {
     let mut message = format!("no route for `{path}`");
     let nearest = routes.nearest(path);
@@ -215,7 +161,7 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
 }
 
 fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
-    let response = |result: &[u8]| match call {
+    let response = |result: &Bytes| match call {
         Call::Http => http::response(result, method),
         Call::Typed => typed::response(result),
         Call::Plain => exchange::response(result),
@@ -225,7 +171,7 @@ fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
             .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
         Err(failure) => refusal::failure_response(&clearer(failure), reply),
     };
-    label(&mut response, reply);
+    headers::label(&mut response, reply);
     response
 }
 
@@ -233,23 +179,9 @@ fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
 fn clearer(failure: &Failure) -> Failure {
     match failure.kind {
         FailureKind::NotFound => {
-            let message = format!("the route leads nowhere: {}", failure.message);
+            let message = format!("the route's function is missing: {}", failure.message);
             Failure::new(failure.kind, message)
         }
         _ => failure.clone(),
-    }
-}
-
-/// Say which process it was and where it ran.
-pub(crate) fn label(response: &mut Response, reply: &cluster::Reply) {
-    let headers = response.headers_mut();
-    if let Ok(process) = HeaderValue::from_str(&reply.process.to_string()) {
-        headers.insert(PROCESS, process);
-    }
-    if let Ok(nodes) = HeaderValue::from_str(&reply.trail.join(", ")) {
-        headers.insert(NODES, nodes);
-    }
-    if let Ok(timing) = HeaderValue::from_str(&reply.timing.to_string()) {
-        headers.insert(SERVER_TIMING, timing);
     }
 }

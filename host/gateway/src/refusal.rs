@@ -16,31 +16,31 @@ use crate::{api, cluster::Reply};
 #[non_exhaustive]
 pub enum Refusal {
     /// The bytes are no request that every server would read alike.
-    #[error("the request has {what}")]
+    #[error("invalid request: {what}")]
     Bad {
         /// What is wrong with it.
         what: &'static str,
     },
     /// The target is too long.
-    #[error("the target is over {max} bytes")]
+    #[error("request target exceeds the limit of {max} bytes")]
     UriTooLong {
         /// The limit.
         max: usize,
     },
     /// The header section is too long.
-    #[error("the headers are over {max} bytes")]
+    #[error("request headers exceed the limit of {max} bytes")]
     HeadersTooLong {
         /// The limit.
         max: usize,
     },
     /// There are too many headers.
-    #[error("there are more than {max} headers")]
+    #[error("request exceeds the limit of {max} headers")]
     TooManyHeaders {
         /// The limit.
         max: usize,
     },
     /// Some other part is too long.
-    #[error("{what} is over {max} bytes")]
+    #[error("{what} exceeds the limit of {max} bytes")]
     TooLong {
         /// Which part.
         what: &'static str,
@@ -48,13 +48,13 @@ pub enum Refusal {
         max: usize,
     },
     /// The body is too long.
-    #[error("the body is over {max} bytes")]
+    #[error("request body exceeds the limit of {max} bytes")]
     BodyTooLong {
         /// The limit.
         max: usize,
     },
     /// The headers or the body did not come in time.
-    #[error("{what} did not come within {seconds} s")]
+    #[error("request {what} not received within {seconds} s")]
     Slow {
         /// Which part.
         what: &'static str,
@@ -62,7 +62,7 @@ pub enum Refusal {
         seconds: u64,
     },
     /// There are too many requests or connections.
-    #[error("{what} are at the limit of {max}")]
+    #[error("limit of {max} {what} reached")]
     Full {
         /// Of what.
         what: &'static str,
@@ -92,6 +92,12 @@ impl Refusal {
         message: impl Into<String>,
     ) -> Self {
         Self::Other { status, code, message: message.into() }
+    }
+
+    /// That a component returned what is no response.
+    pub(crate) fn bad_response(what: &str) -> Self {
+        let message = format!("the component returned {what}");
+        Self::other(StatusCode::BAD_GATEWAY, "bad-response", message)
     }
 
     /// The status that says it.

@@ -67,7 +67,7 @@ impl Routes {
             Ok(()) => self.paths.push(path),
             Err(error) => {
                 let app = &target.app;
-                tracing::warn!(%app, path, %error, "a route is left out");
+                tracing::warn!(%app, path, %error, "route ignored: another one matches the same paths");
             }
         }
     }

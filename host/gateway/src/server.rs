@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    Limits,
     guard::{Guard, Requests},
+    limits::Limits,
     refusal::Refusal,
 };
 
@@ -48,7 +48,7 @@ pub(crate) async fn serve<H: Handler>(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 // Out of file descriptors, mostly: some come back.
                 sleep(Duration::from_millis(50)).await;
                 continue;
@@ -65,7 +65,7 @@ pub(crate) async fn serve<H: Handler>(
     drop(listener);
     let all = connections.acquire_many(u32::try_from(max).unwrap_or(u32::MAX));
     if timeout(grace, all).await.is_err() {
-        tracing::warn!("connections were cut off that did not end in time");
+        tracing::warn!("connections closed at the end of the grace period");
     }
 }
 

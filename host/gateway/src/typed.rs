@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ciborium::Value;
 use serde_json::Value as Json;
 
-use crate::{exchange, json, refusal::Refusal};
+use crate::{exchange, json, refusal::Refusal, url};
 
 /// Whether the function of a route is one of a direct component.
 pub(crate) fn is_direct(function: &str) -> bool {
@@ -40,11 +40,11 @@ pub(crate) fn arguments(
             other => drop(named.insert("body".to_owned(), cbor(other)?)),
         }
     }
-    for (name, value) in exchange::pairs(parts.uri.query().unwrap_or_default())? {
+    for (name, value) in url::pairs(parts.uri.query().unwrap_or_default())? {
         named.insert(name, Value::Text(value));
     }
     for (name, value) in params {
-        let value = exchange::decode(&value, "a path parameter")?.into_owned();
+        let value = url::decode(&value, "path parameter")?.into_owned();
         named.insert(name, Value::Text(value));
     }
     let pairs = named.into_iter().map(|(name, value)| (Value::Text(name), value));
@@ -59,7 +59,7 @@ fn from_body(parts: &Parts, body: &[u8]) -> Result<Json, Refusal> {
         return Ok(Json::Null);
     }
     serde_json::from_slice(body).map_err(|error| {
-        let message = format!("the body is not JSON: {error}");
+        let message = format!("invalid JSON body: {error}");
         Refusal::other(StatusCode::BAD_REQUEST, "bad-json", message)
     })
 }

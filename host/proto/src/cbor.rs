@@ -1,10 +1,18 @@
-//! Checks CBOR of unknown shape, such as the values that components exchange, before anything
-//! decodes it.
+//! CBOR of unknown shape, such as the values that components exchange: a check before anything
+//! decodes it, and reading and writing head by head.
+
+mod input;
+mod misfit;
+mod output;
 
 use ciborium_ll::{Decoder, Header};
 use half::f16;
 
 use crate::{Error, codec::head_bytes};
+
+pub use input::{Entered, Input, name};
+pub use misfit::Misfit;
+pub use output::Output;
 
 /// What [`check`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,6 +28,7 @@ pub mod cbor;
 mod codec;
 mod entries;
 mod grants;
+pub mod http;
 mod id;
 mod layout;
 pub mod limits;

@@ -4,13 +4,13 @@
 use std::any::Any;
 use std::fmt;
 
-use izna_proto::{Failure, FailureKind};
+use izna_proto::{Failure, FailureKind, cbor::Misfit};
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::bounds::{Bytes, Reached};
 use crate::record::Diverged;
-use crate::value::{Called, Misfit, Unfit};
+use crate::value::{Called, Unfit};
 
 /// The most functions that a message names, and the longest name.
 const FRAMES_MAX: usize = 6;

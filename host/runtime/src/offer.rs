@@ -136,6 +136,12 @@ pub(crate) fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -
     nearest.map(|(_, known)| known)
 }
 
+/// How many letters two names differ in, by their first letters alone: a name may be of any length.
+fn distance(one: &str, other: &str) -> usize {
+    let first = |name: &str| name.chars().take(200).collect::<String>();
+    strsim::levenshtein(&first(one), &first(other))
+}
+
 fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
@@ -146,26 +152,6 @@ fn line(version: &str) -> Vec<&str> {
     let numbers: Vec<&str> = plain.split('.').collect();
     let leading_zeros = numbers.iter().take_while(|number| **number == "0").count();
     numbers.into_iter().take(leading_zeros + 1).collect()
-}
-
-/// Levenshtein's.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(200).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, char) in one.chars().take(200).enumerate() {
-        let mut diagonal = at;
-        let mut left = at + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(&other) {
-            let replaced = diagonal + usize::from(char != *other);
-            diagonal = *cell;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = at + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -260,13 +246,5 @@ mod tests {
             };
             assert!(again, "{interface}#{function} was not linked");
         }
-    }
-
-    /// If this failed, near names would be far.
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("store", "store"), 0);
     }
 }

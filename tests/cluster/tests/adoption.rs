@@ -190,7 +190,7 @@ fn components_run_where_their_needs_are_met() {
     let output = cluster.izna_output(&words).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
-    let why = "component `echo` needs a node with label `gpu`; no node is so: a (zone default), \
+    let why = "component `echo` needs a node with label `gpu`, but no node is: a (zone default), \
                b (zone default)";
     assert!(said.contains(why), "{said}");
 

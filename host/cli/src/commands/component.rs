@@ -85,9 +85,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Trouble> {
         Some((app, component)) => (app, component),
         None => (assign.component.as_str(), assign.component.as_str()),
     };
-    for (what, name) in [("an app", app), ("a component", component)] {
+    for (what, name) in [("app name", app), ("component name", component)] {
         izna_gateway::deploy::check_name(what, name)
-            .map_err(|error| Trouble::new(Exit::Usage, error.to_string()))?;
+            .map_err(|error| Trouble::new(Exit::Usage, error))?;
     }
     let client = context.client(&assign.target)?;
     let asked = api::Assign { node: assign.name.clone(), holds };

@@ -235,8 +235,8 @@ pub(crate) fn shown(status: &api::AppStatus) -> String {
 
 pub(crate) fn undeploy(context: &Context, arguments: &Undeploy) -> Result<(), Trouble> {
     let path = format!("/v1/apps/{}", arguments.app);
-    izna_gateway::deploy::check_name("an app", &arguments.app)
-        .map_err(|error| Trouble::new(Exit::Usage, error.to_string()))?;
+    izna_gateway::deploy::check_name("app name", &arguments.app)
+        .map_err(|error| Trouble::new(Exit::Usage, error))?;
     let undeployed: api::Deployed = context.client(&arguments.target)?.delete(&path)?;
     match context.format {
         Format::Json => output::json(&undeployed),

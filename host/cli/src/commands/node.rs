@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use izna_gateway::{Bound, Config, Gateway, Limits, spread::check_word};
+use izna_gateway::{Bound, Config, Gateway, Limits, deploy::check_label};
 use izna_node::{Identity, Multicast, Node, NodeConfig, Tune};
 use izna_proto::{LABELS_MAX, Traits};
 use izna_runtime::Allowance;
@@ -275,9 +275,9 @@ fn allowance(memory: Option<Size>, seconds: Option<u32>) -> Result<Allowance, Tr
 /// What components may ask of this node.
 fn traits(zone: Option<&String>, labels: Option<&Vec<String>>) -> Result<Traits, Trouble> {
     let labels = labels.map(Vec::as_slice).unwrap_or_default();
-    let words = labels.iter().map(|label| ("a label", label));
-    for (what, word) in words.chain(zone.map(|zone| ("a zone", zone))) {
-        check_word(what, word).map_err(|error| Trouble::new(Exit::Config, error.to_string()))?;
+    let words = labels.iter().map(|label| ("label", label));
+    for (what, word) in words.chain(zone.map(|zone| ("zone name", zone))) {
+        check_label(what, word).map_err(|error| Trouble::new(Exit::Config, error))?;
     }
     if labels.len() > LABELS_MAX {
         let what = format!("{} labels are over the limit of {LABELS_MAX}", labels.len());

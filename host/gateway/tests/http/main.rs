@@ -104,7 +104,7 @@ fn sizes_are_limited() {
     };
     let post = "POST /echo HTTP/1.1\r\nHost: a\r\n";
     let long = "a".repeat(3000);
-    let text = "the body is over 1000 bytes";
+    let text = "request body exceeds the limit of 1000 bytes";
     refused(format!("{post}Content-Length: 1001\r\n\r\n{long}"), 413, text);
     refused(format!("{post}Content-Length: 99999999999999\r\n\r\n"), 413, text);
     refused(
@@ -112,16 +112,16 @@ fn sizes_are_limited() {
         413,
         text,
     );
-    let text = "the target is over 500 bytes";
+    let text = "request target exceeds the limit of 500 bytes";
     refused(format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, text);
     refused(format!("GET /{long}"), 414, text);
-    let text = "the headers are over 2000 bytes";
+    let text = "request headers exceed the limit of 2000 bytes";
     refused(format!("GET / HTTP/1.1\r\nHost: a\r\nx: {long}\r\n\r\n"), 431, text);
     let many = "x: y\r\n".repeat(20);
     refused(
         format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"),
         431,
-        "there are more than 20 headers",
+        "request exceeds the limit of 20 headers",
     );
     let within =
         format!("{post}Content-Length: 1000\r\nConnection: close\r\n\r\n{}", &long[..1000]);
@@ -139,9 +139,9 @@ fn waiting_has_an_end() {
         assert!(got.contains(text), "{got}");
         assert!(began.elapsed() < Duration::from_secs(3), "{text}: {:?}", began.elapsed());
     };
-    within(b"GET /echo HTTP/1.1\r\nHost:", 408, "the headers did not come");
+    within(b"GET /echo HTTP/1.1\r\nHost:", 408, "request headers not received");
     let body = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
-    within(body, 408, "the body did not come");
+    within(body, 408, "request body not received");
     // Silent from the beginning, and silent after a request: closed without a word.
     within(b"", 0, "");
     within(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n", 201, "<p>");
@@ -227,7 +227,7 @@ fn crowds_are_turned_away() {
     }
     let got = edge.get("/page");
     assert_eq!(status(&got), 503, "{got}");
-    assert!(got.contains("requests are at the limit of 2"), "{got}");
+    assert!(got.contains("limit of 2 requests reached"), "{got}");
     assert!(got.contains("retry-after: 1"), "{got}");
     // A client that goes away abandons its process and gives its place back.
     drop(held);
@@ -244,7 +244,7 @@ fn crowds_are_turned_away() {
         })
         .collect();
     let got = rest(&mut edge.connect());
-    assert!(got.contains("connections are at the limit of 4"), "{got}");
+    assert!(got.contains("limit of 4 connections reached"), "{got}");
     drop(open);
 }
 
@@ -264,7 +264,7 @@ fn management_is_for_this_machine() {
     assert_eq!(body(&get("/v1/nodes", host))[0]["name"], "node-1");
     assert_eq!(body(&get("/v1/apps/app", host))["app"]["name"], "app");
     let missing = body(&get("/v1/apps/ap", host));
-    assert_eq!(missing["error"]["message"], "no app `ap` is deployed; did you mean `app`?");
+    assert_eq!(missing["error"]["message"], "app `ap` is not deployed; did you mean `app`?");
     edge.get("/page");
     let metrics = get("/metrics", host);
     for line in [
@@ -313,25 +313,25 @@ fn deploys_are_checked() {
     let local = serde_json::json!({ "component": "x", "local": true });
     refused(with("/components/0/links/b", local), 422, "links to `x`");
     refused(with("/components/0/digest", "11".repeat(32).into()), 409, "no artifact");
-    refused(with("/components/0/memory_bytes_max", 5.into()), 422, "5 is not within");
+    refused(with("/components/0/memory_bytes_max", 5.into()), 422, "invalid memory_bytes_max 5");
     refused(with("/routes/0/component", "x".into()), 422, "leads to `x`");
-    refused(with("/routes/0/path", "two".into()), 422, "begin with `/`");
-    refused(with("/routes/0/path", "/{*a}/b".into()), 422, "at the end");
-    refused(with("/routes/0/path", "/page".into()), 409, "claimed by app `app` already");
-    refused(with("/name", "three".into()), 400, "the path says `two`");
+    refused(with("/routes/0/path", "two".into()), 422, "such as `/api`");
+    refused(with("/routes/0/path", "/{*a}/b".into()), 422, "at its end");
+    refused(with("/routes/0/path", "/page".into()), 409, "already claimed by app `app`");
+    refused(with("/name", "three".into()), 400, "does not match the path, which has `two`");
     let mut twice = app.clone();
     let route = app["routes"][0].clone();
     twice["routes"].as_array_mut().unwrap().push(route);
-    refused(put(&twice), 422, "route `/two` is claimed twice");
+    refused(put(&twice), 422, "duplicate route `/two`");
     for list in ["nodes", "added", "removed"] {
         let mut many = app.clone();
         let names: Vec<String> = (1..=257).map(|node| format!("node-{node}")).collect();
         many["components"][0][list] = serde_json::json!(names);
-        refused(put(&many), 422, &format!("257 nodes in `{list}` are over the limit of 256"));
+        refused(put(&many), 422, &format!("257 nodes in `{list}` exceed the limit of 256"));
     }
     let links: serde_json::Map<String, serde_json::Value> =
         (0..257).map(|link| (format!("b{link}"), "a".into())).collect();
-    refused(with("/components/0/links", links.into()), 422, "257 links are over the limit of 256");
+    refused(with("/components/0/links", links.into()), 422, "257 links exceed the limit of 256");
     let mut typo = app.clone();
     typo["componets"] = serde_json::json!([]);
     refused(put(&typo), 400, "unknown field `componets`");
@@ -374,7 +374,7 @@ fn spreads_are_checked() {
         said("POST", &path, &serde_json::json!({ "node": node, "holds": holds }))
     };
     let removed = assign("b", "node-1", false);
-    let why = "no other node is ready to run `b` now: it is to be on node-2 and is not yet";
+    let why = "no other node is ready to run `b`: node-2 should hold it and is not ready yet";
     assert!(removed.0 == 409 && removed.1.starts_with(why), "{removed:?}");
     assert_eq!(assign("b", "node-2", false).0, 200);
     assert_eq!(said("DELETE", "/v1/apps/two", &serde_json::Value::Null).0, 200);

@@ -1,22 +1,21 @@
-//! HTTP requests and responses as CBOR: what a process carries to a wasi:http component and back.
-//! `docs/wasi.md` has the form. Whoever wrote it is trusted in nothing.
+//! HTTP requests and responses of this process's types, to and from the values that a process
+//! carries (`izna_proto::http`). Whoever wrote one is trusted in nothing.
 
 use std::future::ready;
 
 use bytes::Bytes;
-use ciborium_ll::Header;
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
+use izna_proto::cbor::Misfit;
+use izna_proto::http::{self as wire, Field, Query};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::value::cbor::{Input, Output, name};
-use crate::value::{Fault, Misfit};
-
-/// The most header fields of a message.
-const HEADERS_MAX: usize = 1024;
 /// Who is asked where the request does not say: no more than a name, for there is but one.
 const AUTHORITY: &str = "localhost";
+/// What is not the same in any URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A body that is all there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,244 +40,92 @@ impl Whole {
 /// The arguments of a call: a request, alone.
 pub(crate) fn write_request(request: &Request<Whole>) -> Bytes {
     let (uri, body) = (request.uri(), request.body());
-    let authority = uri.authority().map(http::uri::Authority::as_str);
-    let has_trailers = !body.trailers.is_empty();
-    let mut output = Output(Vec::with_capacity(body.data.len() + 512));
-    output.array(1);
-    output.map(5 + usize::from(authority.is_some()) + usize::from(has_trailers));
-    // The deterministic order: shorter keys first.
-    output.text("body");
-    output.bytes(&body.data);
-    output.text("path");
-    output.text(uri.path_and_query().map_or("/", |path| path.as_str()));
-    output.text("method");
-    output.text(request.method().as_str());
-    output.text("scheme");
-    output.text(uri.scheme_str().unwrap_or("http"));
-    write_headers(&mut output, "headers", request.headers());
-    if has_trailers {
-        write_headers(&mut output, "trailers", &body.trailers);
-    }
-    if let Some(authority) = authority {
-        output.text("authority");
-        output.text(authority);
-    }
-    output.0.into()
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let written = wire::Request {
+        scheme: uri.scheme_str().unwrap_or("http"),
+        authority: uri.authority().map(Authority::as_str),
+        headers: fields(request.headers()),
+        body: &body.data,
+        trailers: fields(&body.trailers),
+        ..wire::Request::new(request.method().as_str(), path)
+    };
+    written.to_arguments()
 }
 
 /// A result: a response.
 pub(crate) fn write_response(response: &Response<Whole>) -> Bytes {
     let body = response.body();
-    let has_trailers = !body.trailers.is_empty();
-    let mut output = Output(Vec::with_capacity(body.data.len() + 256));
-    output.map(3 + usize::from(has_trailers));
-    output.text("body");
-    output.bytes(&body.data);
-    output.text("status");
-    output.unsigned(response.status().as_u16().into());
-    write_headers(&mut output, "headers", response.headers());
-    if has_trailers {
-        write_headers(&mut output, "trailers", &body.trailers);
-    }
-    output.0.into()
+    let written = wire::Response {
+        status: response.status().as_u16().into(),
+        headers: fields(response.headers()),
+        body: &body.data,
+        trailers: fields(&body.trailers),
+    };
+    written.to_result()
 }
 
-fn write_headers(output: &mut Output, key: &str, headers: &HeaderMap) {
-    output.text(key);
-    output.array(headers.len());
-    for (name, value) in headers {
-        output.array(2);
-        output.text(name.as_str());
-        output.bytes(value.as_bytes());
-    }
-}
-
-/// The parts of a message that its map has.
-#[derive(Default)]
-struct Parts {
-    body: Whole,
-    path: Option<String>,
-    query: String,
-    method: Option<Method>,
-    scheme: Option<Scheme>,
-    authority: Option<String>,
-    status: Option<StatusCode>,
-    headers: HeaderMap,
+fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
 /// The request that the arguments of a call are.
 pub(crate) fn read_request(bytes: &Bytes) -> Result<Request<Whole>, Misfit> {
-    arguments(bytes).map_err(misfit)
-}
-
-fn arguments(bytes: &Bytes) -> Result<Request<Whole>, Fault> {
-    let mut input = Input::new(bytes);
-    let whole = match input.head()? {
-        Header::Array(length) => input.enter(length, 1)?,
-        other => return Err(Fault::wanted("an array of one request", name(other))),
-    };
-    if whole.length != 1 {
-        return Err(Fault::wanted("an array of one request", format!("{} values", whole.length)));
-    }
-    let parts = read_parts(bytes, &mut input)?;
-    input.leave(whole)?;
-    input.end()?;
-    let path = parts.path.ok_or_else(|| Fault::misfit("it is missing").within("path"))?;
-    let path = match (parts.query.is_empty(), path.contains('?')) {
-        (true, _) => path,
-        (false, false) => format!("{path}?{}", parts.query),
-        (false, true) => format!("{path}&{}", parts.query),
-    };
+    let wire::Request { method, path, query, scheme, authority, headers, body, trailers } =
+        wire::Request::of_arguments(bytes)?;
+    let bad = |part: &str| Misfit::new(format!("it is not a valid {part}")).within(part);
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("method"))?;
+    let scheme = Scheme::try_from(scheme).map_err(|_| bad("scheme"))?;
     let uri = Uri::builder()
-        .scheme(parts.scheme.unwrap_or(Scheme::HTTP))
-        .authority(parts.authority.as_deref().unwrap_or(AUTHORITY))
-        .path_and_query(path)
+        .scheme(scheme)
+        .authority(authority.unwrap_or(AUTHORITY))
+        .path_and_query(path_and_query(path, &query))
         .build();
-    let uri = uri.map_err(|error| Fault::misfit(error.to_string()).within("path or authority"))?;
-    let mut request = Request::new(parts.body);
-    *request.method_mut() = parts.method.unwrap_or_default();
+    let uri = uri.map_err(|error| Misfit::new(error.to_string()).within("path or authority"))?;
+    let trailers = header_map(&trailers).map_err(|misfit| misfit.within("trailers"))?;
+    let mut request = Request::new(Whole { data: bytes.slice_ref(body), trailers });
+    *request.method_mut() = method;
     *request.uri_mut() = uri;
-    *request.headers_mut() = parts.headers;
+    *request.headers_mut() = header_map(&headers).map_err(|misfit| misfit.within("headers"))?;
     Ok(request)
 }
 
 /// The response that a result is.
 pub(crate) fn read_response(bytes: &Bytes) -> Result<Response<Whole>, Misfit> {
-    let read = || {
-        let mut input = Input::new(bytes);
-        let parts = read_parts(bytes, &mut input)?;
-        input.end()?;
-        let status = parts.status.ok_or_else(|| Fault::misfit("it is missing").within("status"))?;
-        let mut response = Response::new(parts.body);
-        *response.status_mut() = status;
-        *response.headers_mut() = parts.headers;
-        Ok(response)
+    let wire::Response { status, headers, body, trailers } = wire::Response::of_result(bytes)?;
+    let status = u16::try_from(status).ok().and_then(|n| StatusCode::from_u16(n).ok());
+    let status = status.ok_or_else(|| Misfit::new("it is not a valid status").within("status"))?;
+    let trailers = header_map(&trailers).map_err(|misfit| misfit.within("trailers"))?;
+    let mut response = Response::new(Whole { data: bytes.slice_ref(body), trailers });
+    *response.status_mut() = status;
+    *response.headers_mut() = header_map(&headers).map_err(|misfit| misfit.within("headers"))?;
+    Ok(response)
+}
+
+fn path_and_query(path: &str, query: &Query<'_>) -> String {
+    let query = match query {
+        Query::Text(text) => (*text).to_owned(),
+        Query::Pairs(pairs) => {
+            let escaped = |text| utf8_percent_encode(text, RESERVED);
+            let pairs = pairs.iter().map(|(n, v)| format!("{}={}", escaped(n), escaped(v)));
+            pairs.collect::<Vec<_>>().join("&")
+        }
     };
-    read().map_err(misfit)
-}
-
-fn misfit(fault: Fault) -> Misfit {
-    match fault {
-        Fault::Misfit(misfit) => misfit,
-        Fault::Engine(error) => Misfit::new(format!("{error:#}")),
+    match (query.is_empty(), path.contains('?')) {
+        (true, _) => path.to_owned(),
+        (false, false) => format!("{path}?{query}"),
+        (false, true) => format!("{path}&{query}"),
     }
 }
 
-fn read_parts(bytes: &Bytes, input: &mut Input<'_>) -> Result<Parts, Fault> {
-    let map = match input.head()? {
-        Header::Map(length) => input.enter(length, 2)?,
-        other => return Err(Fault::wanted("a map", name(other))),
-    };
-    let mut parts = Parts::default();
-    for _ in 0..map.length {
-        let key = input.text("a text as key")?;
-        read_part(bytes, input, key, &mut parts).map_err(|fault| fault.within(key))?;
-    }
-    input.leave(map)?;
-    Ok(parts)
-}
-
-/// Keys that mean nothing here are skipped: others may have a use for them.
-fn read_part(
-    bytes: &Bytes,
-    input: &mut Input<'_>,
-    key: &str,
-    parts: &mut Parts,
-) -> Result<(), Fault> {
-    let bad = |what: &str| Fault::misfit(format!("it is no {what}"));
-    match key {
-        "body" => parts.body.data = bytes.slice_ref(string(input)?),
-        "path" => parts.path = Some(input.text("a text")?.to_owned()),
-        "query" => parts.query = read_query(input)?,
-        "method" => {
-            let method = Method::from_bytes(input.text("a text")?.as_bytes());
-            parts.method = Some(method.map_err(|_| bad("method"))?);
-        }
-        "scheme" => {
-            let scheme = Scheme::try_from(input.text("a text")?);
-            parts.scheme = Some(scheme.map_err(|_| bad("scheme"))?);
-        }
-        "authority" => parts.authority = Some(input.text("a text")?.to_owned()),
-        "status" => {
-            let Header::Positive(status) = input.head()? else { return Err(bad("status")) };
-            let status = u16::try_from(status).ok().and_then(|n| StatusCode::from_u16(n).ok());
-            parts.status = Some(status.ok_or_else(|| bad("status"))?);
-        }
-        "headers" => parts.headers = read_headers(input)?,
-        "trailers" => parts.body.trailers = read_headers(input)?,
-        _ => drop(input.any()?),
-    }
-    Ok(())
-}
-
-/// The bytes of a byte string or a text.
-fn string<'a>(input: &mut Input<'a>) -> Result<&'a [u8], Fault> {
-    match input.head()? {
-        Header::Bytes(Some(length)) | Header::Text(Some(length)) => input.string(length),
-        other => Err(Fault::wanted("a byte string or a text", name(other))),
-    }
-}
-
-/// A query as it stands, or a map of what it means.
-fn read_query(input: &mut Input<'_>) -> Result<String, Fault> {
-    let mut query = String::new();
-    match input.head()? {
-        Header::Text(Some(length)) => query.push_str(input.text_of(length)?),
-        Header::Map(length) => {
-            let map = input.enter(length, 2)?;
-            for index in 0..map.length {
-                if index > 0 {
-                    query.push('&');
-                }
-                escape(input.text("a text")?, &mut query);
-                query.push('=');
-                escape(input.text("a text")?, &mut query);
-            }
-            input.leave(map)?;
-        }
-        other => return Err(Fault::wanted("a text or a map", name(other))),
-    }
-    Ok(query)
-}
-
-/// Percent-encode what is not the same in any URL.
-fn escape(text: &str, query: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                query.push(byte.into());
-            }
-            _ => query.push_str(&format!("%{byte:02X}")),
-        }
-    }
-}
-
-fn read_headers(input: &mut Input<'_>) -> Result<HeaderMap, Fault> {
-    let list = match input.head()? {
-        Header::Array(length) => input.enter(length, 1)?,
-        other => return Err(Fault::wanted("an array of pairs", name(other))),
-    };
-    if list.length > HEADERS_MAX {
-        let count = list.length;
-        return Err(Fault::misfit(format!("{count} headers are over the limit of {HEADERS_MAX}")));
-    }
-    let mut headers = HeaderMap::with_capacity(list.length);
-    for _ in 0..list.length {
-        let pair = match input.head()? {
-            Header::Array(length) => input.enter(length, 1)?,
-            other => return Err(Fault::wanted("a pair", name(other))),
-        };
-        if pair.length != 2 {
-            return Err(Fault::wanted("a pair", format!("{} values", pair.length)));
-        }
-        let (key, value) = (string(input)?, string(input)?);
-        input.leave(pair)?;
-        let key = HeaderName::from_bytes(key).map_err(|_| Fault::misfit("a name is not valid"))?;
+fn header_map(fields: &[Field<'_>]) -> Result<HeaderMap, Misfit> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let name = name.map_err(|_| Misfit::new("a name is not valid"))?;
         let value = HeaderValue::from_bytes(value)
-            .map_err(|_| Fault::misfit("a value is not valid").within(format!("[{key}]")))?;
-        headers.append(key, value);
+            .map_err(|_| Misfit::new("a value is not valid").within(format!("[{name}]")))?;
+        headers.append(name, value);
     }
-    input.leave(list)?;
     Ok(headers)
 }
 
@@ -338,10 +185,13 @@ mod tests {
         assert_eq!(of(cbor!([{"path" => "/a?b", "query" => "c=d"}])), "http://localhost/a?b&c=d");
         assert_eq!(of(cbor!([])), "the value: expected an array of one request, found 0 values");
         assert_eq!(of(cbor!([{"method" => "GET"}])), "path: it is missing");
-        assert_eq!(of(cbor!([{"method" => "G T", "path" => "/"}])), "method: it is no method");
+        assert_eq!(
+            of(cbor!([{"method" => "G T", "path" => "/"}])),
+            "method: it is not a valid method"
+        );
         let split = cbor!([{"path" => "/", "headers" => [["a", "b\r\nc: d"]]}]);
         assert_eq!(of(split), "headers[a]: a value is not valid");
-        let many = vec![("a", "b"); HEADERS_MAX + 1];
+        let many = vec![("a", "b"); wire::FIELDS_MAX + 1];
         let many = cbor!([{"path" => "/", "headers" => many}]);
         assert_eq!(of(many), "headers: 1025 headers are over the limit of 1024");
         assert!(of(cbor!([{"path" => "/ HTTP/1.1\r\n"}])).starts_with("path or authority: "));

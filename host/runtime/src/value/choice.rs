@@ -1,13 +1,13 @@
 //! Values that are one of several into a guest: options, variants, results, enums; and flags.
 
 use ciborium_ll::{Header, simple};
+use izna_proto::cbor::{Input, name};
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::{
     ComponentTypes, InterfaceType, wasmtime_environ::component as environ,
 };
 
 use super::Fault;
-use super::cbor::{Input, name};
 use super::lower::{Context, Lowered, Place, lower, size};
 use super::scalar::{put, write};
 
@@ -36,7 +36,7 @@ pub(super) fn option<T>(
         return Err(Fault::wanted("an array of one", format_args!("{}", entered.length)));
     }
     lower(cx, option.ty, input, place)?;
-    input.leave(entered)
+    Ok(input.leave(entered)?)
 }
 
 /// The place of a payload behind its discriminant.
@@ -124,7 +124,7 @@ pub(super) fn variant<T>(
     match (payload, entered) {
         (Some(ty), Some(entered)) => {
             lower(cx, ty, input, place).map_err(wrap)?;
-            input.leave(entered)
+            Ok(input.leave(entered)?)
         }
         (None, None) => Ok(()),
         (Some(ty), None) if matches!(ty, InterfaceType::Option(_)) => {
@@ -132,7 +132,7 @@ pub(super) fn variant<T>(
         }
         (Some(_), None) => Err(Fault::misfit(format!("case `{case}` has a payload"))),
         (None, Some(entered)) => match input.head()? {
-            Header::Simple(simple::NULL | simple::UNDEFINED) => input.leave(entered),
+            Header::Simple(simple::NULL | simple::UNDEFINED) => Ok(input.leave(entered)?),
             _ => Err(Fault::misfit(format!("case `{case}` has no payload"))),
         },
     }

@@ -4,6 +4,7 @@
 use std::str;
 
 use bytes::Bytes;
+use izna_proto::cbor::Output;
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::{
     ComponentTypes, InterfaceType, LiftContext, wasmtime_environ::component as environ,
@@ -11,7 +12,6 @@ use wasmtime::component::__internal::{
 use wasmtime::component::Lift;
 
 use super::Fault;
-use super::cbor::Output;
 use super::lower::size;
 
 /// Where a value is.

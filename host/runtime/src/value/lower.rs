@@ -4,13 +4,13 @@ use std::mem::MaybeUninit;
 
 use ciborium_ll::Header;
 use izna_proto::Failure;
+use izna_proto::cbor::{Input, Output, name};
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::{
     ComponentTypes, InterfaceType, LowerContext, wasmtime_environ::component as environ,
 };
 use wasmtime::component::Lower;
 
-use super::cbor::{Input, Output, name};
 use super::choice::{Choice, flags, option, variant};
 use super::scalar::{scalar, write};
 use super::{Arguments, Called, Fault, Given, Unfit, named};
@@ -68,7 +68,7 @@ fn taken<T>(
             None => format!("argument {index}"),
         };
         let lowered = in_order(cx, &tuple.types, &mut input, place, &name);
-        lowered.and_then(|()| input.end())
+        lowered.and_then(|()| Ok(input.end()?))
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) fn outcome<T, const N: usize>(
     // Whatever a function returns whose caller expects nothing is nothing to it.
     let Some(ty) = ty else { return Ok(()) };
     let mut input = Input::new(bytes);
-    let lowered = lower(cx, ty, &mut input, place).and_then(|()| input.end());
+    let lowered = lower(cx, ty, &mut input, place).and_then(|()| Ok(input.end()?));
     Ok(lowered.map_err(|fault| fault.within(format_args!("the result of `{}`", given.name)))?)
 }
 
@@ -177,7 +177,7 @@ fn in_order<T>(
         let place = field(cx.types, ty, &mut place, &mut next);
         lower(cx, *ty, input, place).map_err(|fault| fault.within(part(index)))?;
     }
-    input.leave(entered)
+    Ok(input.leave(entered)?)
 }
 
 /// The place of the next field: its core values, or its aligned offset.

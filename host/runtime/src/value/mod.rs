@@ -7,7 +7,6 @@
 //! Why this is sound stands at each `unsafe`.
 #![expect(unsafe_code, reason = "Wasmtime's lifting and lowering is open only by unsafe traits")]
 
-pub(crate) mod cbor;
 mod choice;
 mod fault;
 mod lift;
@@ -29,7 +28,7 @@ use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower, Type};
 use wasmtime::{Result, ValRaw};
 use wasmtime_environ::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
 
-pub(crate) use fault::{Fault, Misfit, Unfit};
+pub(crate) use fault::{Fault, Unfit};
 use lift::Source;
 use lower::Place;
 

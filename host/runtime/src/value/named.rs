@@ -2,9 +2,9 @@
 //! HTTP, whose query is all text.
 
 use ciborium_ll::Header;
+use izna_proto::cbor::{Input, Output};
 use wasmtime::component::__internal::{ComponentTypes, InterfaceType};
 
-use super::cbor::{Input, Output};
 use super::fault::Fault;
 
 /// The values of a map in the order of the parameters. Of values with one name the last counts.

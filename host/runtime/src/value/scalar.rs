@@ -1,11 +1,11 @@
 //! Values that are one core value: read from CBOR with their range checked, and put in their place.
 
 use ciborium_ll::{Header, simple};
+use izna_proto::cbor::{Input, name};
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::InterfaceType;
 
 use super::Fault;
-use super::cbor::{Input, name};
 use super::lower::{Context, Lowered, Place};
 
 /// A value that is one core value.

@@ -3,7 +3,14 @@
 //! It is for this machine only. A browser on it could be made to speak to it by any page, so that
 //! requests with an `Origin`, or for a host that is not this listener, are refused.
 
-use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
+mod assign;
+mod call;
+mod state;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
@@ -14,21 +21,15 @@ use axum::{
     routing::{get, post, put},
 };
 use bytes::Bytes;
-use ciborium::Value;
 use hyper::{Request, body::Incoming};
-use izna_proto::FailureKind;
-use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use serde::Deserialize;
 use tower::ServiceExt;
 
 use crate::{
-    Cluster, Limits, api, cluster, deploy, exchange, json,
-    metrics::Metrics,
-    public,
-    refusal::{self, Refusal},
+    api, body, cluster::Cluster, deploy, limits::Limits, metrics::Metrics, refusal::Refusal,
     server::Handler,
-    spread,
 };
+use state::{Shared, parse};
 
 const PROCESSES_SHOWN: usize = 100;
 const PROCESSES_SHOWN_MAX: usize = 10_000;
@@ -39,13 +40,6 @@ pub(crate) struct Manage {
     router: Router,
     address: SocketAddr,
     limits: Limits,
-}
-
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) cluster: Arc<dyn Cluster>,
-    metrics: Arc<Metrics>,
-    url: Arc<str>,
 }
 
 impl Manage {
@@ -65,12 +59,12 @@ impl Manage {
             .route("/v1/nodes", get(nodes))
             .route("/v1/zones", get(zones))
             .route("/v1/apps", get(apps))
-            .route("/v1/apps/{name}", put(deploy).get(app).delete(undeploy))
+            .route("/v1/apps/{name}", put(deploy_app).get(app).delete(undeploy))
             .route("/v1/components", get(components))
-            .route("/v1/components/{app}/{component}", post(spread::assign))
+            .route("/v1/components/{app}/{component}", post(assign::assign))
             .route("/v1/processes", get(processes))
             .route("/v1/artifacts", post(admit))
-            .route("/v1/call", post(call))
+            .route("/v1/call", post(call::call))
             .route("/v1/drain", post(drain))
             .fallback(unknown)
             .method_not_allowed_fallback(not_allowed)
@@ -82,7 +76,7 @@ impl Manage {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
         check_origin(request.headers(), self.address)?;
         let (parts, body) = request.into_parts();
-        let (body, _) = public::read_body(&parts, body, &self.limits).await?;
+        let (body, _) = body::read(&parts, body, &self.limits).await?;
         let request = Request::from_parts(parts, Body::from(body));
         match self.router.clone().oneshot(request).await {
             Ok(response) => Ok(response),
@@ -101,7 +95,7 @@ impl Handler for Manage {
 fn check_origin(headers: &HeaderMap, address: SocketAddr) -> Result<(), Refusal> {
     let forbidden = |message: String| Err(Refusal::other(StatusCode::FORBIDDEN, "origin", message));
     if headers.contains_key(header::ORIGIN) {
-        return forbidden("pages in a browser may not manage this node".into());
+        return forbidden("requests of web pages are not accepted here".into());
     }
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or_default();
@@ -114,16 +108,16 @@ fn check_origin(headers: &HeaderMap, address: SocketAddr) -> Result<(), Refusal>
     if ours || name.eq_ignore_ascii_case("localhost") {
         return Ok(());
     }
-    forbidden(format!("this is not the host `{}`", host.escape_debug()))
+    forbidden(format!("unknown host `{}`", host.escape_debug()))
 }
 
 async fn unknown() -> Refusal {
-    let message = "no such resource; see /v1/nodes, /v1/apps, /v1/components, /v1/processes";
+    let message = "resource not found; see /v1/nodes, /v1/apps, /v1/components, /v1/processes";
     Refusal::other(StatusCode::NOT_FOUND, "not-found", message)
 }
 
 async fn not_allowed() -> Refusal {
-    let message = "this resource does not take this method";
+    let message = "method not allowed";
     Refusal::other(StatusCode::METHOD_NOT_ALLOWED, "method", message)
 }
 
@@ -159,21 +153,6 @@ async fn app(
 ) -> Result<Json<api::AppStatus>, Refusal> {
     let status = statuses(&shared).into_iter().find(|status| status.app.name == name);
     status.map(Json).ok_or_else(|| shared.no_app(&name))
-}
-
-impl Shared {
-    pub(crate) fn no_app(&self, name: &str) -> Refusal {
-        let table = Arc::clone(&self.cluster.table().borrow());
-        let names: Vec<&str> = table.iter().filter(|e| e.app.is_some()).map(|e| &*e.name).collect();
-        let near = names.iter().filter(|known| strsim::damerau_levenshtein(known, name) <= 2);
-        let near: Vec<&str> = near.copied().take(3).collect();
-        let hint = match near.as_slice() {
-            [] => String::new(),
-            near => format!("; did you mean {}?", refusal::listed(near)),
-        };
-        let message = format!("no app `{}` is deployed{hint}", name.escape_debug());
-        Refusal::other(StatusCode::NOT_FOUND, "no-app", message)
-    }
 }
 
 fn statuses(shared: &Shared) -> Vec<api::AppStatus> {
@@ -244,26 +223,20 @@ async fn processes(
     Json(shared.cluster.processes(limit))
 }
 
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let message = format!("the body is not the JSON that belongs here: {error}");
-        Refusal::other(StatusCode::BAD_REQUEST, "bad-json", message)
-    })
-}
-
 async fn admit(State(shared): State<Shared>, body: Bytes) -> Result<Json<api::Artifact>, Refusal> {
     let refused = |why| Refusal::other(StatusCode::UNPROCESSABLE_ENTITY, "bad-component", why);
     shared.cluster.admit(body).await.map(Json).map_err(refused)
 }
 
-async fn deploy(
+async fn deploy_app(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<Json<api::Deployed>, Refusal> {
     let app: api::App = parse(&body)?;
     if app.name != name {
-        let message = format!("the app is named `{}`, the path says `{name}`", app.name);
+        let message =
+            format!("app name `{}` does not match the path, which has `{name}`", app.name);
         return Err(Refusal::other(StatusCode::BAD_REQUEST, "bad-app", message));
     }
     let checked = deploy::check(app, shared.cluster.as_ref())
@@ -289,69 +262,4 @@ async fn undeploy(
 async fn drain(State(shared): State<Shared>) -> Json<api::Drained> {
     let empty = shared.cluster.drain().await;
     Json(api::Drained { node: shared.cluster.name().to_string(), empty })
-}
-
-async fn call(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let call: api::Call = parse(&body)?;
-    let table = Arc::clone(&shared.cluster.table().borrow());
-    let known = table.iter().filter_map(|entry| entry.app.as_ref());
-    let app = known.into_iter().find(|app| *app.name == *call.app);
-    let app = app.ok_or_else(|| shared.no_app(&call.app))?;
-    if app.component(&call.component).is_none() {
-        let names: Vec<&str> = app.components.iter().map(|c| &*c.name).collect();
-        let (component, names) = (call.component.escape_debug(), refusal::listed(&names));
-        let message = format!("app `{}` has no component `{component}`, but {names}", app.name);
-        return Err(Refusal::other(StatusCode::NOT_FOUND, "no-component", message));
-    }
-    let args = call.args.into_iter().map(json::to_cbor).collect::<Result<Vec<_>, _>>();
-    let bad = |error: json::Error| {
-        Refusal::other(StatusCode::BAD_REQUEST, "bad-arguments", error.to_string())
-    };
-    let (min, max) = deploy::DEADLINE_MS;
-    let deadline = Duration::from_millis(call.deadline_ms.clamp(min, max).into());
-    let request = cluster::Request {
-        app: Arc::clone(&app.name),
-        component: Arc::from(call.component),
-        function: Arc::from(call.function),
-        input: json::encode(&Value::Array(args.map_err(bad)?)).into(),
-        idempotent: call.idempotent,
-        deadline,
-        traceparent: Some(exchange::traceparent(&headers)),
-    };
-    let began = Instant::now();
-    let reply = shared.cluster.submit(request).await;
-    shared.metrics.replied(&reply.outcome);
-    Ok(returned(&reply, began.elapsed()))
-}
-
-fn returned(reply: &cluster::Reply, elapsed: Duration) -> Response {
-    let mut response = match &reply.outcome {
-        Ok(result) => match json::decode(result.inline()) {
-            Ok(value) => Json(api::Returned {
-                process: reply.process.to_string(),
-                nodes: reply.trail.iter().map(ToString::to_string).collect(),
-                elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-                result: json::from_cbor(value),
-            })
-            .into_response(),
-            Err(error) => {
-                let message = format!("the component returned no valid value: {error}");
-                let bad = Refusal::other(StatusCode::BAD_GATEWAY, "bad-response", message);
-                refusal::with_process(&bad, reply.process)
-            }
-        },
-        Err(failure) => {
-            let mut response = refusal::failure_response(failure, reply);
-            if failure.kind == FailureKind::NotFound && reply.trail.len() <= 1 {
-                *response.status_mut() = StatusCode::NOT_FOUND;
-            }
-            response
-        }
-    };
-    public::label(&mut response, reply);
-    response
 }
