@@ -1,7 +1,7 @@
 //! Calls as people write them: `interface.function(arguments)`, the arguments in WAVE, the notation
 //! of the component model for values. It needs no types: what the values mean is what JSON says.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 use wasm_wave::ast::{Node, NodeType};
 use wasm_wave::parser::ParserError;
 use wasm_wave::untyped::UntypedFuncCall;
@@ -92,14 +92,14 @@ fn number(node: &Node, source: &str) -> Result<Value, ParserError> {
         return Ok(number.into());
     }
     let float = node.as_number::<f64>(source)?;
-    // JSON has no infinities: the call would lose them.
-    Ok(Number::from_f64(float).map_or(Value::Null, Value::Number))
+    // JSON has no infinities.
+    let odd = || json!({ "$float": float.to_string() });
+    Ok(Number::from_f64(float).map_or_else(odd, Value::Number))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     /// If this failed, a call would be made with other arguments than were written.
     #[test]
@@ -118,6 +118,9 @@ mod tests {
             1, null, [null], {"ok": 1}, "err", "red", {"circle": 1.5}, ["read", "run"], [1, true]
         ]);
         assert_eq!(Value::Array(arguments), expected);
+        let (_, floats) = read("f(nan, inf, -inf)");
+        let odd = |text: &str| json!({ "$float": text });
+        assert_eq!(floats, [odd("NaN"), odd("inf"), odd("-inf")]);
     }
 
     /// If this failed, a typing error would be a riddle.

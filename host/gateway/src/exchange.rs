@@ -76,9 +76,16 @@ pub(crate) fn value(result: &[u8]) -> Result<Value, Refusal> {
 pub(crate) fn response_of(value: Value) -> Result<Response, Refusal> {
     match value {
         Value::Map(pairs) if is_response(&pairs) => from_map(pairs),
-        Value::Bytes(bytes) => Ok(typed("application/octet-stream", bytes)),
-        Value::Text(text) => Ok(typed("text/plain; charset=utf-8", text.into_bytes())),
-        value => Ok(typed("application/json", json::from_cbor(value).to_string().into_bytes())),
+        value => Ok(shown(value)),
+    }
+}
+
+/// The response that shows a value.
+pub(crate) fn shown(value: Value) -> Response {
+    match value {
+        Value::Bytes(bytes) => page("application/octet-stream", bytes),
+        Value::Text(text) => page("text/plain; charset=utf-8", text.into_bytes()),
+        value => page("application/json", json::from_cbor(value).to_string().into_bytes()),
     }
 }
 
@@ -89,7 +96,7 @@ fn is_response(pairs: &[(Value, Value)]) -> bool {
     body && field("status").is_some_and(Value::is_integer)
 }
 
-fn typed(content_type: &'static str, body: Vec<u8>) -> Response {
+fn page(content_type: &'static str, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     let value = HeaderValue::from_static(content_type);
     response.headers_mut().insert(header::CONTENT_TYPE, value);

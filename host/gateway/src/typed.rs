@@ -10,6 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use ciborium::Value;
+use izna_proto::typed::{self as wire, Case, Told};
 use serde_json::Value as Json;
 
 use crate::{exchange, json, refusal::Refusal, url};
@@ -19,9 +20,9 @@ pub(crate) fn is_direct(function: &str) -> bool {
     function.contains(':') || function.starts_with("$root.")
 }
 
-/// Arguments by their names, as a CBOR map: the fields of a JSON object in the body, or the body
-/// itself as `body`; over them what the query has, over that what the path has. Of a query and a
-/// path all is text, which the function's types turn into numbers.
+/// Arguments by their names: the fields of a JSON object or a form in the body, or the body itself
+/// as `body`; over them what the query has, over that what the path has. Of a form, a query and a
+/// path all is text, which the function's types turn into numbers and lists.
 pub(crate) fn arguments(
     parts: &Parts,
     params: Vec<(String, String)>,
@@ -29,39 +30,58 @@ pub(crate) fn arguments(
 ) -> Result<Bytes, Refusal> {
     let mut named = BTreeMap::new();
     if !body.is_empty() {
-        match from_body(parts, body)? {
-            Json::Object(fields) => {
-                for (name, value) in fields {
-                    named.insert(name, cbor(value)?);
-                }
-            }
-            // What is no JSON comes as bytes, which JSON has not.
-            Json::Null => drop(named.insert("body".to_owned(), Value::Bytes(body.to_vec()))),
-            other => drop(named.insert("body".to_owned(), cbor(other)?)),
-        }
+        named.extend(of_body(parts, body)?);
     }
-    for (name, value) in url::pairs(parts.uri.query().unwrap_or_default())? {
-        named.insert(name, Value::Text(value));
-    }
+    named.extend(texts(url::pairs(parts.uri.query().unwrap_or_default())?));
     for (name, value) in params {
         let value = url::decode(&value, "path parameter")?.into_owned();
         named.insert(name, Value::Text(value));
     }
     let pairs = named.into_iter().map(|(name, value)| (Value::Text(name), value));
-    Ok(Bytes::from(json::encode(&Value::Map(pairs.collect()))))
+    let marked = Value::Tag(wire::TAG, Box::new(Value::Map(pairs.collect())));
+    Ok(Bytes::from(json::encode(&marked)))
 }
 
-/// The body's JSON; null for a body of another kind.
-fn from_body(parts: &Parts, body: &[u8]) -> Result<Json, Refusal> {
+/// The arguments that a body has.
+fn of_body(parts: &Parts, body: &[u8]) -> Result<BTreeMap<String, Value>, Refusal> {
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if kind != "application/json" && !kind.ends_with("+json") {
-        return Ok(Json::Null);
+    let kind = kind.to_ascii_lowercase();
+    let whole = |value| BTreeMap::from([("body".to_owned(), value)]);
+    if kind == "application/x-www-form-urlencoded" {
+        // What is no form all the same is the body itself.
+        let form = std::str::from_utf8(body).ok().filter(|form| form.contains('='));
+        let pairs = form.map(url::pairs).transpose()?;
+        return Ok(pairs.map_or_else(|| whole(Value::Bytes(body.to_vec())), texts));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    if kind != "application/json" && !kind.ends_with("+json") {
+        return Ok(whole(Value::Bytes(body.to_vec())));
+    }
+    let found = serde_json::from_slice(body).map_err(|error| {
         let message = format!("invalid JSON body: {error}");
         Refusal::other(StatusCode::BAD_REQUEST, "bad-json", message)
-    })
+    })?;
+    match found {
+        Json::Object(fields) => {
+            fields.into_iter().map(|(name, value)| Ok((name, cbor(value)?))).collect()
+        }
+        other => Ok(whole(cbor(other)?)),
+    }
+}
+
+/// Texts by their names. Whether a name that is there several times is a list, or its last text
+/// counts, the function's types say.
+fn texts(pairs: Vec<(String, String)>) -> BTreeMap<String, Value> {
+    let mut named: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (name, value) in pairs {
+        named.entry(name).or_default().push(Value::Text(value));
+    }
+    let marked = |values| Value::Tag(wire::TAG, Box::new(Value::Array(values)));
+    let value = |mut values: Vec<Value>| match values.len() {
+        1 => values.pop().unwrap_or(Value::Null),
+        _ => marked(values),
+    };
+    named.into_iter().map(|(name, values)| (name, value(values))).collect()
 }
 
 fn cbor(value: Json) -> Result<Value, Refusal> {
@@ -70,19 +90,23 @@ fn cbor(value: Json) -> Result<Value, Refusal> {
     })
 }
 
-/// The response for a result: for the `ok` of one the value in it, for the `err` the same as 422.
+/// The response for a result, by its type: of a `result` the value in `ok`, or that in `err` with
+/// status 422; of a record that is a response what it says; of all else the value.
 pub(crate) fn response(result: &[u8]) -> Result<Response, Refusal> {
-    let value = exchange::value(result)?;
-    let (name, value) = match value {
-        Value::Map(mut pairs) if pairs.len() == 1 => match pairs.pop() {
-            Some((Value::Text(name), inner)) if name == "ok" || name == "err" => (name, inner),
-            other => return exchange::response_of(Value::Map(other.into_iter().collect())),
-        },
-        value => return exchange::response_of(value),
+    let told = Told::of_bytes(result).map_err(|_| Refusal::bad_response("an invalid value"))?;
+    // A component without types may stand behind such a function.
+    let Some(told) = told else { return exchange::response(result) };
+    let value = exchange::value(told.value)?;
+    let mut response = match told.is_response {
+        true => exchange::response_of(value)?,
+        false => exchange::shown(value),
     };
-    let mut response = exchange::response_of(value)?;
-    if name == "err" && response.status() == StatusCode::OK {
-        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    match told.case {
+        Case::None | Case::Ok => {}
+        Case::Err if response.status() == StatusCode::OK => {
+            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+        }
+        Case::Err => {}
     }
     Ok(response)
 }
@@ -117,6 +141,15 @@ mod tests {
             json!({"title": "q", "body": [1]}),
         );
         assert_eq!(named(post("image/png"), &[], b"ab"), json!({"title": "q", "body": "YWI="}));
+        let form = "application/x-www-form-urlencoded";
+        assert_eq!(named(post(form), &[], b"a=b+c&title=f"), json!({"title": "q", "a": "b c"}));
+        assert_eq!(named(post(form), &[], b"{}"), json!({"title": "q", "body": "e30="}));
+        assert_eq!(
+            named(post("application/json"), &[], b"null"),
+            json!({"title": "q", "body": null})
+        );
+        let twice = Request::get("/?a=1&b=2&a=3").body(()).unwrap();
+        assert_eq!(named(twice, &[], b""), json!({"a": ["1", "3"], "b": "2"}));
         let refused =
             arguments(&post("application/json").into_parts().0, vec![], b"{").unwrap_err();
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
@@ -124,20 +157,32 @@ mod tests {
 
     /// If this failed, a function's error would look like a success, or its picture like JSON.
     #[test]
-    fn results_are_unwrapped() {
-        let said = |value: Json| {
-            let bytes = json::encode(&json::to_cbor(value).unwrap());
-            let response = response(&bytes).unwrap();
+    fn results_become_responses_by_their_type() {
+        let said = |case: Case, is_response: bool, value: Json| {
+            let value = json::encode(&json::to_cbor(value).unwrap());
+            let response = response(&Told { case, is_response, value: &value }.to_bytes()).unwrap();
             let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
             (response.status().as_u16(), kind)
         };
-        let bytes = "application/octet-stream".to_owned();
-        assert_eq!(said(json!({"ok": {"$bytes": "AA=="}})), (200, bytes));
-        assert_eq!(said(json!({"err": "no"})), (422, "text/plain; charset=utf-8".into()));
-        assert_eq!(said(json!({"err": {"empty": 1}})), (422, "application/json".into()));
-        assert_eq!(said(json!({"x": 1})), (200, "application/json".into()));
-        let own = json!({"err": {"status": 404, "body": "", "headers": [["content-type", "a/b"]]}});
-        assert_eq!(said(own), (404, "a/b".into()));
+        let (bytes, text) = ("application/octet-stream", "text/plain; charset=utf-8");
+        let json = "application/json";
+        let told = |status, kind: &str| (status, kind.to_owned());
+        assert_eq!(said(Case::Ok, false, json!({"$bytes": "AA=="})), told(200, bytes));
+        assert_eq!(said(Case::Err, false, json!("no")), told(422, text));
+        assert_eq!(said(Case::Err, false, json!({"empty": 1})), told(422, json));
+        assert_eq!(said(Case::Err, false, json!(null)), told(422, json));
+        assert_eq!(said(Case::Ok, false, json!(null)), told(200, json));
+        for record in [json!({"ok": false}), json!({"err": null}), json!({"err": 7})] {
+            assert_eq!(said(Case::None, false, record), told(200, json));
+        }
+        let page = json!({"status": 404, "body": "", "headers": [["content-type", "a/b"]]});
+        assert_eq!(said(Case::Err, true, page.clone()), told(404, "a/b"));
+        assert_eq!(said(Case::None, true, page.clone()), told(404, "a/b"));
+        assert_eq!(said(Case::None, false, page), told(200, json));
+        // Of a component without types.
+        let page = json!({"status": 201, "body": "x", "headers": [["content-type", "a/b"]]});
+        let bytes = json::encode(&json::to_cbor(page).unwrap());
+        assert_eq!(response(&bytes).unwrap().status(), 201);
     }
 
     /// If this failed, a function would be called with another kind of argument than it takes.

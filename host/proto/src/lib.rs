@@ -38,6 +38,7 @@ mod message;
 mod payload;
 mod process;
 mod spread;
+pub mod typed;
 
 pub use adoption::{ComponentCopy, ComponentDemand, Grounds};
 pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, TableEntry};

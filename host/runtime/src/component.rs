@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use izna_proto::cbor::{self, Form as CborForm};
-use izna_proto::{Call, Digest, Failure, FailureKind, ProcessId, Run, StepEnd};
+use izna_proto::{Call, Digest, Failure, FailureKind, ProcessId, Run, StepEnd, typed};
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi::runtime::with_ambient_tokio_runtime;
 
@@ -439,7 +439,11 @@ async fn explicit(
     let outgoing = component.uses.requests.then(|| Outgoing::new(store.data_mut(), &scene));
     let call = async {
         match run {
-            Run::Start { input } => handler.call_start(&mut store, function, &input).await,
+            Run::Start { input } => {
+                // It has no types to say what marked arguments mean.
+                let input = typed::plain(&input);
+                handler.call_start(&mut store, function, &input).await
+            }
             Run::Resume { continuation, outcome } => {
                 let outcome = outcome.map(Vec::from).map_err(failure_for_guest);
                 handler.call_resume(&mut store, function, &continuation, &outcome).await

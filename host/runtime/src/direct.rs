@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use izna_proto::{Call, Failure, FailureKind};
+use izna_proto::{Call, Failure, FailureKind, typed};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{
     Component as Compiled, ComponentExportIndex, InstancePre, Linker, LinkerInstance,
@@ -21,6 +21,7 @@ use crate::http::{self, Outgoing};
 use crate::names::{self, FunctionName};
 use crate::offer;
 use crate::record::Recorder;
+use crate::returns::Returns;
 use crate::state::State;
 use crate::value::{Arguments, FlatCounts, Given, Returned, Taken};
 
@@ -42,6 +43,7 @@ struct Export {
     name: Arc<str>,
     index: ComponentExportIndex,
     params: Arc<[String]>,
+    returns: Returns,
 }
 
 /// A function of another component, as an import of this one.
@@ -118,12 +120,13 @@ impl Direct {
         if let Some(http) = &self.http
             && offer::compatible(interface, http::HANDLER)
         {
-            return http::handle(http, store, &input, scene).await;
+            return http::handle(http, store, &typed::plain(&input), scene).await;
         }
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let func = instance.get_func(&mut *store, export.index);
         let func = func.ok_or_else(|| wasmtime::Error::msg("an export is not there"))?;
         let func = func.typed::<Arguments, Returned>(&*store)?;
+        let is_of_a_route = typed::is_of_a_route(&input);
         let arguments = Arguments { input, names: export.params.clone() };
         let outgoing = self.requests.then(|| Outgoing::new(store.data_mut(), scene));
         let call = func.call_async(store, arguments);
@@ -131,7 +134,10 @@ impl Direct {
             Some(outgoing) => http::drive(call, outgoing, scene, |_| false).await?,
             None => call.await?,
         };
-        Ok(Ok(returned.0))
+        match is_of_a_route {
+            true => Ok(Ok(export.returns.told(&returned.0)?)),
+            false => Ok(Ok(returned.0)),
+        }
     }
 
     fn find(&self, function: &str) -> Result<&Export, Failure> {
@@ -162,7 +168,8 @@ fn export(
     let index = compiled.get_export_index(within.as_ref(), function)?;
     let name = FunctionName { interface, function };
     let params = ty.params().map(|(name, _)| name.to_owned()).collect();
-    Some(Export { name: name.to_string().into(), index, params })
+    let returns = Returns::of(ty);
+    Some(Export { name: name.to_string().into(), index, params, returns })
 }
 
 fn link(

@@ -45,6 +45,7 @@ mod meter;
 mod names;
 mod offer;
 mod record;
+mod returns;
 mod state;
 mod ticker;
 mod value;

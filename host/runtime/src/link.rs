@@ -140,8 +140,8 @@ impl Description {
         })
     }
 
-    /// The whole name of the function that `name` means. Functions of an explicit component have
-    /// the names that it gives them.
+    /// The whole name, as a route has it, of the function that `name` means. Functions of an
+    /// explicit component have the names that it gives them.
     ///
     /// # Errors
     /// When no function, or more than one, has that name.
@@ -152,7 +152,7 @@ impl Description {
         // A route to a component that takes requests as they are need not say more.
         let name = if name.is_empty() && self.kind == Kind::Http { http::HANDLE } else { name };
         let known: Vec<String> = self.functions().collect();
-        names::find(name, known.iter().map(String::as_str)).map(str::to_owned)
+        names::find(name, known.iter().map(String::as_str)).map(names::in_a_route)
     }
 }
 

@@ -4,7 +4,8 @@
 //! The whole name is the interface as the component names it, a point, and the function. Of the
 //! interface the version may be left out, and the package; of a function with a name of its own the
 //! interface as well. A version fits another by the rules of semver: `1.2.0` is found under `1.5.3`.
-//! A function that the world itself exports is `$root.function`.
+//! A function that the world itself exports is `$root.function`, and one of an interface without a
+//! package, which stands in the world itself, may be `$root.interface.function`.
 
 use std::fmt;
 
@@ -84,6 +85,15 @@ pub(crate) fn plain(name: &str) -> &str {
     if parsed.interface.is_some_and(typed) { parsed.function } else { name }
 }
 
+/// A whole name as it stands in a route: it tells by itself that it is one of a typed function, so
+/// that an interface without a package gets the mark of the world that it stands in.
+pub(crate) fn in_a_route(name: &str) -> String {
+    match name.contains(':') || name.starts_with(ROOT) {
+        true => name.to_owned(),
+        false => format!("{ROOT}.{name}"),
+    }
+}
+
 /// Whether a function is one that a language's tool called while it built the component, and left
 /// in it: the one by which componentize-qjs, or componentize-py, begins its interpreter. Nobody is
 /// to call it again.
@@ -97,6 +107,7 @@ pub(crate) fn is_tools<'a>(function: &str, mut params: impl Iterator<Item = &'a 
 pub(crate) fn is_interface(name: &str, whole: &str) -> bool {
     let path = whole.split('@').next().unwrap_or(whole);
     let own = path.rsplit('/').next().unwrap_or(path);
+    let name = name.strip_prefix("$root.").filter(|_| path == own).unwrap_or(name);
     name == path || name == own || offer::compatible(name, whole)
 }
 
@@ -124,11 +135,12 @@ pub(crate) fn find<'a>(
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 4] = [
+    const KNOWN: [&str; 5] = [
         "demo:tex/render@1.2.0.svg",
         "demo:tex/render@1.2.0.png",
         "demo:tex/other.svg",
         "$root.run",
+        "inline.add",
     ];
 
     fn found(name: &str) -> String {
@@ -158,6 +170,10 @@ mod tests {
             assert_eq!(found(name), "demo:tex/render@1.2.0.png", "{name}");
         }
         assert_eq!(found("run"), "$root.run");
+        for name in ["add", "inline.add", "$root.inline.add"] {
+            assert_eq!(found(name), "inline.add", "{name}");
+        }
+        assert!(found("$root.render.png").starts_with("no function `"));
         assert_eq!(found("other.svg"), "demo:tex/other.svg");
         assert_eq!(
             found("svg"),

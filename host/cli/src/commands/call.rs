@@ -2,7 +2,7 @@
 
 use clap::Args;
 use izna_gateway::api;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     output::{self, Format},
@@ -60,21 +60,33 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble
     drop(progress);
     match context.format {
         Format::Json => output::json(&returned),
-        Format::Text => match returned.result {
-            Value::String(text) => output::text(&(text + "\n")),
-            result => output::json(&result),
+        Format::Text => match shown(&returned.result) {
+            Some(text) => output::text(&format!("{text}\n")),
+            None => output::json(&returned.result),
         },
     }
 }
 
-/// An argument: JSON where it begins like JSON, else the text itself.
+/// A word, which the type of its parameter makes a text, a number or something else.
+fn word(text: &str) -> Value {
+    json!({ "$word": text })
+}
+
+/// What a function returned, for a person: a text as it is, a float as WAVE has it.
+fn shown(result: &Value) -> Option<&str> {
+    let float = || result.as_object().filter(|object| object.len() == 1)?.get("$float")?.as_str();
+    result.as_str().or_else(float)
+}
+
+/// An argument: JSON where it begins like JSON, else a word.
 fn value(text: &str) -> Result<Value, Trouble> {
     match serde_json::from_str(text) {
-        Ok(value) => Ok(value),
+        Ok(value @ (Value::String(_) | Value::Array(_) | Value::Object(_))) => Ok(value),
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_)) => Ok(word(text)),
         Err(error) if text.starts_with(['{', '[', '"']) => {
             let what = format!("the argument `{text}` is not JSON");
             Err(Trouble::new(Exit::Usage, what).why(error.to_string()))
         }
-        Err(_) => Ok(Value::String(text.to_owned())),
+        Err(_) => Ok(word(text)),
     }
 }

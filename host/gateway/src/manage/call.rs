@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use ciborium::Value;
-use izna_proto::FailureKind;
+use izna_proto::{FailureKind, typed::TAG};
 use tokio::time::Instant;
 
 use super::state::{Shared, component, parse};
@@ -48,7 +48,7 @@ pub(super) async fn call(
         app: Arc::clone(&app.name),
         component: Arc::from(call.component),
         function: Arc::from(call.function),
-        input: json::encode(&Value::Array(args)).into(),
+        input: json::encode(&Value::Tag(TAG, Box::new(Value::Array(args)))).into(),
         idempotent: call.idempotent,
         deadline: Duration::from_millis(call.deadline_ms.clamp(min, max).into()),
         traceparent: Some(trace::context(&headers)),
@@ -66,7 +66,7 @@ fn returned(reply: &Reply, elapsed: Duration) -> Response {
                 process: reply.process.to_string(),
                 nodes: reply.trail.iter().map(ToString::to_string).collect(),
                 elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-                result: json::from_cbor(value),
+                result: json::from_cbor_exactly(value),
             })
             .into_response(),
             Err(error) => {

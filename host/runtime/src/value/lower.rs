@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 use ciborium_ll::Header;
-use izna_proto::Failure;
 use izna_proto::cbor::{Input, Output, name};
+use izna_proto::{Failure, typed};
 use wasmtime::ValRaw;
 use wasmtime::component::__internal::{
     ComponentTypes, InterfaceType, LowerContext, wasmtime_environ::component as environ,
@@ -59,6 +59,7 @@ fn taken<T>(
     place: Place<'_>,
 ) -> Lowered {
     let mut input = Input::new(&arguments.input);
+    let marked = typed::is_marked(&mut input);
     if let Header::Map(length) = input.peek()? {
         input.head()?;
         by_name(cx, &tuple.types, arguments, input, length, place)
@@ -67,6 +68,11 @@ fn taken<T>(
             Some(name) => format!("argument `{name}`"),
             None => format!("argument {index}"),
         };
+        let words;
+        if marked {
+            words = named::words(cx.types, &tuple.types, input)?;
+            input = Input::new(&words);
+        }
         let lowered = in_order(cx, &tuple.types, &mut input, place, &name);
         lowered.and_then(|()| Ok(input.end()?))
     }
