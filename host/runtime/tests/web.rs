@@ -144,6 +144,38 @@ fn requests_on_their_way_are_bounded() {
     assert!(text.contains("ErrorCode::ConnectionLimitReached"), "{text}");
 }
 
+fn ended(web: &Component, path: &str) -> Result<String, String> {
+    let end = run(web, &Arc::new(Linked::default()), Run::Start { input: request(path) }, None);
+    match end {
+        StepEnd::Failed(failure) => Err(failure.message),
+        end => Ok(body(end)),
+    }
+}
+
+/// If this failed, half a reply would be taken for a whole one.
+#[test]
+fn a_reply_that_is_not_finished_is_none() {
+    let runtime = runtime();
+    let web = guest(&runtime, "web");
+    for how in ["dropped", "open", "empty"] {
+        let said = ended(&web, &format!("/unfinished?{how}")).unwrap_err();
+        assert!(said.starts_with("the reply's body was not finished"), "{how}: {said}");
+    }
+}
+
+/// If this failed, a program that ends by itself after its reply would not have replied, or one that
+/// gives up would have.
+#[test]
+fn a_program_may_end_after_its_reply() {
+    let runtime = runtime();
+    let web = guest(&runtime, "web");
+    assert_eq!(ended(&web, "/exit?whole"), Ok("done".to_owned()));
+    for how in ["half", "none", "failed"] {
+        let said = ended(&web, &format!("/exit?{how}")).unwrap_err();
+        assert!(said.contains("exited with code"), "{how}: {said}");
+    }
+}
+
 /// If this failed, someone who asks for something else would not learn what is wrong with it.
 #[test]
 fn requests_that_are_none_are_told() {

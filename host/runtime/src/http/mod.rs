@@ -17,6 +17,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
 use izna_proto::{Failure, FailureKind};
 use wasmtime::Store;
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
@@ -70,13 +71,21 @@ pub(crate) async fn handle(
 
     let handler = proxy.wasi_http_incoming_handler();
     let call = handler.call_handle(&mut *store, request, outparam);
-    drive(call, outgoing, scene, |ctx| reply.take(ctx)).await?;
-    let mut reply = Some(reply);
-    Ok(poll_fn(|ctx| match reply.take() {
-        Some(reply) => Poll::Ready(reply.end(ctx)),
-        None => Poll::Pending,
+    let ended = drive(call, outgoing, scene, |ctx| reply.take(ctx)).await;
+    poll_fn(|ctx| {
+        reply.take(ctx);
+        Poll::Ready(())
     })
-    .await)
+    .await;
+    match ended {
+        // A program that ends well once its reply is whole has replied.
+        Err(error) if !(is_success(&error) && reply.is_whole()) => Err(error),
+        _ => Ok(reply.end()),
+    }
+}
+
+fn is_success(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0)
 }
 
 /// Run a guest's function while what it asks of others goes out and comes back. `take` takes what
@@ -182,13 +191,20 @@ impl Reply {
         self.broken = Some(Failure::new(kind, message));
     }
 
-    /// The guest is done: what stays open of a body is its end.
-    fn end(mut self, ctx: &mut Context<'_>) -> Result<Bytes, Failure> {
-        self.take(ctx);
+    /// Whether a response is there with all of its body.
+    fn is_whole(&self) -> bool {
+        matches!(self.head, Some(Ok(_))) && self.body.is_none() && self.broken.is_none()
+    }
+
+    /// The guest is done. A body that it left open is not whole: who asked would take it for that.
+    fn end(self) -> Result<Bytes, Failure> {
         if let Some(failure) = self.broken {
             return Err(failure);
         }
         let failed = |message: String| Failure::new(FailureKind::Failed, message);
+        if self.body.is_some() {
+            return Err(failed("the reply's body was not finished".into()));
+        }
         let Some(head) = self.head else {
             return Err(failed("the component ended without a reply".into()));
         };

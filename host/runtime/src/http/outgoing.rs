@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body as _;
 use izna_proto::{Call, FailureKind, Outcome};
 use tokio::sync::oneshot;
@@ -236,6 +236,7 @@ impl Outgoing {
         whole.data = Bytes::from(data);
         let mut request = request.map(|_| whole);
         request.headers_mut().remove(http::header::HOST);
+        take_off(request.headers_mut());
         let host = request.uri().host().unwrap_or_default().to_ascii_lowercase();
         if host.ends_with(INTERNAL) {
             match self.call_of(&request) {
@@ -377,6 +378,19 @@ impl Writing {
         }
         None
     }
+}
+
+/// Take off the fields of one connection: the request goes over another.
+fn take_off(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> =
+        headers.keys().filter(|name| is_of_the_connection(name)).cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    izna_proto::http::is_of_the_connection(name.as_str())
 }
 
 /// What the call of a component comes to for who asked by HTTP.

@@ -29,7 +29,9 @@ impl Guest for Web {
             "both" => both(query, out),
             "trap" => core::arch::wasm32::unreachable(),
             "none" => {}
-            "unfinished" => unfinished(out),
+            "unfinished" => unfinished(out, query),
+            "exit" => exit(out, query),
+            "trailers" => trailers(out),
             "error" => ResponseOutparam::set(out, Err(ErrorCode::LoopDetected)),
             _ => reply(out, 200, b"hello"),
         }
@@ -80,12 +82,43 @@ fn reply_with(out: ResponseOutparam, fetched: Result<(u16, Vec<u8>), ErrorCode>)
     }
 }
 
-fn unfinished(out: ResponseOutparam) {
+/// A reply whose body is given up, or kept open to the end as if more were to come.
+fn unfinished(out: ResponseOutparam, how: &str) {
     let response = OutgoingResponse::new(Fields::new());
     let outgoing = response.body().unwrap();
     ResponseOutparam::set(out, Ok(response));
+    if how == "empty" {
+        return core::mem::forget(outgoing);
+    }
     write(&outgoing, b"half");
-    drop(outgoing);
+    match how {
+        "open" => core::mem::forget(outgoing),
+        _ => drop(outgoing),
+    }
+}
+
+/// A whole reply, or half a one, and then the end of the program.
+fn exit(out: ResponseOutparam, how: &str) {
+    match how {
+        "whole" => reply(out, 200, b"done"),
+        "half" => unfinished(out, "open"),
+        "failed" => reply(out, 200, b"done"),
+        _ => {}
+    }
+    let status = if how == "failed" { Err(()) } else { Ok(()) };
+    wasip2::cli::exit::exit(status);
+}
+
+fn trailers(out: ResponseOutparam) {
+    let headers = Fields::new();
+    headers.append("server-timing", b"db;dur=5").unwrap();
+    let response = OutgoingResponse::new(headers);
+    let outgoing = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
+    write(&outgoing, b"done");
+    let trailers = Fields::new();
+    trailers.append("x-end", b"1").unwrap();
+    OutgoingBody::finish(outgoing, Some(trailers)).unwrap();
 }
 
 fn write(body: &OutgoingBody, bytes: &[u8]) {
