@@ -67,6 +67,7 @@ pub(crate) struct Route {
     pub(crate) function: String,
     pub(crate) deadline_ms: u32,
     pub(crate) idempotent: bool,
+    pub(crate) methods: Vec<String>,
 }
 
 /// An app of Izna.
@@ -175,6 +176,12 @@ struct RouteText {
     /// idempotent methods.
     #[serde(default)]
     idempotent: bool,
+    /// The methods that it takes, such as `["GET", "PUT"]`; others are answered with 405. `HEAD`
+    /// comes with `GET`, and `OPTIONS` is answered. When absent, `GET` and `POST` for a function of
+    /// a direct component, and any for the others.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    methods: Vec<Spanned<String>>,
 }
 
 /// The manifest at `path`: the file, or a folder that has it or is inside one that has.
@@ -348,6 +355,14 @@ impl Checker<'_> {
         })
     }
 
+    fn methods(&self, methods: &[Spanned<String>]) -> Result<Vec<String>, Trouble> {
+        let check = |method: &Spanned<String>| {
+            deploy::check_method(method.as_ref()).map_err(|why| self.wrong(why, &method.span()))?;
+            Ok(method.as_ref().clone())
+        };
+        methods.iter().map(check).collect()
+    }
+
     fn routes(&self, texts: &[RouteText]) -> Result<Vec<Route>, Trouble> {
         let mut routes = Vec::new();
         let mut claimed: BTreeMap<&str, Range<usize>> = BTreeMap::new();
@@ -371,6 +386,7 @@ impl Checker<'_> {
                 function: text.function.as_ref().map(|f| f.as_ref().clone()).unwrap_or_default(),
                 deadline_ms: deadline.unwrap_or(DEADLINE_MS_DEFAULT),
                 idempotent: text.idempotent,
+                methods: self.methods(&text.methods)?,
             });
         }
         Ok(routes)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use izna_gateway::Limits;
+use izna_gateway::{Limits, PAYLOAD_BYTES_MAX};
 use izna_node::Tune;
 use serde::Deserialize;
 
@@ -163,7 +163,8 @@ impl LimitsFile {
     pub(crate) fn resolve(&self) -> Result<Limits, Trouble> {
         let mut limits = Limits::default();
         for (name, max, given, slot) in [
-            ("body", 1 << 30, self.body, &mut limits.body_bytes_max),
+            // A larger one no process could carry.
+            ("body", PAYLOAD_BYTES_MAX as u64, self.body, &mut limits.body_bytes_max),
             ("headers", 1 << 20, self.headers, &mut limits.header_bytes_max),
             ("uri", 64 << 10, self.uri, &mut limits.uri_bytes_max),
         ] {

@@ -437,6 +437,7 @@ mod tests {
                     function: Arc::from("f"),
                     deadline_ms: 1,
                     idempotent: false,
+                    methods: Vec::new(),
                 };
                 app.routes = vec![route];
             }

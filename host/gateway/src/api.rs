@@ -245,6 +245,10 @@ pub struct AppRoute {
     /// Whether any request of it may be run again when its process is lost.
     #[serde(default)]
     pub idempotent: bool,
+    /// The methods that it takes, such as `GET`, which has `HEAD` with it. When none is named:
+    /// `GET` and `POST` for a function of a direct component, any for the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
 }
 
 /// An app and how far the cluster is with it.

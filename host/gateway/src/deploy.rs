@@ -7,13 +7,13 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, Route};
+use izna_proto::{App, ComponentSpec, Digest, Grants, Limits, Link, METHODS_MAX, Route};
 use matchit::{InsertError, Router};
 
 use crate::{api, cluster::Cluster, node_selector, routes};
 
 pub use crate::names::{
-    GRANTS_BYTES_MAX, check_label, check_name, check_setting, check_typed_name,
+    GRANTS_BYTES_MAX, check_label, check_method, check_name, check_setting, check_typed_name,
 };
 
 const PARTS_MAX: usize = 256;
@@ -212,7 +212,8 @@ fn check_routes(
             // What a prefix itself stands for may be another route's.
             let mut patterns = routes::patterns(&route.path);
             let is_prefix = patterns.len() > 1;
-            patterns.retain(|path| !is_prefix || !app.routes.iter().any(|r| r.path == *path));
+            let is_own = |path: &str| app.routes.iter().any(|r| routes::is_path(&r.path, path));
+            patterns.retain(|path| !is_prefix || !is_own(path));
             patterns.iter().try_for_each(|path| claim(&mut router, path, &own))?;
             Ok(Route {
                 path: route.path.clone(),
@@ -220,6 +221,7 @@ fn check_routes(
                 function: Arc::from(route.function.as_str()),
                 deadline_ms: route.deadline_ms,
                 idempotent: route.idempotent,
+                methods: route.methods.iter().map(|method| Arc::from(method.as_str())).collect(),
             })
         })
         .collect()
@@ -242,6 +244,14 @@ fn check_route(route: &api::AppRoute, names: &HashSet<&str>) -> Result<(), Error
             format!("route `{path}`: invalid deadline_ms {deadline}: expected {min} to {max}");
         return Err(wrong(text));
     }
+    if route.methods.len() > METHODS_MAX {
+        let count = route.methods.len();
+        let text = format!("route `{path}`: {count} methods exceed the limit of {METHODS_MAX}");
+        return Err(wrong(text));
+    }
+    for method in &route.methods {
+        check_method(method).map_err(|why| wrong(format!("route `{path}`: {why}")))?;
+    }
     check_path(path)
 }
 
@@ -258,6 +268,10 @@ pub fn check_path(path: &str) -> Result<(), Error> {
     if !path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)) {
         let text = format!("invalid route `{shown}`: it has a character that no path can contain");
         return Err(wrong(format!("{text}; percent-encode it")));
+    }
+    if path.split('/').any(|segment| [".", ".."].contains(&segment)) {
+        let text = format!("invalid route `{shown}`: no request has `.` or `..` in its path");
+        return Err(wrong(text));
     }
     let mut router = Router::new();
     let inserted = routes::patterns(path).into_iter().try_for_each(|path| router.insert(path, ()));

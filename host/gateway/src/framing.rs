@@ -3,6 +3,11 @@
 //! It stands before hyper's parser and is stricter: what two parsers could read in two ways (both
 //! lengths, a length twice, a bare line feed, a folded line) is refused, never repaired.
 
+use axum::http::{
+    Uri,
+    uri::{Authority, PathAndQuery},
+};
+
 use crate::{limits::Limits, refusal::Refusal};
 
 /// The longest line that begins a chunk, in bytes.
@@ -14,6 +19,8 @@ const TRAILER_BYTES_MAX: usize = 8 << 10;
 #[derive(Debug)]
 pub(crate) struct Framer {
     state: State,
+    /// Whether an empty line was skipped before the head that comes.
+    skipped: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +44,15 @@ pub(crate) enum Progress {
     Pass(usize),
     /// So many bytes, a request's head, may be passed on; call again with what follows.
     Head(usize),
+    /// So many bytes mean nothing and are dropped; call again with what follows.
+    Skip(usize),
     /// More bytes are needed.
     More,
 }
 
 impl Framer {
     pub(crate) fn new() -> Self {
-        Self { state: State::Head { searched: 0 } }
+        Self { state: State::Head { searched: 0 }, skipped: false }
     }
 
     /// Whether the next byte would be the first of a request.
@@ -67,6 +76,15 @@ impl Framer {
     }
 
     fn head(&mut self, bytes: &[u8], from: usize, limits: &Limits) -> Result<Progress, Refusal> {
+        // RFC 9112 section 2.2: one empty line before a request is somebody's habit.
+        match bytes {
+            [b'\r'] if !self.skipped => return Ok(Progress::More),
+            [b'\r', b'\n', ..] if !self.skipped => {
+                self.skipped = true;
+                return Ok(Progress::Skip(2));
+            }
+            _ => {}
+        }
         if bytes.first().is_some_and(|first| !is_token(*first)) {
             return Err(Refusal::bad("expected an HTTP/1.1 request"));
         }
@@ -84,6 +102,7 @@ impl Framer {
             Length::Bytes(left) => State::Body { left },
             Length::Chunked => State::ChunkLine,
         };
+        self.skipped = false;
         Ok(Progress::Head(end))
     }
 
@@ -196,6 +215,7 @@ fn parse_head(head: &[u8], limits: &Limits) -> Result<Length, Refusal> {
         let (name, value) = field(take_line(&mut rest)?)?;
         count += 1;
         if name.eq_ignore_ascii_case(b"host") {
+            check_host(value)?;
             hosts += 1;
         } else if name.eq_ignore_ascii_case(b"content-length") {
             if length.is_some() {
@@ -237,7 +257,7 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
         return Err(Refusal::UriTooLong { max: limits.uri_bytes_max });
     }
     let asterisk = target == b"*" && method == b"OPTIONS";
-    if !(target.starts_with(b"/") || asterisk) || !target.iter().all(u8::is_ascii_graphic) {
+    if !asterisk && !is_path(target) && !is_absolute(target) {
         return Err(Refusal::bad("invalid target: expected an ASCII path, such as `/`"));
     }
     match version {
@@ -245,6 +265,30 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
         b"HTTP/1.0" => Ok(false),
         _ => Err(Refusal::bad("unsupported version: expected HTTP/1.1 or HTTP/1.0")),
     }
+}
+
+fn is_path(target: &[u8]) -> bool {
+    target.starts_with(b"/") && !target.contains(&b'#') && PathAndQuery::try_from(target).is_ok()
+}
+
+/// Whether a target is of the absolute form (RFC 9112 section 3.2.2).
+fn is_absolute(target: &[u8]) -> bool {
+    let Ok(uri) = Uri::try_from(target) else { return false };
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    is_http && !target.contains(&b'#') && uri.authority().is_some_and(names_a_host)
+}
+
+/// No user stands before it: only deceivers write one here.
+fn names_a_host(authority: &Authority) -> bool {
+    !authority.host().is_empty() && !authority.as_str().contains('@')
+}
+
+/// A request for nobody in particular has an empty host.
+fn check_host(value: &[u8]) -> Result<(), Refusal> {
+    if value.is_empty() || Authority::try_from(value).is_ok_and(|host| names_a_host(&host)) {
+        return Ok(());
+    }
+    Err(Refusal::bad("invalid Host: expected a name or an address"))
 }
 
 /// Take one line; a line feed alone does not end one.
@@ -300,7 +344,7 @@ mod tests {
                         said += "head, ";
                         at += count;
                     }
-                    Ok(Progress::Pass(count)) => at += count,
+                    Ok(Progress::Pass(count) | Progress::Skip(count)) => at += count,
                     Ok(Progress::More) => break,
                     Err(refusal) => return format!("{said}{refusal}"),
                 }
@@ -360,6 +404,9 @@ mod tests {
             ("x: a\rb", "control"),
             ("x: a\0b", "control"),
             ("host: b", "exactly one Host"),
+            ("host: u@a", "invalid Host"),
+            ("host: a/b", "invalid Host"),
+            ("host: a, b", "invalid Host"),
             ("nothing", "invalid header name"),
         ];
         for (lines, expected) in cases {
@@ -372,19 +419,26 @@ mod tests {
     /// If this fails, bytes that are no request are waited on or taken for one.
     #[test]
     fn first_lines_are_checked() {
+        check("\r\nGET / HTTP/1.0\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n", expect!["head, head, end"]);
         check(
-            "\r\nGET / HTTP/1.1\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
             expect!["invalid request: expected an HTTP/1.1 request"],
         );
+        check("\rGET / HTTP/1.1\r\n\r\n", expect!["invalid request: expected an HTTP/1.1 request"]);
+        check("\nGET / HTTP/1.1\r\n\r\n", expect!["invalid request: expected an HTTP/1.1 request"]);
         check("\x16\x03\x01\x02", expect!["invalid request: expected an HTTP/1.1 request"]);
         check(
             "GET  / HTTP/1.1\r\n\r\n",
             expect!["invalid request: invalid request line: expected `METHOD target HTTP/1.1`"],
         );
-        check(
-            "GET http://a/ HTTP/1.1\r\n\r\n",
-            expect!["invalid request: invalid target: expected an ASCII path, such as `/`"],
-        );
+        check("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", expect!["head, end"]);
+        check("GET HTTPS://a:81?x HTTP/1.1\r\nHost:\r\n\r\n", expect!["head, end"]);
+        for target in
+            ["http:///", "http://u@a/", "ftp://a/", "http:a", "a", "a:80", "/#x", "/<", ""]
+        {
+            let said = run(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes(), usize::MAX / 2);
+            assert!(said.starts_with("invalid request: invalid"), "{target:?}: {said}");
+        }
         check(
             "PRI * HTTP/2.0\r\n\r\n",
             expect!["invalid request: invalid target: expected an ASCII path, such as `/`"],

@@ -3,7 +3,7 @@
 
 use std::{
     future::Future,
-    io,
+    io::{self, ErrorKind},
     mem::MaybeUninit,
     pin::Pin,
     sync::{
@@ -49,7 +49,10 @@ pub(crate) struct Guard {
     read_timer: Pin<Box<Sleep>>,
     /// How many requests were begun when the timer was set.
     begun_before: u64,
+    /// Set while what is written is not taken.
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// Who reads, while it waits for that to end.
+    held_back: Option<Waker>,
 }
 
 /// How many requests of a connection were begun and how many of them answered.
@@ -112,6 +115,7 @@ impl Guard {
             read_timer,
             begun_before: 0,
             write_timer: None,
+            held_back: None,
         }
     }
 
@@ -147,6 +151,10 @@ impl Guard {
                     if self.wait == Wait::Head {
                         self.wait = Wait::Body;
                     }
+                }
+                Ok(Progress::Skip(count)) => {
+                    self.held.advance(count);
+                    return self.advance();
                 }
                 Ok(Progress::More) => {}
                 Err(refusal) => self.refusal = Some(refusal),
@@ -198,7 +206,7 @@ impl Guard {
         let seconds = self.limits.header_timeout.as_secs();
         self.refusal = Some(Refusal::Slow { what: "headers", seconds });
         self.refused = true;
-        Err(io::ErrorKind::TimedOut.into())
+        Err(ErrorKind::TimedOut.into())
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -220,6 +228,12 @@ impl AsyncRead for Guard {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
+            // What was answered goes out before more is taken in: else the answers to requests in a
+            // row would be kept for a client that reads none of them.
+            if this.write_timer.is_some() && this.framer.at_head() && this.passable == 0 {
+                this.held_back = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
             if this.advance() {
                 let count = this.passable.min(buffer.remaining());
                 buffer.put_slice(this.held.get(..count).unwrap_or_default());
@@ -227,14 +241,21 @@ impl AsyncRead for Guard {
                 this.passable -= count;
                 return Poll::Ready(Ok(()));
             }
-            if this.refusal.is_some() {
+            if let Some(refusal) = &this.refusal {
+                if !this.framer.at_head() {
+                    // Who reads the body of the request in work answers it.
+                    return Poll::Ready(Err(io::Error::new(
+                        ErrorKind::InvalidData,
+                        refusal.clone(),
+                    )));
+                }
                 // Requests before the refused one are answered first.
                 if this.requests.in_work() {
                     this.requests.wait(cx);
                     return Poll::Pending;
                 }
                 this.refused = true;
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                return Poll::Ready(Err(ErrorKind::InvalidData.into()));
             }
             match this.poll_more(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
@@ -255,11 +276,14 @@ impl Guard {
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.write_timer = None;
+            if let Some(reader) = self.held_back.take() {
+                reader.wake();
+            }
             return poll;
         }
         let limit = self.limits.write_timeout;
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        timer.as_mut().poll(cx).map(|()| Err(ErrorKind::TimedOut.into()))
     }
 }
 

@@ -2,15 +2,17 @@
 //! that `docs/wasi.md` has, and a response comes out as one. What comes out is of a guest, and
 //! trusted in nothing.
 
-use std::future::ready;
+use std::convert::Infallible;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use futures_util::stream::iter;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use izna_proto::http::{self as wire, Field};
 
 use crate::{exchange, headers, refusal::Refusal};
@@ -41,8 +43,8 @@ fn fields(map: &HeaderMap) -> Vec<Field<'_>> {
     headers::of_the_request(map).map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
-/// The response that a result is, to a request of this method.
-pub(crate) fn response(result: &Bytes, method: &Method) -> Result<Response, Refusal> {
+/// The response that a result is, to a request of these parts.
+pub(crate) fn response(result: &Bytes, parts: &Parts) -> Result<Response, Refusal> {
     let result_of = wire::Response::of_result(result);
     let found = result_of.map_err(|_| Refusal::bad_response("an invalid HTTP response"))?;
     let mut response = Response::new(Body::empty());
@@ -50,12 +52,12 @@ pub(crate) fn response(result: &Bytes, method: &Method) -> Result<Response, Refu
     *response.headers_mut() = header_map(&found.headers)?;
     let length = response.headers_mut().remove(header::CONTENT_LENGTH);
     // Of an answer to HEAD the length is that of the body which a GET would have got.
-    if let Some(length) = length.filter(|_| *method == Method::HEAD && found.body.is_empty()) {
+    if let Some(length) = length.filter(|_| parts.method == Method::HEAD && found.body.is_empty()) {
         response.headers_mut().insert(header::CONTENT_LENGTH, length);
     }
     let data = result.slice_ref(found.body);
     let trailers = header_map(&found.trailers)?;
-    if trailers.is_empty() {
+    if trailers.is_empty() || !takes_trailers(parts) {
         *response.body_mut() = Body::from(data);
         return Ok(response);
     }
@@ -63,9 +65,24 @@ pub(crate) fn response(result: &Bytes, method: &Method) -> Result<Response, Refu
     if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
         response.headers_mut().insert(header::TRAILER, names);
     }
-    let whole = Full::new(data).with_trailers(ready(Some(Ok(trailers))));
-    *response.body_mut() = Body::new(whole);
+    let frames = [Ok::<_, Infallible>(Frame::data(data)), Ok(Frame::trailers(trailers))];
+    // Of no length that is known, so that it goes out in chunks, which trailers may follow.
+    *response.body_mut() = Body::new(StreamBody::new(iter(frames)));
     Ok(response)
+}
+
+/// Whether the client reads trailers, and its connection can have them (RFC 9110 section 6.5.1).
+fn takes_trailers(parts: &Parts) -> bool {
+    let says = |value: &HeaderValue| {
+        let words = value.to_str().unwrap_or_default().split(',');
+        words.map(|word| word.split(';').next().unwrap_or_default()).any(is_trailers)
+    };
+    let is_new = parts.version >= Version::HTTP_11 && parts.method != Method::HEAD;
+    is_new && parts.headers.get_all(header::TE).iter().any(says)
+}
+
+fn is_trailers(word: &str) -> bool {
+    word.trim().eq_ignore_ascii_case("trailers")
 }
 
 /// A guest's headers, as far as they are its to say.
@@ -83,6 +100,7 @@ mod tests {
     use crate::json;
     use axum::http::Request;
     use ciborium::Value;
+    use hyper::body::Body as _;
     use izna_proto::cbor::{self, Form};
     use serde_json::json as json_of;
 
@@ -121,6 +139,11 @@ mod tests {
         assert_eq!(seen, expected);
     }
 
+    fn parts(method: &str, te: &str) -> Parts {
+        let request = Request::builder().method(method).uri("/").header("te", te);
+        request.body(()).unwrap().into_parts().0
+    }
+
     fn result(status: u64, headers: &[Field<'_>], body: &[u8]) -> Bytes {
         let (headers, trailers) = (headers.to_vec(), Vec::new());
         wire::Response { status, headers, body, trailers }.to_result()
@@ -136,19 +159,19 @@ mod tests {
             ("transfer-encoding", b"chunked"),
             ("x-izna-nodes", b"mine"),
         ];
-        let got = response(&result(404, &headers, b"no"), &Method::GET).unwrap();
+        let got = response(&result(404, &headers, b"no"), &parts("GET", "")).unwrap();
         assert_eq!(got.status(), 404);
         let cookies: Vec<_> = got.headers().get_all("set-cookie").iter().collect();
         assert_eq!(cookies, [&b"a=1"[..], b"b=\xe9"]);
         assert_eq!(got.headers().len(), 2);
-        let head = response(&result(200, &headers, b""), &Method::HEAD).unwrap();
+        let head = response(&result(200, &headers, b""), &parts("HEAD", "")).unwrap();
         assert_eq!(head.headers()["content-length"], "99");
     }
 
     /// If this failed, a guest could end the gateway, or split its response in two.
     #[test]
     fn responses_that_are_none_are_told() {
-        let said = |bytes: Bytes| response(&bytes, &Method::GET).unwrap_err().to_string();
+        let said = |bytes: Bytes| response(&bytes, &parts("GET", "")).unwrap_err().to_string();
         assert!(said(result(101, &[], b"")).ends_with("an invalid status: expected 200 to 599"));
         assert!(said(result(200, &[("a", b"b\r\nc: d")], b"")).ends_with("an invalid value"));
         assert!(said(result(200, &[("a b", b"")], b"")).ends_with("an invalid name"));
@@ -156,6 +179,27 @@ mod tests {
         for bytes in broken {
             assert!(said(Bytes::from_static(bytes)).ends_with("an invalid HTTP response"));
         }
+    }
+
+    /// If this failed, trailers would be announced and not sent, or sent to who does not read them.
+    #[test]
+    fn trailers_go_to_who_reads_them() {
+        let result = wire::Response {
+            status: 200,
+            headers: Vec::new(),
+            body: b"done",
+            trailers: vec![("x-end", b"1")],
+        };
+        let result = result.to_result();
+        let announced = |method: &str, te: &str| {
+            let response = response(&result, &parts(method, te)).unwrap();
+            let is_sized = response.body().size_hint().exact().is_some();
+            let trailer = response.headers().get(header::TRAILER).cloned();
+            assert_eq!(is_sized, trailer.is_none(), "{method} {te}");
+            trailer.is_some()
+        };
+        assert!(announced("GET", "trailers") && announced("GET", "gzip;q=0.5, Trailers"));
+        assert!(!announced("GET", "") && !announced("HEAD", "trailers"));
     }
 
     /// If this failed, a component would be called with another kind of argument than it takes.

@@ -20,6 +20,8 @@ mod http;
 pub mod json;
 mod limits;
 mod manage;
+mod memory;
+mod methods;
 mod metrics;
 mod names;
 mod node_selector;
@@ -41,7 +43,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use cluster::{BoxFuture, Cluster, Metric, MetricKind, Reply, Request, Table, Timing};
-pub use limits::Limits;
+pub use limits::{Limits, PAYLOAD_BYTES_MAX};
 pub use refusal::Refusal;
 
 /// What a gateway is told once.

@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     requests: Family<Status, Counter>,
     replies: Family<OutcomeLabel, Counter>,
     pub(crate) in_work: Gauge,
+    pub(crate) memory_bytes: Gauge,
     duration: Histogram,
 }
 
@@ -60,8 +61,14 @@ impl Metrics {
             "From the headers of an HTTP request to its response",
             duration.clone(),
         );
+        let memory_bytes = Gauge::default();
+        registry.register(
+            "izna_gateway_memory_bytes",
+            "Memory of request bodies and of responses that are not sent yet",
+            memory_bytes.clone(),
+        );
         registry.register_collector(Box::new(Node { cluster }));
-        Self { registry, requests, replies, in_work, duration }
+        Self { registry, requests, replies, in_work, memory_bytes, duration }
     }
 
     pub(crate) fn answered(&self, status: StatusCode, elapsed: Duration) {

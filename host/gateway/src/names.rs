@@ -1,6 +1,6 @@
 //! What the names and settings of an app may look like: rules that need to know nothing else.
 
-use izna_proto::LABEL_BYTES_MAX;
+use izna_proto::{LABEL_BYTES_MAX, METHOD_BYTES_MAX};
 
 const NAME_BYTES_MAX: usize = 64;
 const TYPED_NAME_BYTES_MAX: usize = 256;
@@ -44,6 +44,22 @@ fn check(what: &str, name: &str, signs: &str, max: usize, rule: &str) -> Result<
     Err(format!("invalid {what} `{shown}`: expected 1 to {max} {rule}"))
 }
 
+/// Check a method that a route names.
+///
+/// # Errors
+/// When no request could have it.
+pub fn check_method(method: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+    let fits = (1..=METHOD_BYTES_MAX).contains(&method.len());
+    match fits && method.bytes().all(good) && !["CONNECT", "TRACE"].contains(&method) {
+        true => Ok(()),
+        false => {
+            let shown = method.escape_debug();
+            Err(format!("invalid method `{shown:.32}`: expected a method, such as `GET`"))
+        }
+    }
+}
+
 /// Check a setting for itself. The error goes on after the sort's name, which is `env` or `config`.
 ///
 /// # Errors
@@ -82,6 +98,15 @@ mod tests {
         );
         assert!(check_name("app name", &"a".repeat(65)).unwrap_err().len() < 200);
         assert!(check_typed_name("function name", &"a".repeat(257)).is_err());
+    }
+
+    /// If this failed, a route would wait for requests that nobody can make.
+    #[test]
+    fn methods_are_checked() {
+        assert!(check_method("GET").is_ok() && check_method("VERSION-CONTROL").is_ok());
+        for bad in ["", "get", "G T", "TRACE", "CONNECT", &"A".repeat(33)] {
+            assert!(check_method(bad).is_err(), "{bad:?}");
+        }
     }
 
     /// If this failed, a component would find other settings than its author wrote.

@@ -2,12 +2,14 @@
 
 use std::{
     fmt::Write as _,
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use axum::{
-    http::{Method, StatusCode, request::Parts},
+    body::Body,
+    http::{Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use hyper::{Request, body::Incoming};
 use izna_proto::{Failure, FailureKind, Route};
 use tokio::{
     sync::Semaphore,
+    task::spawn_blocking,
     time::{Instant, timeout},
 };
 
@@ -23,6 +26,8 @@ use crate::{
     cluster::{self, Cluster},
     exchange, headers, http,
     limits::Limits,
+    memory::Memory,
+    methods::{self, Verdict},
     metrics::Metrics,
     refusal::{self, Refusal},
     routes::Routes,
@@ -33,6 +38,11 @@ use crate::{
 /// The node answers at the deadline; this much later the gateway does it in its place.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
+/// What is turned into another form on the sockets' thread, in bytes: some tenths of a millisecond.
+const TURNED_BYTES_MAX: usize = 32 << 10;
+/// Longer paths are not compared with the routes.
+const COMPARED_BYTES_MAX: usize = 128;
+
 /// The public listener's handler.
 #[derive(Debug)]
 pub(crate) struct Public {
@@ -40,6 +50,7 @@ pub(crate) struct Public {
     routes: RwLock<Arc<Routes>>,
     limits: Limits,
     requests: Semaphore,
+    memory: Arc<Memory>,
     metrics: Arc<Metrics>,
 }
 
@@ -47,7 +58,8 @@ impl Public {
     pub(crate) fn new(cluster: Arc<dyn Cluster>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let requests = Semaphore::new(limits.requests_max);
         let routes = RwLock::new(Arc::new(Routes::new(&cluster.table().borrow())));
-        Self { cluster, routes, limits, requests, metrics }
+        let memory = Memory::new(&limits, metrics.memory_bytes.clone());
+        Self { cluster, routes, limits, requests, memory, metrics }
     }
 
     /// Keep the routes those of the app table, for ever.
@@ -67,21 +79,45 @@ impl Public {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> Result<Response, Refusal> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        if path == "*" {
+            return Ok(methods::of_the_server());
+        }
+        let routes = self.routes();
+        let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
+        let call = Call::of(&target.route.function);
+        match methods::judge(&parts.method, &target.route, matches!(call, Call::Typed)) {
+            Verdict::Call => {}
+            Verdict::Answer(response) => return Ok(response),
+        }
+        let mut share = self.memory.share(client);
+        let body = body::read(&parts, body, &self.limits, &mut share).await?;
+        // Who sends slowly is not in work yet.
         let max = self.limits.requests_max;
         let full = |_| Refusal::Full { what: "requests", max };
         let _permit = self.requests.try_acquire().map_err(full)?;
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        let routes = self.routes();
-        let (target, params) = routes.find(path).ok_or_else(|| no_route(path, &routes))?;
-        let (body, trailers) = body::read(&parts, body, &self.limits).await?;
-        let call = Call::of(&target.route.function);
-        let input = match call {
-            Call::Http => http::request(&parts, &body, &trailers),
-            Call::Typed => typed::arguments(&parts, params, &body)?,
-            Call::Plain => exchange::request(&parts, params, &body)?,
-        };
+        let length = body.data.len();
+        let (parts, input) = apart(length, move || {
+            let input = match call {
+                Call::Http => Ok(http::request(&parts, &body.data, &body.trailers)),
+                Call::Typed => typed::arguments(&parts, params, &body.data),
+                Call::Plain => exchange::request(&parts, params, &body.data),
+            };
+            (parts, input)
+        })
+        .await?;
+        let input = input?;
+        let max = self.limits.payload_bytes_max;
+        if input.len() > max {
+            return Err(Refusal::BodyTooLong { max });
+        }
+        share.set(input.len());
         let deadline = Duration::from_millis(u64::from(target.route.deadline_ms));
         let request = cluster::Request {
             app: Arc::clone(&target.app),
@@ -98,16 +134,23 @@ impl Public {
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
-        Ok(respond(&reply, call, &parts.method))
+        let length = reply.outcome.as_ref().map_or(0, Bytes::len);
+        let is_safe = parts.method.is_safe();
+        let response = apart(length, move || respond(&reply, call, &parts)).await?;
+        // What ran once for good is told, whatever it takes to hold the answer.
+        if is_safe {
+            share.has_room(response.body())?;
+        }
+        Ok(response.map(|body| share.hold(body)))
     }
 }
 
 impl Handler for Public {
-    async fn handle(&self, request: Request<Incoming>) -> Response {
+    async fn handle(&self, request: Request<Incoming>, client: IpAddr) -> Response {
         let began = Instant::now();
         self.metrics.in_work.inc();
         let _in_work = InWork(&self.metrics);
-        let answer = self.answer(request).await;
+        let answer = self.answer(request, client).await;
         let response = answer.unwrap_or_else(IntoResponse::into_response);
         self.metrics.answered(response.status(), began.elapsed());
         response
@@ -135,6 +178,21 @@ impl Call {
     }
 }
 
+/// Run what turns so many bytes into something else: of many, on a thread of its own, for the
+/// sockets' thread has others to serve.
+async fn apart<T: Send + 'static>(
+    length: usize,
+    turn: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    if length <= TURNED_BYTES_MAX {
+        return Ok(turn());
+    }
+    spawn_blocking(turn).await.map_err(|_| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Refusal::other(status, "failed", "the request could not be converted")
+    })
+}
+
 /// Counts a request as in work until it is dropped: a client may go away at any time.
 struct InWork<'a>(&'a Metrics);
 
@@ -145,6 +203,9 @@ impl Drop for InWork<'_> {
 }
 
 fn no_route(path: &str, routes: &Routes) -> Refusal {
+    if path.len() > COMPARED_BYTES_MAX {
+        return Refusal::other(StatusCode::NOT_FOUND, "no-route", "no route for this path");
+    }
     let mut message = format!("no route for `{path}`");
     let nearest = routes.nearest(path);
     if !nearest.is_empty() {
@@ -160,9 +221,9 @@ fn is_idempotent(parts: &Parts, route: &Route) -> bool {
         || parts.headers.contains_key("idempotency-key")
 }
 
-fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
+fn respond(reply: &cluster::Reply, call: Call, parts: &Parts) -> Response {
     let response = |result: &Bytes| match call {
-        Call::Http => http::response(result, method),
+        Call::Http => http::response(result, parts),
         Call::Typed => typed::response(result),
         Call::Plain => exchange::response(result),
     };
@@ -171,8 +232,20 @@ fn respond(reply: &cluster::Reply, call: Call, method: &Method) -> Response {
             .unwrap_or_else(|bad| refusal::with_process(&bad, reply.process)),
         Err(failure) => refusal::failure_response(&clearer(failure), reply),
     };
+    without_body_where_none_may_be(&mut response);
     headers::label(&mut response, reply);
     response
+}
+
+/// RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5: these statuses have no body.
+fn without_body_where_none_may_be(response: &mut Response) {
+    let status = response.status();
+    if [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED]
+        .contains(&status)
+    {
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
 }
 
 /// For a client of a route, a function that is not there is the app's mistake and not its own.

@@ -1,6 +1,8 @@
 //! What the gateway answers when it does not answer with a component's result: a status beside each
 //! reason, and one shape of body.
 
+use std::time::SystemTime;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -139,10 +141,11 @@ impl Refusal {
         let body = body(self.code(), &self.to_string(), None);
         let (code, length) = (status.as_u16(), body.len());
         let reason = status.canonical_reason().unwrap_or_default();
+        let date = httpdate::fmt_http_date(SystemTime::now());
         let retry = if matches!(self, Self::Full { .. }) { "retry-after: 1\r\n" } else { "" };
         format!(
             "HTTP/1.1 {code} {reason}\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n{retry}connection: close\r\n\r\n{body}"
+             content-length: {length}\r\ndate: {date}\r\n{retry}connection: close\r\n\r\n{body}"
         )
         .into_bytes()
     }

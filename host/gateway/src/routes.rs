@@ -6,6 +6,8 @@ use std::sync::Arc;
 use izna_proto::{Route, TableEntry};
 use matchit::Router;
 
+use crate::url::{canonical, canonical_pattern};
+
 /// Paths less alike than this are not offered as what may have been meant.
 const LIKENESS_MIN: f64 = 0.5;
 const OFFERED_MAX: usize = 3;
@@ -13,15 +15,22 @@ const OFFERED_MAX: usize = 3;
 /// The name of what is under a prefix.
 const UNDER: &str = "{*under}";
 
-/// The router's paths for a route's: three for a prefix, as `/api/...`, else the path itself.
+/// The router's paths for a route's, in their canonical spelling: three for a prefix, as
+/// `/api/...`, else the path itself.
 pub(crate) fn patterns(path: &str) -> Vec<String> {
     match path.strip_suffix("/...") {
         Some("") => vec!["/".to_owned(), format!("/{UNDER}")],
         Some(prefix) => {
-            vec![prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{UNDER}")]
+            let prefix = canonical_pattern(prefix);
+            vec![prefix.clone(), format!("{prefix}/"), format!("{prefix}/{UNDER}")]
         }
-        None => vec![path.to_owned()],
+        None => vec![canonical_pattern(path)],
     }
+}
+
+/// Whether a route's path is the router's `path`.
+pub(crate) fn is_path(route: &str, path: &str) -> bool {
+    canonical_pattern(route) == path
 }
 
 /// The routes of all apps.
@@ -52,7 +61,8 @@ impl Routes {
                 let patterns = patterns(&route.path);
                 let is_prefix = patterns.len() > 1;
                 for path in patterns {
-                    if is_prefix && app.routes.iter().any(|other| other.path == path) {
+                    // What a prefix itself stands for may be another route's.
+                    if is_prefix && app.routes.iter().any(|other| is_path(&other.path, &path)) {
                         continue;
                     }
                     routes.insert(path, &target);
@@ -67,14 +77,15 @@ impl Routes {
             Ok(()) => self.paths.push(path),
             Err(error) => {
                 let app = &target.app;
-                tracing::warn!(%app, path, %error, "route ignored: another one matches the same paths");
+                tracing::warn!(%app, path, %error, "route ignored: its paths are taken");
             }
         }
     }
 
     /// Where `path` leads, and what its parameters matched.
     pub(crate) fn find(&self, path: &str) -> Option<(&Target, Vec<(String, String)>)> {
-        let found = self.router.at(path).ok()?;
+        let path = canonical(path);
+        let found = self.router.at(&path).ok()?;
         let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Some((found.value.as_ref(), params.collect()))
     }
@@ -110,6 +121,7 @@ mod tests {
             function: Arc::from("f"),
             deadline_ms: 1,
             idempotent: false,
+            methods: Vec::new(),
         };
         let routes = ["/...", "/", "/api/...", "/api/own"].map(route);
         let app = App { name: Arc::from("app"), components: Vec::new(), routes: routes.into() };
@@ -124,6 +136,9 @@ mod tests {
             ("/api/a/b", "/api/..."),
             ("/api/own", "/api/own"),
             ("/apis", "/..."),
+            ("/%61pi/%6fwn", "/api/own"),
+            ("/api/x/../own", "/api/own"),
+            ("/api%2Fown", "/..."),
         ] {
             assert_eq!(found(path), expected, "{path}");
         }

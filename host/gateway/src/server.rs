@@ -3,13 +3,17 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use axum::response::Response;
+use axum::{
+    http::{HeaderValue, header},
+    response::Response,
+};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -26,7 +30,12 @@ use crate::{
 
 /// What answers the requests of a listener.
 pub(crate) trait Handler: Send + Sync + 'static {
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+    /// Answer a request of the client at an address.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> impl Future<Output = Response> + Send;
 }
 
 /// Serve until `stop` says true, then finish what is in work for at most `grace`.
@@ -45,8 +54,8 @@ pub(crate) async fn serve<H: Handler>(
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match accepted {
+            Ok((stream, address)) => (stream, address.ip().to_canonical()),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 // Out of file descriptors, mostly: some come back.
@@ -57,7 +66,7 @@ pub(crate) async fn serve<H: Handler>(
         match Arc::clone(&connections).try_acquire_owned() {
             Ok(permit) => {
                 let (limits, handler) = (Arc::clone(&limits), Arc::clone(&handler));
-                tokio::spawn(connection(stream, limits, handler, stop.clone(), permit));
+                tokio::spawn(connection((stream, client), limits, handler, stop.clone(), permit));
             }
             Err(_) => turn_away(stream, max),
         }
@@ -78,8 +87,17 @@ fn turn_away(stream: TcpStream, max: usize) {
     }
 }
 
+/// RFC 9112 section 3.2.2: where the target has a host, it counts and not the header.
+fn take_host_of_target(request: &mut Request<Incoming>) {
+    let authority = request.uri().authority();
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
 async fn connection<H: Handler>(
-    stream: TcpStream,
+    (stream, client): (TcpStream, IpAddr),
     limits: Arc<Limits>,
     handler: Arc<H>,
     mut stop: watch::Receiver<bool>,
@@ -88,10 +106,11 @@ async fn connection<H: Handler>(
     let _ = stream.set_nodelay(true);
     let requests = Arc::new(Requests::default());
     let guard = Guard::new(stream, Arc::clone(&limits), Arc::clone(&requests));
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request| {
         let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
         Box::pin(async move {
-            let response = handler.handle(request).await;
+            take_host_of_target(&mut request);
+            let response = handler.handle(request, client).await;
             requests.answered();
             Ok::<_, Infallible>(response)
         })
@@ -101,7 +120,6 @@ async fn connection<H: Handler>(
     let mut connection = http1::Builder::new()
         .max_headers(limits.headers_max + 1)
         .max_buf_size(buffer)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(guard), service);
     let mut stopping = Box::pin(stop.wait_for(|stop| *stop));
     let mut told = false;

@@ -4,8 +4,8 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use crate::{
     ComponentId, Digest, Error, Grants, Reader, Spread, Unfit, Wire, Writer,
-    layout::{Layout, Many, Maybe, Plain, Text, field, record},
-    limits::{NAME_BYTES_MAX, PARTS_MAX, PATH_BYTES_MAX},
+    layout::{Added, Layout, Many, Maybe, Plain, Text, field, record},
+    limits::{METHOD_BYTES_MAX, METHODS_MAX, NAME_BYTES_MAX, PARTS_MAX, PATH_BYTES_MAX},
 };
 
 /// Which deploy of an app: rises with each, so that the newest wins wherever two meet.
@@ -80,6 +80,8 @@ pub struct Route {
     /// Whether any request of it may be run again when its process is lost; otherwise only those of
     /// idempotent methods.
     pub idempotent: bool,
+    /// The methods that it takes; none named: those that its function's kind has.
+    pub methods: Vec<Arc<str>>,
 }
 
 /// One line of the app table: an app's newest revision, or that it was undeployed.
@@ -170,5 +172,6 @@ record! {
         function: NAME,
         deadline_ms: Plain,
         idempotent: Plain,
+        methods: Added(Many(METHODS_MAX, Text(METHOD_BYTES_MAX))),
     }
 }

@@ -41,7 +41,9 @@ mod spread;
 pub mod typed;
 
 pub use adoption::{ComponentCopy, ComponentDemand, Grounds};
-pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, TableEntry};
+pub use app::{
+    App, ComponentSpec, Limits, Link, METHOD_BYTES_MAX, METHODS_MAX, Revision, Route, TableEntry,
+};
 pub use beacon::{BEACON_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, pack, unpack};
 pub use bulletin::{
     BULLETIN_HEADER_BYTES, BULLETIN_MAGIC, BULLETIN_TAG_BYTES, Bulletin, Door, SummaryLine,

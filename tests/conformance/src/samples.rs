@@ -464,6 +464,7 @@ fn deployed() -> TableEntry {
             function: "handle".into(),
             deadline_ms: 5000,
             idempotent: true,
+            methods: Vec::new(),
         }],
     };
     TableEntry { name: "hello".into(), revision: 3, app: Some(app) }

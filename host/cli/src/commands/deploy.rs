@@ -111,6 +111,7 @@ pub(crate) fn deploy(
         function: route.function,
         deadline_ms: route.deadline_ms,
         idempotent: route.idempotent,
+        methods: route.methods,
     });
     let app = api::App { name: manifest.app.clone(), components, routes: routes.collect() };
     let path = format!("/v1/apps/{}", manifest.app);

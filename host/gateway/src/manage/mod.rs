@@ -22,12 +22,13 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::{Request, body::Incoming};
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 use tower::ServiceExt;
 
 use crate::{
-    api, body, cluster::Cluster, deploy, limits::Limits, metrics::Metrics, refusal::Refusal,
-    server::Handler,
+    api, body, cluster::Cluster, deploy, limits::Limits, memory::Memory, metrics::Metrics,
+    refusal::Refusal, server::Handler,
 };
 use state::{Shared, parse};
 
@@ -40,6 +41,7 @@ pub(crate) struct Manage {
     router: Router,
     address: SocketAddr,
     limits: Limits,
+    memory: Arc<Memory>,
 }
 
 impl Manage {
@@ -70,14 +72,20 @@ impl Manage {
             .method_not_allowed_fallback(not_allowed)
             .layer(DefaultBodyLimit::disable())
             .with_state(Shared { cluster, metrics, url });
-        Self { router, address, limits }
+        let memory = Memory::new(&limits, Gauge::default());
+        Self { router, address, limits, memory }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Refusal> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> Result<Response, Refusal> {
         check_origin(request.headers(), self.address)?;
         let (parts, body) = request.into_parts();
-        let (body, _) = body::read(&parts, body, &self.limits).await?;
-        let request = Request::from_parts(parts, Body::from(body));
+        let mut share = self.memory.share(client);
+        let body = body::read(&parts, body, &self.limits, &mut share).await?;
+        let request = Request::from_parts(parts, Body::from(body.data));
         match self.router.clone().oneshot(request).await {
             Ok(response) => Ok(response),
             Err(never) => match never {},
@@ -86,8 +94,8 @@ impl Manage {
 }
 
 impl Handler for Manage {
-    async fn handle(&self, request: Request<Incoming>) -> Response {
-        self.answer(request).await.unwrap_or_else(IntoResponse::into_response)
+    async fn handle(&self, request: Request<Incoming>, client: IpAddr) -> Response {
+        self.answer(request, client).await.unwrap_or_else(IntoResponse::into_response)
     }
 }
 
@@ -202,6 +210,7 @@ fn describe(app: &izna_proto::App, cluster: &dyn Cluster) -> api::App {
         function: route.function.to_string(),
         deadline_ms: route.deadline_ms,
         idempotent: route.idempotent,
+        methods: route.methods.iter().map(ToString::to_string).collect(),
     };
     api::App {
         name: app.name.to_string(),

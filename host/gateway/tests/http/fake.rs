@@ -39,6 +39,16 @@ fn outcome(request: &Request) -> Outcome {
             .unwrap(),
         )
         .into()),
+        "large" => Ok(json::encode(&ciborium::Value::Bytes(vec![7; 300_000])).into()),
+        "demo:tex/render.svg" => Ok((&[0x63, b'e', b'r', b'r']).into()),
+        "wasi:http/incoming-handler.handle" => Ok(izna_proto::http::Response {
+            status: 200,
+            headers: vec![("server-timing", b"db;dur=5")],
+            body: b"done",
+            trailers: vec![("x-end", b"1")],
+        }
+        .to_result()
+        .into()),
         "junk" => Ok((&[0xff, 0x00]).into()),
         "busy" => fail(FailureKind::Busy),
         "deadline" => fail(FailureKind::Deadline),
@@ -189,6 +199,9 @@ pub(crate) struct Edge {
 pub(crate) fn limits() -> Limits {
     Limits {
         body_bytes_max: 1000,
+        payload_bytes_max: 4 << 20,
+        memory_bytes_max: 1 << 20,
+        client_memory_bytes_max: 1 << 20,
         header_bytes_max: 2000,
         headers_max: 20,
         uri_bytes_max: 500,
@@ -196,6 +209,7 @@ pub(crate) fn limits() -> Limits {
         connections_max: 4,
         header_timeout: Duration::from_millis(300),
         body_timeout: Duration::from_millis(300),
+        body_pause_timeout: Duration::from_millis(600),
         write_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(600),
     }
@@ -208,6 +222,7 @@ pub(crate) fn edge(limits: Limits) -> Edge {
         function: Arc::from(function),
         deadline_ms: 1000,
         idempotent: function == "page",
+        methods: Vec::new(),
     };
     let functions = [
         "echo",
@@ -222,8 +237,13 @@ pub(crate) fn edge(limits: Limits) -> Edge {
         "passed-on",
         "fail",
         "slow",
+        "large",
     ];
     let mut routes: Vec<Route> = functions.into_iter().map(route).collect();
+    routes.push(Route { path: "/typed".into(), ..route("demo:tex/render.svg") });
+    routes.push(Route { path: "/web".into(), ..route("wasi:http/incoming-handler.handle") });
+    let methods = vec!["GET".into(), "PUT".into()];
+    routes.push(Route { path: "/put".into(), methods, ..route("page") });
     routes.push(Route { path: "/echo/{name}/{*rest}".into(), ..route("echo") });
     let component = ComponentSpec {
         name: Arc::from("c"),

@@ -142,6 +142,9 @@ fn waiting_has_an_end() {
     within(b"GET /echo HTTP/1.1\r\nHost:", 408, "request headers not received");
     let body = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
     within(body, 408, "request body not received");
+    let slow = fake::edge(Limits { body_timeout: Duration::from_secs(60), ..limits() });
+    let got = slow.raw(body);
+    assert!(status(&got) == 408 && got.contains("request body not received"), "{got}");
     // Silent from the beginning, and silent after a request: closed without a word.
     within(b"", 0, "");
     within(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n", 201, "<p>");
@@ -400,4 +403,166 @@ fn stopping_finishes_what_is_in_work() {
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(rest(&mut idle).ends_with("<p>"));
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+/// The status line and all that follows, of a request that closes its connection.
+fn exchange(edge: &fake::Edge, line: &str, more: &str) -> String {
+    edge.raw(format!("{line}\r\nHost: a\r\nConnection: close\r\n{more}").as_bytes())
+}
+
+/// If this fails, a function runs for a method that it was not made for, or a client is not told
+/// which it has.
+#[test]
+fn methods_are_judged_before_anything_runs() {
+    let edge = edge(limits());
+    for method in ["DELETE", "PUT", "PATCH", "TRACE", "CONNECT", "FOO"] {
+        let got = exchange(&edge, &format!("{method} /typed HTTP/1.1"), "\r\n");
+        assert_eq!(status(&got), 405, "{method}: {got}");
+        assert!(got.contains("allow: GET, HEAD, POST, OPTIONS\r\n"), "{got}");
+    }
+    let preflight = "Origin: http://b\r\nAccess-Control-Request-Method: PUT\r\n\r\n";
+    let got = exchange(&edge, "OPTIONS /typed HTTP/1.1", preflight);
+    assert!(status(&got) == 204 && got.contains("allow: GET, HEAD, POST, OPTIONS\r\n"), "{got}");
+    let got = exchange(&edge, "POST /put HTTP/1.1", "Content-Length: 0\r\n\r\n");
+    assert!(status(&got) == 405 && got.contains("allow: GET, HEAD, PUT, OPTIONS\r\n"), "{got}");
+    let got = exchange(&edge, "OPTIONS * HTTP/1.1", "\r\n");
+    assert!(status(&got) == 204 && got.contains("allow: GET, HEAD,"), "{got}");
+    assert!(edge.fake.requests.lock().unwrap().is_empty());
+    assert_eq!(status(&exchange(&edge, "PUT /put HTTP/1.1", "\r\n")), 201);
+    assert_eq!(status(&exchange(&edge, "HEAD /put HTTP/1.1", "\r\n")), 201);
+    // A component that takes requests as they are judges for itself.
+    for method in ["DELETE", "OPTIONS", "FOO"] {
+        assert_eq!(status(&exchange(&edge, &format!("{method} /web HTTP/1.1"), "\r\n")), 200);
+    }
+    let got = edge.manage("PATCH", "/v1/apps/app", "Host: localhost\r\n", "");
+    assert!(status(&got) == 405 && got.to_lowercase().contains("allow: "), "{got}");
+}
+
+/// If this fails, a request is refused that every server takes, or means another path than it says.
+#[test]
+fn equal_requests_are_answered_alike() {
+    let edge = edge(limits());
+    let got = exchange(&edge, "GET /p%61ge HTTP/1.1", "\r\n");
+    assert_eq!(status(&got), 201, "{got}");
+    let got = exchange(&edge, "\r\nGET /page HTTP/1.1", "\r\n");
+    assert_eq!(status(&got), 201, "{got}");
+    let got = exchange(&edge, "GET http://other.example:81/echo?x=1 HTTP/1.1", "\r\n");
+    assert_eq!(status(&got), 200, "{got}");
+    assert_eq!(body(&got)["path"], "/echo");
+    let host = serde_json::json!(["host", "other.example:81"]);
+    assert!(body(&got)["headers"].as_array().unwrap().contains(&host), "{got}");
+    let got = edge.manage("GET", "http://evil.example/v1/apps", "Host: localhost\r\n", "");
+    assert_eq!(status(&got), 403, "{got}");
+}
+
+/// If this fails, a client whose body is broken waits for its time to be over.
+#[test]
+fn broken_bodies_are_told_at_once() {
+    let edge = edge(Limits { body_timeout: Duration::from_secs(60), ..limits() });
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (body, text) in [
+        ("x\r\n", "invalid chunk size"),
+        ("3\r\nabcd\r\n", "chunk data exceeds its size"),
+        ("3\r\nabc\r\n0\r\na b: c\r\n\r\n", "invalid header name"),
+        ("3\nabc", "line feed without a carriage return"),
+    ] {
+        let began = Instant::now();
+        let got = edge.raw(format!("{head}{body}").as_bytes());
+        assert!(status(&got) == 400 && got.contains(text), "{body:?}: {got}");
+        assert!(got.contains("connection: close"), "{got}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{body:?}: {:?}", began.elapsed());
+    }
+}
+
+/// If this fails, trailers are announced that never come, or a component's own word is lost.
+#[test]
+fn trailers_and_timings_of_components_reach_clients() {
+    let edge = edge(limits());
+    let got = exchange(&edge, "GET /web HTTP/1.1", "TE: trailers\r\n\r\n");
+    assert!(got.contains("trailer: x-end\r\n"), "{got}");
+    assert!(got.ends_with("\r\n4\r\ndone\r\n0\r\nx-end: 1\r\n\r\n"), "{got}");
+    let got = exchange(&edge, "GET /web HTTP/1.1", "\r\n");
+    assert!(!got.contains("trailer:") && got.contains("content-length: 4"), "{got}");
+    assert!(got.contains("server-timing: db;dur=5\r\n"), "{got}");
+    assert!(got.contains("server-timing: queue;dur="), "{got}");
+}
+
+/// If this fails, answers that a client does not read are piled up for it.
+#[test]
+fn answers_in_a_row_wait_for_their_reader() {
+    let limits = Limits { write_timeout: Duration::from_secs(60), ..limits() };
+    let edge = edge(limits);
+    let mut stream = edge.connect();
+    let asked = 200;
+    stream.write_all("GET /large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(asked).as_bytes()).unwrap();
+    // One answer is on its way; what the sockets hold is a few.
+    let began = Instant::now();
+    let ran = || edge.fake.requests.lock().unwrap().len();
+    let mut seen = ran();
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_millis(500) && began.elapsed() < Duration::from_secs(10)
+    {
+        if ran() != seen {
+            (seen, since) = (ran(), Instant::now());
+        }
+        std::thread::yield_now();
+    }
+    assert!((1..60).contains(&seen), "{seen} ran for a client that reads nothing");
+    let mut taken = 0;
+    let mut piece = vec![0; 1 << 20];
+    while taken < asked * 300_000 {
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "closed after {taken}");
+        taken += count;
+    }
+    assert_eq!(ran(), asked);
+}
+
+/// If this fails, clients can have the gateway hold more than its memory.
+#[test]
+fn memory_is_limited() {
+    let limits = Limits {
+        body_bytes_max: 400_000,
+        body_timeout: Duration::from_secs(60),
+        body_pause_timeout: Duration::from_secs(60),
+        connections_max: 20,
+        requests_max: 20,
+        ..limits()
+    };
+    let edge = edge(limits);
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = edge.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&[b'x'; 399_999]).unwrap();
+        held.push(stream);
+    }
+    let began = Instant::now();
+    while !edge.manage("GET", "/metrics", "Host: localhost\r\n", "").contains("_bytes 800000\n") {
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    let got = edge.raw(format!("{head}{}", "x".repeat(400_000)).as_bytes());
+    assert!(status(&got) == 503 && got.contains("bytes of memory"), "{got:.300}");
+    assert!(got.contains("retry-after: 1"), "{got:.300}");
+    // Others are served, and what was held is given back.
+    assert_eq!(status(&edge.get("/page")), 201);
+    drop(held);
+    let began = Instant::now();
+    while status(&edge.raw(format!("{head}{}", "x".repeat(400_000)).as_bytes())) != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}
+
+/// If this fails, a body in many small pieces takes many times its length of memory.
+#[test]
+fn small_pieces_are_put_together() {
+    let limits = Limits { body_bytes_max: 100_000, memory_bytes_max: 100_000, ..limits() };
+    let limits = Limits { body_timeout: Duration::from_secs(60), ..limits };
+    let edge = edge(Limits { client_memory_bytes_max: 100_000, ..limits });
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let chunks = "1\r\na\r\n".repeat(30_000);
+    let got =
+        edge.raw(format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n").as_bytes());
+    assert_eq!(status(&got), 200, "{got:.300}");
 }

@@ -78,8 +78,10 @@ impl<'a> Input<'a> {
         str::from_utf8(self.string(length)?).map_err(|_| Misfit::new("text that is not UTF-8"))
     }
 
-    /// Enter the array or map of a head that was just taken, of `each` values an item. A claimed length is not trusted: no
-    /// value has less than one byte.
+    /// Enter the array or map of a head that was just taken, of `each` values an item.
+    ///
+    /// # Errors
+    /// When there cannot be as many as are claimed: no value has less than one byte.
     pub fn enter(&self, length: Option<usize>, each: usize) -> Result<Entered, Misfit> {
         let broken = length.is_none();
         let length = length.map_or_else(|| self.count(each), Ok)?;

@@ -276,13 +276,15 @@ fn spread() -> impl Strategy<Value = Spread> {
 }
 
 pub(crate) fn route() -> impl Strategy<Value = Route> {
-    ("\\PC{0,30}", name(), name(), any::<u32>(), any::<bool>()).prop_map(
-        |(path, component, function, deadline_ms, idempotent)| Route {
+    let methods = vec("[A-Z]{1,8}".prop_map(Arc::from), 0..3);
+    ("\\PC{0,30}", name(), name(), any::<u32>(), any::<bool>(), methods).prop_map(
+        |(path, component, function, deadline_ms, idempotent, methods)| Route {
             path,
             component,
             function,
             deadline_ms,
             idempotent,
+            methods,
         },
     )
 }
