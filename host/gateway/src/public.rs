@@ -40,6 +40,8 @@ const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
 /// What is turned into another form on the sockets' thread, in bytes: some tenths of a millisecond.
 const TURNED_BYTES_MAX: usize = 32 << 10;
+/// How many larger ones are turned at the same time.
+const TURNED_AT_ONCE_MAX: usize = 2;
 /// Longer paths are not compared with the routes.
 const COMPARED_BYTES_MAX: usize = 128;
 
@@ -51,6 +53,7 @@ pub(crate) struct Public {
     limits: Limits,
     requests: Semaphore,
     memory: Arc<Memory>,
+    turning: Turning,
     metrics: Arc<Metrics>,
 }
 
@@ -59,7 +62,8 @@ impl Public {
         let requests = Semaphore::new(limits.requests_max);
         let routes = RwLock::new(Arc::new(Routes::new(&cluster.table().borrow())));
         let memory = Memory::new(&limits, metrics.memory_bytes.clone());
-        Self { cluster, routes, limits, requests, memory, metrics }
+        let turning = Turning(Semaphore::new(TURNED_AT_ONCE_MAX));
+        Self { cluster, routes, limits, requests, memory, turning, metrics }
     }
 
     /// Keep the routes those of the app table, for ever.
@@ -103,15 +107,15 @@ impl Public {
         let full = |_| Refusal::Full { what: "requests", max };
         let _permit = self.requests.try_acquire().map_err(full)?;
         let length = body.data.len();
-        let (parts, input) = apart(length, move || {
+        let convert = move || {
             let input = match call {
                 Call::Http => Ok(http::request(&parts, &body.data, &body.trailers)),
                 Call::Typed => typed::arguments(&parts, params, &body.data),
                 Call::Plain => exchange::request(&parts, params, &body.data),
             };
             (parts, input)
-        })
-        .await?;
+        };
+        let (parts, input) = self.turning.run(length, convert).await?;
         let input = input?;
         let max = self.limits.payload_bytes_max;
         if input.len() > max {
@@ -136,7 +140,8 @@ impl Public {
         self.metrics.replied(&reply.outcome);
         let length = reply.outcome.as_ref().map_or(0, Bytes::len);
         let is_safe = parts.method.is_safe();
-        let response = apart(length, move || respond(&reply, call, &parts)).await?;
+        let convert = move || respond(&reply, call, &parts);
+        let response = self.turning.run(length, convert).await?;
         // What ran once for good is told, whatever it takes to hold the answer.
         if is_safe {
             share.has_room(response.body())?;
@@ -178,19 +183,26 @@ impl Call {
     }
 }
 
-/// Run what turns so many bytes into something else: of many, on a thread of its own, for the
-/// sockets' thread has others to serve.
-async fn apart<T: Send + 'static>(
-    length: usize,
-    turn: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    if length <= TURNED_BYTES_MAX {
-        return Ok(turn());
+/// Turns many bytes into something else on threads of their own, for the sockets' thread has others
+/// to serve; and few at a time, for the values in between take many times the memory.
+#[derive(Debug)]
+struct Turning(Semaphore);
+
+impl Turning {
+    async fn run<T: Send + 'static>(
+        &self,
+        length: usize,
+        turn: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if length <= TURNED_BYTES_MAX {
+            return Ok(turn());
+        }
+        let _place = self.0.acquire().await;
+        spawn_blocking(turn).await.map_err(|_| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Refusal::other(status, "failed", "the request could not be converted")
+        })
     }
-    spawn_blocking(turn).await.map_err(|_| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Refusal::other(status, "failed", "the request could not be converted")
-    })
 }
 
 /// Counts a request as in work until it is dropped: a client may go away at any time.

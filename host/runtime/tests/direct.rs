@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ciborium::{Value, cbor};
 use common::{LIMITS, Notes, block_on, guest, runtime};
-use izna_proto::{Call, Failure, FailureKind, Outcome, Payload, ProcessId, Run, StepEnd};
+use izna_proto::{Call, Failure, FailureKind, Outcome, Payload, ProcessId, Run, StepEnd, typed};
 use izna_runtime::{Component, Runtime, StepLimits};
 
 fn encoded(value: &Value) -> Bytes {
@@ -402,4 +402,71 @@ fn warm_functions_are_bounded() {
     (0..10).for_each(|process| suspend(&album, process));
     assert!(runtime.warm_counts().kept <= 2);
     runtime.clear();
+}
+
+/// Marked as the arguments of a route, or of a call by hand.
+fn marked(value: Value) -> Value {
+    Value::Tag(typed::TAG, Box::new(value))
+}
+
+/// What a function of the mirror makes of this for its one parameter, as a route or a person has it.
+fn mirrored(mirror: &Component, function: &str, arguments: Value) -> Result<Value, String> {
+    match start(mirror, function, &marked(arguments)) {
+        StepEnd::Done(result) => Ok(decoded(result.inline())),
+        StepEnd::Failed(failure) => Err(failure.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// If this failed, what a query has several times, or once, would not be the list that it means, or
+/// an error would leave a route as a success.
+#[test]
+fn a_route_is_told_what_it_needs_of_types() {
+    let runtime = runtime();
+    let mirror = guest(&runtime, "mirror");
+    let texts = |texts: &[&str]| -> Value {
+        let texts: Vec<Value> = texts.iter().map(|text| Value::from(*text)).collect();
+        marked(Value::Array(texts))
+    };
+    let told = |function: &str, value: Value| {
+        let named = Value::Map(vec![(Value::from("v"), value)]);
+        mirrored(&mirror, function, named).map(|result| match result {
+            Value::Tag(typed::TAG, told) => *told,
+            other => panic!("{other:?}"),
+        })
+    };
+    let plain = |value: Value| Value::Array(vec![0.into(), false.into(), value]);
+    let list = cbor!([1, 300]).unwrap();
+    assert_eq!(told("a-list", texts(&["1", "300"])), Ok(plain(list)));
+    assert_eq!(told("a-list", Value::from("7")), Ok(plain(cbor!([7]).unwrap())));
+    assert_eq!(told("a-u8", texts(&["1", "2"])), Ok(plain(2.into())));
+    assert_eq!(told("a-string", texts(&["a", "b"])), Ok(plain("b".into())));
+    assert_eq!(told("a-bytes", texts(&["1", "2"])), Ok(plain(Value::Bytes(vec![1, 2]))));
+    assert!(told("a-list", texts(&["1", "x"])).unwrap_err().contains("[1]"));
+    let case = |case: u8, value: Value| Value::Array(vec![case.into(), false.into(), value]);
+    assert_eq!(told("bare-result", Value::from("ok")), Ok(case(1, Value::Null)));
+    assert_eq!(told("bare-result", Value::from("err")), Ok(case(2, Value::Null)));
+    assert_eq!(told("a-result", cbor!({ "ok" => "x" }).unwrap()), Ok(case(1, "x".into())));
+    assert_eq!(told("a-variant", Value::from("empty")), Ok(plain("empty".into())));
+}
+
+/// If this failed, a text that looks like a number could not be given by hand.
+#[test]
+fn words_are_what_their_parameter_is() {
+    let runtime = runtime();
+    let mirror = guest(&runtime, "mirror");
+    let word = |function: &str, text: &str, json: Value| {
+        let word = marked(Value::Array(vec![text.into(), json]));
+        mirrored(&mirror, function, Value::Array(vec![word]))
+    };
+    assert_eq!(word("a-string", "123", 123.into()), Ok("123".into()));
+    assert_eq!(word("a-string", "null", Value::Null), Ok("null".into()));
+    assert_eq!(word("a-string", "1e3", Value::Float(1000.0)), Ok("1e3".into()));
+    assert_eq!(word("a-u64", "123", 123.into()), Ok(123.into()));
+    assert_eq!(word("a-f64", "-inf", "-inf".into()), Ok(Value::Float(f64::NEG_INFINITY)));
+    assert_eq!(word("an-enum", "green", "green".into()), Ok("green".into()));
+    assert_eq!(word("an-option", "null", Value::Null), Ok(Value::Null));
+    assert_eq!(word("an-option", "5", 5.into()), Ok(5.into()));
+    assert!(word("a-u8", "x", "x".into()).unwrap_err().contains("expected u8"));
+    assert_eq!(mirrored(&mirror, "a-u8", cbor!([7]).unwrap()), Ok(7.into()));
 }
