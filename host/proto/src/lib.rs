@@ -41,9 +41,7 @@ mod spread;
 pub mod typed;
 
 pub use adoption::{ComponentCopy, ComponentDemand, Grounds};
-pub use app::{
-    App, ComponentSpec, Limits, Link, METHOD_BYTES_MAX, METHODS_MAX, Revision, Route, TableEntry,
-};
+pub use app::{App, ComponentSpec, Limits, Link, Revision, Route, TableEntry};
 pub use beacon::{BEACON_BYTES, BEACON_MAGIC, BEACON_TAG_BYTES, Beacon, pack, unpack};
 pub use bulletin::{
     BULLETIN_HEADER_BYTES, BULLETIN_MAGIC, BULLETIN_TAG_BYTES, Bulletin, Door, SummaryLine,
@@ -58,7 +56,7 @@ pub use id::{
 pub use layout::Rest;
 pub use limits::{
     DEMANDS_MAX, DOORS_MAX, ENTRIES_MAX, LABEL_BYTES_MAX, LABELS_MAX, LEFT_MAX, LINES_MAX,
-    PATHS_MAX, TRAIL_MAX, Unfit, check_name,
+    METHOD_BYTES_MAX, METHODS_MAX, PATHS_MAX, TRAIL_MAX, Unfit, check_name,
 };
 pub use load::Load;
 pub use memory::{MemoryAnswer, MemoryError, MemoryOperation};
