@@ -79,7 +79,7 @@ mod tests {
         add(response.headers_mut(), "x-izna-nodes", b"mine").unwrap();
         let trail = vec!["node-1".into()];
         let (process, timing) = (ProcessId(1), Timing::default());
-        let outcome = Ok(bytes::Bytes::new());
+        let outcome = Ok(bytes::Bytes::new().into());
         label(&mut response, &Reply { process, outcome, trail, timing });
         let told: Vec<_> = response.headers().get_all("server-timing").iter().collect();
         assert_eq!(told.len(), 2);

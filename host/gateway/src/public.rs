@@ -138,7 +138,7 @@ impl Public {
             Refusal::other(StatusCode::GATEWAY_TIMEOUT, "deadline", message)
         })?;
         self.metrics.replied(&reply.outcome);
-        let length = reply.outcome.as_ref().map_or(0, Payload::len);
+        let length = reply.outcome.as_ref().map_or(0, |result| result.inline().len());
         let is_safe = parts.method.is_safe();
         let convert = move || respond(&reply, call, &parts);
         let response = self.turning.run(length, convert).await?;

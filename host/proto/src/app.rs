@@ -4,7 +4,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use crate::{
     ComponentId, Digest, Error, Grants, Reader, Spread, Unfit, Wire, Writer,
-    layout::{Layout, Many, Maybe, Plain, Text, field, record},
+    layout::{Added, Layout, Many, Maybe, Plain, Text, field, record},
     limits::{METHOD_BYTES_MAX, METHODS_MAX, NAME_BYTES_MAX, PARTS_MAX, PATH_BYTES_MAX},
 };
 
@@ -172,6 +172,6 @@ record! {
         function: NAME,
         deadline_ms: Plain,
         idempotent: Plain,
-        methods: Many(METHODS_MAX, Text(METHOD_BYTES_MAX)),
+        methods: Added(Many(METHODS_MAX, Text(METHOD_BYTES_MAX))),
     }
 }

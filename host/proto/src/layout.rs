@@ -33,6 +33,8 @@ pub(crate) trait Layout<T> {
     }
 }
 
+/// What came with a newer version: its type's default where an older one does not say it.
+pub(crate) struct Added<L>(pub(crate) L);
 /// As the type itself says.
 pub(crate) struct Plain;
 /// Text of at most so many bytes.
@@ -124,6 +126,24 @@ impl<T, L: Layout<T>> Layout<Vec<T>> for Many<L> {
         within(values.len(), self.0)?;
         let head = head_bytes(values.len() as u64);
         values.iter().try_fold(head, |bytes, value| Ok(bytes + self.1.measure(value)?))
+    }
+}
+
+impl<T: Default, L: Layout<T>> Layout<T> for Added<L> {
+    fn write(&self, value: &T, w: &mut Writer) {
+        self.0.write(value, w);
+    }
+
+    fn read(&self, r: &mut Reader) -> Result<T, Error> {
+        self.0.read(r)
+    }
+
+    fn measure(&self, value: &T) -> Result<usize, Unfit> {
+        self.0.measure(value)
+    }
+
+    fn absent(&self, _: usize) -> Result<T, Error> {
+        Ok(T::default())
     }
 }
 

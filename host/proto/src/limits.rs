@@ -40,7 +40,7 @@ pub(crate) const ADDRESS_BYTES_MAX: usize = 64;
 pub const PARTS_MAX: usize = 256;
 /// The longest path of a route.
 pub const PATH_BYTES_MAX: usize = 2048;
-/// The most methods that a route names.
+/// The most methods of a route.
 pub const METHODS_MAX: usize = 16;
 /// The longest name of a method.
 pub const METHOD_BYTES_MAX: usize = 32;

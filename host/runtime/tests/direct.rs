@@ -412,7 +412,7 @@ fn marked(value: Value) -> Value {
 /// What a function of the mirror makes of this for its one parameter, as a route or a person has it.
 fn mirrored(mirror: &Component, function: &str, arguments: Value) -> Result<Value, String> {
     match start(mirror, function, &marked(arguments)) {
-        StepEnd::Done(result) => Ok(decoded(&result)),
+        StepEnd::Done(result) => Ok(decoded(result.inline())),
         StepEnd::Failed(failure) => Err(failure.message),
         other => panic!("{other:?}"),
     }
