@@ -27,10 +27,10 @@ pub(crate) const MANAGE_DEFAULT: &str = "127.0.0.1:9070";
 /// The flags of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// A TOML file with settings; flags and IZNA_* variables go before it
+    /// A TOML file with settings; flags and IZNA_* variables override it
     #[arg(long, global = true, value_name = "FILE", env = "IZNA_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// How to print results
+    /// Output format
     #[arg(long, global = true, value_name = "FORMAT", env = "IZNA_OUTPUT", hide_env_values = true)]
     output: Option<Format>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Global {
 /// Which node a command speaks to.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Where the node is managed [default: http://127.0.0.1:9070]
+    /// Management URL of the node [default: http://127.0.0.1:9070]
     #[arg(long = "node", value_name = "URL", env = "IZNA_NODE", hide_env_values = true)]
     pub(crate) url: Option<String>,
 }
@@ -209,6 +209,6 @@ fn check_setting<T: PartialOrd + Display>(
     if (&min..=&max).contains(&&value) {
         return Ok(());
     }
-    let what = format!("{name} {value} is not within {min} to {max}");
+    let what = format!("invalid {name} {value}: expected {min} to {max}");
     Err(Trouble::new(Exit::Config, what))
 }

@@ -56,7 +56,7 @@ impl Runtime {
             Ok(Admitted { digest: digest_of(&component), component, description })
         }));
         admitted.unwrap_or_else(|_| {
-            Err(Error::Describe { reason: "the decoder failed; its message is in the log".into() })
+            Err(Error::Describe { reason: "the decoder failed; see the log".into() })
         })
     }
 }
@@ -66,7 +66,7 @@ impl Runtime {
     /// checks.
     pub fn describe(&self, component: &[u8]) -> Result<Description, Error> {
         catch_unwind(|| describe(component, Anatomy::read(component))).unwrap_or_else(|_| {
-            Err(Error::Describe { reason: "the decoder failed; its message is in the log".into() })
+            Err(Error::Describe { reason: "the decoder failed; see the log".into() })
         })
     }
 }
@@ -109,7 +109,7 @@ pub(crate) fn form(bytes: &[u8]) -> Result<Form, Error> {
     }
 }
 
-const CUT_SHORT: &str = "the file ends too early: it was cut short on its way";
+const CUT_SHORT: &str = "the file is truncated";
 
 fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
     let enabled = engine.get_wasm_features();
@@ -129,7 +129,7 @@ fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
 fn feature_name(name: &str) -> String {
     match name {
         "CM_ASYNC" => {
-            "async functions of the component model (WASI 0.3, experimental still: build for 0.2)"
+            "async functions of the component model (WASI 0.3 is not supported yet: build for 0.2)"
                 .into()
         }
         "GC" | "GC_TYPES" => "garbage collection".into(),
@@ -140,9 +140,9 @@ fn feature_name(name: &str) -> String {
 pub(crate) fn invalid(error: &wasmparser::BinaryReaderError, bytes: usize) -> Error {
     let message = error.message();
     let reason = if message.starts_with("unexpected end") {
-        format!("{message}; {CUT_SHORT}, or is damaged")
+        format!("{message}; {CUT_SHORT} or damaged")
     } else {
-        format!("{message}; the file is damaged, or of a tool that Izna does not know")
+        format!("{message}; the file is damaged, or uses an unsupported format")
     };
     Error::Invalid { offset: error.offset() as u64, bytes, reason }
 }
@@ -180,13 +180,13 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
     let exports: Vec<String> = exports.iter().map(|export| export.name.clone()).collect();
     let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     let hint = if has("izna:process/handler") {
-        "; that is another version: rebuild it with this platform's SDK"
+        "; that is an unsupported version: rebuild it with this platform's SDK"
     } else if has("wasi:http/") {
-        "; of wasi:http, `incoming-handler` of WASI 0.2 is taken: WASI 0.3 is experimental still"
+        "; of wasi:http, `incoming-handler` of WASI 0.2 is supported, WASI 0.3 is not yet"
     } else if has("wasi:cli/run") {
-        "; it is a program that runs from the command line, not a service"
+        "; it is a command-line program, not a service"
     } else {
-        "; ordinary functions that take and give values would do as well"
+        "; ordinary functions on values would be supported as well"
     };
     Err(Error::World { wanted: offer::HANDLER, exports, hint })
 }
@@ -216,7 +216,7 @@ fn check_imports(world: &World, imports: &[Interface], kind: Kind) -> Result<(),
 fn check_link(import: &Interface) -> Result<(), Error> {
     let interface = import.name.clone();
     if import.alone {
-        let why = "only functions of an interface can be; put it into one".into();
+        let why = "only functions of an interface can be; move it into one".into();
         return Err(Error::Unlinkable { interface: "the world".into(), item: interface, why });
     }
     let held = import.items.iter().find_map(|item| Some((item, item.obstacle.clone()?)));

@@ -71,14 +71,13 @@ impl Allowance {
 
     fn over_memory(&self) -> Error {
         let mib = self.memory_bytes_max >> 20;
-        let reason = format!("it took more than the {mib} MiB of memory that compiling may use");
+        let reason = format!("it exceeded the memory limit for compiling of {mib} MiB");
         Error::Compile { reason }
     }
 
     fn over_time(&self) -> Error {
         let seconds = self.cpu_seconds_max;
-        let reason =
-            format!("it took more than the {seconds} s of processor time that compiling may use");
+        let reason = format!("it exceeded the CPU time limit for compiling of {seconds} s");
         Error::Compile { reason }
     }
 
@@ -99,7 +98,7 @@ impl Compiler {
     pub(crate) fn compile(&self, engine: &Engine, component: &[u8]) -> Result<Code, Error> {
         let failed = |operation: &str, source: &dyn fmt::Display| {
             let program = self.program.display();
-            let reason = format!("cannot {operation} {program}, which compiles: {source}");
+            let reason = format!("cannot {operation} the compiler {program}: {source}");
             Error::Compile { reason }
         };
         let mut command = Command::new(&self.program);
@@ -107,16 +106,16 @@ impl Compiler {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(|error| failed("start", &error))?;
         let Talk { status, out, said } =
-            self.talk(child, component).map_err(|error| failed("speak with", &error))?;
+            self.talk(child, component).map_err(|error| failed("communicate with", &error))?;
         if !status.success() {
             return Err(self.explain(status, &said));
         }
         let Some((header, code)) = out.split_at_checked(HEADER_BYTES) else {
-            return Err(failed("read what came from", &"it is too short"));
+            return Err(failed("read the output of", &"it is too short"));
         };
         let (its, cpu) = header.split_at_checked(32).unwrap_or_default();
         if its != identity(engine) {
-            let why = "it is of another version than the node that runs; start the node again";
+            let why = "its version differs from the running node's; restart the node";
             return Err(failed("use the code of", &why));
         }
         let micros = cpu.iter().fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
@@ -168,7 +167,7 @@ impl Compiler {
             // By the watch above, or by the system because memory is short everywhere.
             let seconds = self.allowance.wait_max().as_secs();
             let reason = format!(
-                "it took more than {seconds} s in all, or the system killed it because memory is short"
+                "it took more than {seconds} s, or the system killed it because memory is short"
             );
             return Error::Compile { reason };
         }

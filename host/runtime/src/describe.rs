@@ -205,7 +205,7 @@ impl World {
             if let Some((key, function)) = missing.and_then(|key| ours.functions.get_key_value(key))
             {
                 let wanted = format!("`{}`", ours_in.function(function));
-                return Err(differs(key, "it is not there".into(), wanted));
+                return Err(differs(key, "it is missing".into(), wanted));
             }
         }
         for (key, function) in &theirs.functions {

@@ -122,7 +122,7 @@ impl Direct {
         }
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let func = instance.get_func(&mut *store, export.index);
-        let func = func.ok_or_else(|| wasmtime::Error::msg("an export is not there"))?;
+        let func = func.ok_or_else(|| wasmtime::Error::msg("an export is missing"))?;
         let func = func.typed::<Arguments, Returned>(&*store)?;
         let arguments = Arguments { input, names: export.params.clone() };
         let outgoing = self.requests.then(|| Outgoing::new(store.data_mut(), scene));

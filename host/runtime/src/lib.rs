@@ -17,7 +17,8 @@
 //!
 //! let runtime = Runtime::new(Config { steps_max: 4, ..Config::default() })?;
 //! let refused = runtime.admit(b"<!DOCTYPE html>").unwrap_err();
-//! assert_eq!(refused.to_string(), "not a WebAssembly file: it begins `<!DO` and has 15 bytes");
+//! let expected = "not a WebAssembly file: it starts with `<!DO` and has 15 bytes";
+//! assert_eq!(refused.to_string(), expected);
 //! # Ok::<(), Error>(())
 //! ```
 

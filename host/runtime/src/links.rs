@@ -27,7 +27,7 @@ impl Links<'_> {
         own.map(|(name, _)| Item {
             name: name.clone(),
             ty: "resource".into(),
-            obstacle: Some("it is a resource, which stays in its instance".into()),
+            obstacle: Some("it is a resource, which cannot leave its instance".into()),
         })
         .collect()
     }
@@ -44,9 +44,9 @@ impl Links<'_> {
         match function.kind {
             FunctionKind::Freestanding => {}
             FunctionKind::Method(_) | FunctionKind::Static(_) | FunctionKind::Constructor(_) => {
-                return Some("it belongs to a resource, which stays in its instance".into());
+                return Some("it belongs to a resource, which cannot leave its instance".into());
             }
-            _ => return Some("it is async, which is not taken yet".into()),
+            _ => return Some("it is async, which is not supported yet".into()),
         }
         let params = function.params.iter().find_map(|param| {
             let what = self.held(&param.ty)?;
@@ -62,7 +62,7 @@ impl Links<'_> {
     fn held(&self, ty: &Type) -> Option<String> {
         let id = match ty {
             Type::Id(id) => *id,
-            Type::ErrorContext => return Some("holds an error context".into()),
+            Type::ErrorContext => return Some("contains an error context".into()),
             _ => return None,
         };
         let def = self.resolve.types.get(id)?;
@@ -71,11 +71,11 @@ impl Links<'_> {
         match &def.kind {
             TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => {
                 let name = self.resolve.types.get(*id).and_then(|def| def.name.clone());
-                Some(format!("holds the resource `{}`", name.unwrap_or_default()))
+                Some(format!("contains the resource `{}`", name.unwrap_or_default()))
             }
             TypeDefKind::Resource => Some("is a resource".into()),
-            TypeDefKind::Future(_) => Some("holds a future".into()),
-            TypeDefKind::Stream(_) => Some("holds a stream".into()),
+            TypeDefKind::Future(_) => Some("contains a future".into()),
+            TypeDefKind::Stream(_) => Some("contains a stream".into()),
             TypeDefKind::Record(record) => {
                 all(Box::new(record.fields.iter().map(|field| &field.ty)))
             }
@@ -88,7 +88,7 @@ impl Links<'_> {
                 self.held(ty)
             }
             TypeDefKind::Enum(_) | TypeDefKind::Flags(_) => None,
-            _ => Some("holds a type that is not taken yet".into()),
+            _ => Some("contains a type that is not supported yet".into()),
         }
     }
 }

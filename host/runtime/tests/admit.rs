@@ -52,16 +52,16 @@ fn other_files_are_named() {
     assert_eq!(refused(b""), "not a WebAssembly file: it is empty");
     assert_eq!(
         refused(b"<!DOCTYPE html>"),
-        "not a WebAssembly file: it begins `<!DO` and has 15 bytes"
+        "not a WebAssembly file: it starts with `<!DO` and has 15 bytes"
     );
     assert_eq!(
         refused(b"\x7fELF\x02\x01\x01\0"),
-        "not a WebAssembly file: it begins `\\x7fELF` and has 8 bytes"
+        "not a WebAssembly file: it starts with `\\x7fELF` and has 8 bytes"
     );
-    assert_eq!(refused(b"\0"), "not a WebAssembly file: it begins `\\x00` and has 1 bytes");
+    assert_eq!(refused(b"\0"), "not a WebAssembly file: it starts with `\\x00` and has 1 bytes");
     assert_eq!(
         refused(b"\n (component)"),
-        "this is WebAssembly as text; make a binary of it: `wasm-tools parse FILE -o FILE.wasm`"
+        "this is WebAssembly text; convert it: `wasm-tools parse FILE -o FILE.wasm`"
     );
     assert_eq!(
         refused(b"\0asm\x05\0\0\0"),
@@ -105,7 +105,7 @@ fn core_modules_need_a_component_type() {
         "{wasi}"
     );
     let untrue = refused(&module("", "(module)"));
-    assert!(untrue.starts_with("the core module does not make a component: "), "{untrue}");
+    assert!(untrue.starts_with("cannot convert the core module to a component: "), "{untrue}");
 }
 
 /// If this failed, a component for the future would be "malformed".
@@ -113,9 +113,12 @@ fn core_modules_need_a_component_type() {
 fn disabled_features_are_named() {
     let inside = |module: &str| refused(&component(&format!("(core module {module})")));
     let threads = inside("(memory 1 1 shared)");
-    assert!(threads.starts_with("it needs `threads`, which is not enabled here: "), "{threads}");
+    assert!(
+        threads.starts_with("the component needs `threads`, which is not enabled: "),
+        "{threads}"
+    );
     let memory64 = inside("(memory i64 1)");
-    assert!(memory64.starts_with("it needs `memory64`"), "{memory64}");
+    assert!(memory64.starts_with("the component needs `memory64`"), "{memory64}");
     let exceptions = inside("(tag)");
     assert!(exceptions.contains("`exceptions`"), "{exceptions}");
     let collected = inside("(type (struct))");
@@ -180,7 +183,7 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
     assert_eq!(
         importing(r#"(import "a:b/c@1.0.0" (instance (export "r" (type (sub resource)))))"#),
         format!(
-            "{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which stays in its instance"
+            "{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which cannot leave its instance"
         )
     );
     let held = r#"(import "a:b/c@1.0.0" (instance
@@ -189,7 +192,9 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
         (export "f" (func (param "x" (tuple u8 $l))))))"#;
     assert_eq!(
         importing(held),
-        format!("{begins} `f` of `a:b/c@1.0.0`, {cannot} its parameter `x` holds the resource `r`")
+        format!(
+            "{begins} `f` of `a:b/c@1.0.0`, {cannot} its parameter `x` contains the resource `r`"
+        )
     );
     assert_eq!(
         importing(r#"(import "g" (func))"#),
@@ -200,7 +205,7 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
     );
     let unknown =
         importing(r#"(import "wasi:keyvalue/store@0.2.0" (instance (export "f" (func))))"#);
-    assert!(unknown.contains("a shared key-value space is izna:memory/store here"), "{unknown}");
+    assert!(unknown.contains("use izna:memory/store for a shared key-value store"), "{unknown}");
 }
 
 /// If this failed, a component with the right name and the wrong types would fail at its first
@@ -212,7 +217,7 @@ fn wrong_signatures_are_refused() {
     assert!(
         missing.starts_with(
             "`izna:process/handler@0.1.0` of the component differs from the platform's in \
-             `start`: it is not there; `start: func("
+             `start`: it is missing; expected `start: func("
         ),
         "{missing}"
     );
@@ -225,7 +230,7 @@ fn wrong_signatures_are_refused() {
     ));
     assert!(
         numbered.contains(
-            "in `start`: it is `start: func(function: u32)`; `start: func(function: string, \
+            "in `start`: it is `start: func(function: u32)`; expected `start: func(function: string, \
              input: list<u8>) -> variant { done(list<u8>), "
         ),
         "{numbered}"
@@ -238,8 +243,8 @@ fn imports_that_nobody_grants_are_named() {
     let greedy = refused(&guest_bytes("greedy"));
     assert!(
         greedy.starts_with(
-            "the component imports what is not offered: `acme:secret/vault@1.0.0`; \
-             offered are izna:memory@0.1.0, wasi:cli@0.2"
+            "unsupported imports: `acme:secret/vault@1.0.0`; \
+             supported are izna:memory@0.1.0, wasi:cli@0.2"
         ),
         "{greedy}"
     );
@@ -248,7 +253,10 @@ fn imports_that_nobody_grants_are_named() {
     assert!(near.contains("(did you mean izna:memory/store@0.1.0?)"), "{near}");
     let newer = r#"(import "wasi:http/client@0.3.0" "send" (func $send))"#;
     let newer = refused(&simple("import wasi:http/client@0.3.0;", newer, "(call $send)"));
-    assert!(newer.contains("(of it, `types` and `outgoing-handler` are)"), "{newer}");
+    assert!(
+        newer.contains("(of this package, `types` and `outgoing-handler` are supported)"),
+        "{newer}"
+    );
 }
 
 /// If this failed, an upload could fill a node's memory or keep its compiler busy for ever.

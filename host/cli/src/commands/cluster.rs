@@ -15,18 +15,18 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make the authority of a new cluster; whoever has its files can add nodes
+    /// Create the authority of a new cluster; whoever has its files can add nodes
     Init(Init),
-    /// Make the identity of a node, a file to give to `izna node`
+    /// Create the identity of a node, the file that `izna node` needs
     AddNode(AddNode),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Where to put the authority
+    /// Directory for the authority's files
     #[arg(default_value = ".izna/cluster")]
     dir: PathBuf,
-    /// The cluster's name, for people
+    /// Display name of the cluster
     #[arg(long, default_value = "izna")]
     name: String,
 }
@@ -35,11 +35,11 @@ pub(crate) struct Init {
 pub(crate) struct AddNode {
     /// The node's name
     name: String,
-    /// Where the authority is
+    /// Directory of the authority's files
     #[arg(long, value_name = "DIR", default_value = ".izna/cluster", env = "IZNA_CLUSTER")]
     #[arg(hide_env_values = true)]
     cluster: PathBuf,
-    /// Where to put the identity [default: beside the authority]
+    /// Directory for the identity [default: that of the authority]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }
@@ -57,7 +57,7 @@ fn init(context: &Context, Init { dir, name }: &Init) -> Result<(), Trouble> {
     match context.format {
         Format::Json => output::json(&json!({ "cluster": cluster, "directory": shown })),
         Format::Text => output::text(&format!(
-            "Made the authority of cluster {cluster} in {shown}\n\
+            "Created the authority of cluster {cluster} in {shown}\n\
              Keep it secret, and add nodes with `izna cluster add-node NAME`\n"
         )),
     }
@@ -72,7 +72,7 @@ fn add_node(context: &Context, arguments: &AddNode) -> Result<(), Trouble> {
     match context.format {
         Format::Json => output::json(&json!({ "node": arguments.name, "identity": path })),
         Format::Text => output::text(&format!(
-            "Made the identity of node {} in {path}\n\
+            "Created the identity of node {} in {path}\n\
              Run it with `izna node --identity {path}`\n",
             arguments.name
         )),

@@ -37,7 +37,7 @@ pub(crate) fn compiler(allowance: Allowance) -> Result<Compiler, Trouble> {
         false => std::env::current_exe(),
     };
     let program = program.map_err(|error| {
-        Trouble::new(Exit::Software, "cannot tell which program this is").why(error.to_string())
+        Trouble::new(Exit::Software, "cannot find this program's own path").why(error.to_string())
     })?;
     Ok(Compiler { program, arguments: vec![OsString::from("compile")], allowance })
 }

@@ -45,13 +45,13 @@ pub(crate) struct Arguments {
     /// The manifest, or the folder that it is in
     #[arg(value_name = "DIR|izna.toml", default_value = ".")]
     manifest: PathBuf,
-    /// Where the app is served; port 0 takes a free one
+    /// Address for clients (HTTP); port 0 chooses a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the node is managed
+    /// Management address of the node
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9070")]
     manage: SocketAddr,
-    /// What is logged, as a filter of levels and targets
+    /// Log filter of levels and targets
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     log: String,
 }
@@ -149,8 +149,8 @@ fn follow(url: &str, file: &Path, folder: &Path) -> Result<(), Trouble> {
             Err(trouble) => {
                 output::error(&trouble.to_string());
                 output::error(match deployed {
-                    true => "The last good revision goes on; waiting for a change",
-                    false => "Nothing is deployed yet; waiting for a change",
+                    true => "The last good revision keeps running; waiting for changes",
+                    false => "Nothing is deployed yet; waiting for changes",
                 });
             }
         }

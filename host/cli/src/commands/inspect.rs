@@ -44,9 +44,9 @@ fn shown(description: &api::Description) -> String {
     let largest = description.function_bytes;
     // Writing to a string has no error to give.
     let _ = writeln!(said, "kind      {kind}");
-    let _ = writeln!(said, "size      {bytes} bytes in {modules} core modules");
-    let _ = writeln!(said, "memory    begins with {memory}");
-    let _ = writeln!(said, "largest   a function of {largest} bytes");
+    let _ = writeln!(said, "size      {bytes} bytes, core modules: {modules}");
+    let _ = writeln!(said, "memory    {memory} initially");
+    let _ = writeln!(said, "largest   function of {largest} bytes");
     for producer in &description.producers {
         let _ = writeln!(said, "made by   {producer}");
     }
@@ -59,7 +59,7 @@ fn shown(description: &api::Description) -> String {
                 (_, "imports", true, Some(extent)) => format!("  (granted: {extent})"),
                 (_, "imports", true, None) => "  (granted)".to_owned(),
                 ("direct" | "http", "imports", false, _) if !interface.functions.is_empty() => {
-                    "  (a call of the component that exports it)".to_owned()
+                    "  (provided by another component of the app)".to_owned()
                 }
                 _ => String::new(),
             };
@@ -69,7 +69,7 @@ fn shown(description: &api::Description) -> String {
             }
             if kind != "explicit" && !interface.granted && !interface.name.starts_with("wasi:") {
                 for obstacle in &interface.obstacles {
-                    let _ = writeln!(said, "    cannot be called from outside: {obstacle}");
+                    let _ = writeln!(said, "    not callable from outside: {obstacle}");
                 }
             }
         }

@@ -32,86 +32,88 @@ const ARTIFACT_BYTES_MAX: usize = 64 << 20;
 /// How long a node that was told to stop hands over its processes.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-pub(crate) const AFTER_HELP: &str = "Each option may be given as a variable, IZNA_NODE_IDENTITY \
-    and so on, or in the settings file under [node] and [limits].";
+pub(crate) const AFTER_HELP: &str = "Each option can also be set by an environment \
+    variable (IZNA_NODE_IDENTITY and so on) or in the settings file under [node] and [limits].";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The node's identity, made by `izna cluster add-node`
     #[arg(long, value_name = "FILE", env = "IZNA_NODE_IDENTITY", hide_env = true)]
     identity: Option<PathBuf>,
-    /// The node's own folder [default: .izna/data/NODE]
+    /// Data directory of the node [default: .izna/data/NODE]
     #[arg(long, value_name = "DIR", env = "IZNA_NODE_DATA", hide_env = true)]
     data: Option<PathBuf>,
-    /// Where clients come in by HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// Address for clients (HTTP); 0.0.0.0:8080 is all of the machine's networks, port 0 chooses a
+    /// free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_LISTEN", hide_env = true)]
     listen: Option<SocketAddr>,
-    /// Where this node is managed: a loopback address [default: 127.0.0.1:9070]
+    /// Management address, a loopback address [default: 127.0.0.1:9070]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_MANAGE", hide_env = true)]
     manage: Option<SocketAddr>,
-    /// Where other nodes come in [default: 127.0.0.1:0, a free port]
+    /// Address for other nodes, of a network that they reach: the default is for nodes of this
+    /// machine only [default: 127.0.0.1:0, a free port]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_PEER", hide_env = true)]
     peer: Option<SocketAddr>,
-    /// The group for beacons, or none [default: 239.73.78.65:7373]
+    /// Multicast group for beacons, or none [default: 239.73.78.65:7373]
     #[arg(long, value_name = "GROUP:PORT|none", env = "IZNA_NODE_MULTICAST", hide_env = true)]
     multicast: Option<String>,
-    /// The network interface for multicast [default: the address of --peer]
+    /// Network interface for multicast, by its address [default: the address of --peer]
     #[arg(long, value_name = "IP", env = "IZNA_NODE_INTERFACE", hide_env = true)]
     interface: Option<IpAddr>,
-    /// A node to send beacons to where multicast does not reach; may be repeated
+    /// The --peer address of another node, where multicast does not reach it; may be repeated
     #[arg(long = "seed", value_name = "HOST:PORT", env = "IZNA_NODE_SEEDS", hide_env = true)]
     #[arg(value_delimiter = ',')]
     seeds: Option<Vec<String>>,
-    /// The zone: its nodes hear each other's beacons, components may ask for it [default: default]
+    /// Zone of the node: nodes of a zone receive each other's beacons [default: default]
     #[arg(long, value_name = "NAME", env = "IZNA_NODE_ZONE", hide_env = true)]
     zone: Option<String>,
-    /// Where nodes of other zones reach this one [default: the address of --peer]
+    /// Address under which nodes of other zones reach this one [default: the address of --peer]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_ADVERTISE", hide_env = true)]
     advertise: Option<SocketAddr>,
-    /// The threads that run components [default: the usable cores]
+    /// Number of threads that run components [default: the usable cores]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CORES", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
-    /// A label, such as gpu, for components that ask for it; may be repeated
+    /// A label, such as gpu, that components can require; may be repeated
     #[arg(long = "label", value_name = "NAME", env = "IZNA_NODE_LABELS", hide_env = true)]
     #[arg(value_delimiter = ',')]
     labels: Option<Vec<String>>,
-    /// Components that this node takes in by itself when their holders are full; 0: none
+    /// Maximum number of components that this node adopts from busy holders; 0 disables adoption
     /// [default: 64]
     #[arg(long, value_name = "N", env = "IZNA_NODE_ADOPT_MAX", hide_env = true)]
     adopt_max: Option<usize>,
-    /// How long an adopted component must be unneeded before it is given up, in milliseconds
+    /// Milliseconds after which an adopted component that is not needed is released
     /// [default: 60000]
     #[arg(long, value_name = "MS", env = "IZNA_NODE_UNNEEDED_MS", hide_env = true)]
     unneeded_ms: Option<u64>,
-    /// Take what nodes of this cluster have compiled, and give them what this one has: nodes that
-    /// do trust each other with their machines
+    /// Exchange compiled code with other nodes of the cluster; only for nodes that trust each other
+    /// with their machines
     #[arg(long, env = "IZNA_NODE_SHARE_COMPILED", hide_env = true)]
     share_compiled: bool,
-    /// The most memory that compiling a component may use [default: 2GiB]
+    /// Maximum memory for compiling a component [default: 2GiB]
     #[arg(long, value_name = "SIZE", env = "IZNA_NODE_COMPILE_MEMORY_MAX", hide_env = true)]
     compile_memory_max: Option<Size>,
-    /// The most processor time that compiling a component may use, in seconds [default: 120]
+    /// Maximum CPU time for compiling a component, in seconds [default: 120]
     #[arg(long, value_name = "SECONDS", env = "IZNA_NODE_COMPILE_SECONDS_MAX", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     compile_seconds_max: Option<u32>,
-    /// What is logged, as a filter of levels and targets: `info,placement=debug` has each decision of
-    /// placement too [default: info]
+    /// Log filter of levels and targets; `info,placement=debug` adds every placement decision
+    /// [default: info]
     #[arg(long, value_name = "FILTER", env = "IZNA_NODE_LOG", hide_env = true)]
     log: Option<String>,
-    /// How it is logged [default: text]
+    /// Log format [default: text]
     #[arg(long, value_name = "FORMAT", env = "IZNA_NODE_LOG_FORMAT", hide_env = true)]
     log_format: Option<Format>,
-    /// The largest body of a request [default: 4032KiB]
+    /// Maximum size of a request body [default: 4032KiB]
     #[arg(long, value_name = "SIZE", env = "IZNA_NODE_BODY_MAX", hide_env = true)]
     body_max: Option<Size>,
-    /// Requests in work at the same time [default: 4096]
+    /// Maximum number of concurrent requests [default: 4096]
     #[arg(long, value_name = "N", env = "IZNA_NODE_REQUESTS_MAX", hide_env = true)]
     requests_max: Option<usize>,
-    /// Open connections of clients [default: 4096]
+    /// Maximum number of client connections [default: 4096]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CONNECTIONS_MAX", hide_env = true)]
     connections_max: Option<usize>,
-    /// Suspended functions that are kept as they stand; 0 keeps none [default: 256]
+    /// Maximum number of suspended functions kept in memory; 0 keeps none [default: 256]
     #[arg(long, value_name = "N", env = "IZNA_NODE_WARM_MAX", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(..=2048))]
     warm_max: Option<u16>,
@@ -176,8 +178,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
 /// Log to the standard error what `filter` lets through.
 pub(crate) fn log(filter: &str, format: Format) -> Result<(), Trouble> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        let what = format!("`{filter}` is no filter for the log");
-        Trouble::new(Exit::Config, what).why(error.to_string()).fix("try --log info")
+        let what = format!("invalid log filter `{filter}`");
+        Trouble::new(Exit::Config, what).why(error.to_string()).fix("use for example --log info")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call, in tests, keeps the first.
@@ -195,9 +197,9 @@ fn is_terminal() -> bool {
 /// Decide everything before a socket is opened or a file is made.
 fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Plan, Trouble> {
     let identity = arguments.identity.or_else(|| file.identity.clone()).ok_or_else(|| {
-        Trouble::new(Exit::Usage, "no identity is given")
-            .why("nodes know each other by identities that their cluster's authority made")
-            .fix("`izna cluster init`, `izna cluster add-node NAME`, then --identity FILE")
+        Trouble::new(Exit::Usage, "missing --identity FILE")
+            .why("nodes authenticate each other by identities of their cluster's authority")
+            .fix("run `izna cluster init` and `izna cluster add-node NAME`, which makes one")
     })?;
     let peer = arguments.peer.or(file.peer).unwrap_or(PEER_DEFAULT);
     let interface = arguments.interface.or(file.interface);
@@ -265,7 +267,7 @@ fn allowance(memory: Option<Size>, seconds: Option<u32>) -> Result<Allowance, Tr
     let memory = memory.unwrap_or(Size(default.memory_bytes_max));
     let (min, max) = (Size(16 << 20), Size(1 << 40));
     if !(min..=max).contains(&memory) {
-        let what = format!("compile_memory_max {memory} is not within {min} to {max}");
+        let what = format!("invalid compile_memory_max {memory}: expected {min} to {max}");
         return Err(Trouble::new(Exit::Config, what));
     }
     let cpu_seconds_max = seconds.unwrap_or(default.cpu_seconds_max).max(1);
@@ -280,7 +282,7 @@ fn traits(zone: Option<&String>, labels: Option<&Vec<String>>) -> Result<Traits,
         check_word(what, word).map_err(|error| Trouble::new(Exit::Config, error.to_string()))?;
     }
     if labels.len() > LABELS_MAX {
-        let what = format!("{} labels are over the limit of {LABELS_MAX}", labels.len());
+        let what = format!("too many labels: {}, the limit is {LABELS_MAX}", labels.len());
         return Err(Trouble::new(Exit::Config, what));
     }
     let labels = labels.iter().map(|label| Arc::from(label.as_str())).collect();
@@ -297,8 +299,9 @@ fn multicast(
         Some("none") => return Ok(None),
         None => (default.group, default.port),
         Some(text) => {
-            let what = format!("`{}` is no multicast group with a port", text.escape_debug());
-            let fix = "write it as 239.73.78.65:7373, or none and name nodes with --seed";
+            let shown = text.escape_debug();
+            let what = format!("invalid multicast group `{shown}`: expected ADDRESS:PORT");
+            let fix = "use for example 239.73.78.65:7373, or none and --seed";
             let address: SocketAddrV4 =
                 text.parse().map_err(|_| Trouble::new(Exit::Config, what).fix(fix))?;
             (*address.ip(), address.port())
@@ -359,18 +362,19 @@ impl Plan {
 fn gateway_trouble(error: &izna_gateway::Error) -> Trouble {
     use std::io::ErrorKind;
     let izna_gateway::Error::Listen { address, what, source } = error else {
-        let fix = "take one of 127.0.0.0/8; whoever reaches it can deploy anything";
+        let fix = "use an address of 127.0.0.0/8; whoever reaches it can deploy anything";
         return Trouble::new(Exit::Config, error.to_string()).fix(fix);
     };
     let flag = if *what == "HTTP" { "--listen" } else { "--manage" };
     match source.kind() {
         ErrorKind::AddrInUse => {
-            let text = format!("{address} is in use by another program, perhaps another node");
+            let text = format!("address {address} is already in use, perhaps by another node");
             Trouble::new(Exit::Unavailable, text).fix(format!("choose another with {flag}"))
         }
         ErrorKind::PermissionDenied => {
-            let text = format!("this user may not listen on {address}");
-            Trouble::new(Exit::Permission, text).fix(format!("choose a port from 1024: {flag}"))
+            let text = format!("no permission to listen on {address}");
+            Trouble::new(Exit::Permission, text)
+                .fix(format!("choose a port above 1023 with {flag}"))
         }
         _ => Trouble::new(Exit::Unavailable, error.to_string())
             .why(plain(source))
@@ -425,7 +429,7 @@ impl Stop {
 impl Running {
     /// Finish what clients wait for, hand over the rest, stop; at once when asked again.
     pub(crate) async fn finish(mut self, stop: &mut Stop) {
-        tracing::info!("stopping: requests are finished, processes handed over");
+        tracing::info!("stopping: finishing requests and handing over processes");
         let orderly = async {
             self.gateway.finish().await;
             if !self.node.drain(DRAIN_MAX).await {
@@ -434,7 +438,7 @@ impl Running {
         };
         tokio::select! {
             () = orderly => {}
-            () = stop.asked() => tracing::warn!("stopped at once"),
+            () = stop.asked() => tracing::warn!("stopped immediately"),
         }
         self.node.shutdown().await;
         self.gateway.stop().await;

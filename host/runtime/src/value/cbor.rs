@@ -36,8 +36,8 @@ impl<'a> Input<'a> {
         let header = decoder.pull().map_err(|error| {
             let at = self.at;
             Fault::misfit(match error {
-                ciborium_ll::Error::Io(_) => format!("the CBOR ends too early, at byte {at}"),
-                ciborium_ll::Error::Syntax(_) => format!("no CBOR at byte {at}"),
+                ciborium_ll::Error::Io(_) => format!("unexpected end of CBOR at byte {at}"),
+                ciborium_ll::Error::Syntax(_) => format!("invalid CBOR at byte {at}"),
             })
         })?;
         self.at += decoder.offset();
@@ -54,7 +54,7 @@ impl<'a> Input<'a> {
         let end = self.at.checked_add(length);
         let string = end.and_then(|end| self.bytes.get(self.at..end));
         let string = string.ok_or_else(|| {
-            Fault::misfit(format!("a string beyond the end, at byte {}", self.at))
+            Fault::misfit(format!("a string exceeds the input, at byte {}", self.at))
         })?;
         self.at += length;
         Ok(string)
@@ -80,9 +80,7 @@ impl<'a> Input<'a> {
         let length = length.map_or_else(|| self.count(each), Ok)?;
         let left = self.bytes.len().saturating_sub(self.at);
         if length.saturating_mul(each) > left {
-            return Err(Fault::misfit(format!(
-                "{length} items are claimed, {left} bytes are there"
-            )));
+            return Err(Fault::misfit(format!("{length} items announced, {left} bytes left")));
         }
         Ok(Entered { length, broken })
     }
@@ -155,7 +153,7 @@ impl<'a> Input<'a> {
     pub(crate) fn end(&self) -> Result<(), Fault> {
         match self.bytes.len() - self.at {
             0 => Ok(()),
-            left => Err(Fault::misfit(format!("{left} bytes follow the value"))),
+            left => Err(Fault::misfit(format!("{left} trailing bytes"))),
         }
     }
 }
