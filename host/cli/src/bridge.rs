@@ -13,17 +13,20 @@ use izna_node::{
 use izna_proto::{App, ComponentSpec, NodeId, Revision};
 use tokio::sync::watch;
 
-use crate::trouble::{Exit, Trouble};
+use crate::{
+    requests::{Line, Requests},
+    trouble::{Exit, Trouble},
+};
 
 /// A node, as its gateway sees it.
-pub(crate) struct Bridge(pub(crate) Node);
+pub(crate) struct Bridge(pub(crate) Node, pub(crate) Arc<Requests>);
 
 /// How long `/v1/drain` takes at most.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Cluster for Bridge {
     fn submit(&self, request: Request) -> BoxFuture<Reply> {
-        let node = self.0.clone();
+        let (node, requests, line) = (self.0.clone(), self.1.clone(), Line::of(&request));
         let new = NewProcess {
             app: request.app,
             component: request.component,
@@ -36,8 +39,10 @@ impl Cluster for Bridge {
         Box::pin(async move {
             let reply = node.submit(new).await;
             let trail = reply.trail.nodes.iter().map(|id| name(&node, *id)).collect();
-            let timing = timing(&reply);
-            Reply { process: reply.process, outcome: reply.outcome, trail, timing }
+            let (took, timing) = (reply.took, timing(&reply));
+            let reply = Reply { process: reply.process, outcome: reply.outcome, trail, timing };
+            requests.ended(&line, &reply, took, &node.table().borrow());
+            reply
         })
     }
 

@@ -125,7 +125,7 @@ mod tests {
     fn mistakes_are_told_with_their_column() {
         let said = |text: &str| call(text).unwrap_err().to_string();
         let cases =
-            [("f(1", "at column 4"), ("f([1 2])", "at column 6"), ("(1)", "names no function")];
+            [("f(1", "at column 4"), ("f([1 2])", "at column 6"), ("(1)", "missing function name")];
         for (text, expected) in cases {
             assert!(said(text).contains(expected), "{text}: {}", said(text));
         }

@@ -363,7 +363,8 @@ async fn step(
 /// A store with the step's bounds in it.
 fn store(component: &Inner, scene: &Scene) -> Store<State> {
     let (runtime, limits) = (&component.runtime, scene.limits);
-    let bounds = Bounds::new(limits.memory_bytes_max);
+    let table_elements_max = runtime.config().parts.table_elements_max as usize;
+    let bounds = Bounds::new(limits.memory_bytes_max, table_elements_max);
     let (host, output) = (scene.host.clone(), component.output.clone());
     let state = State::new(host, bounds, output, scene.recorder.clone());
     let mut store = Store::new(runtime.engine(), state);

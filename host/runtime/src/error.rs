@@ -98,6 +98,24 @@ pub enum Error {
         /// `memory_bytes_max`.
         max: u64,
     },
+    /// More parts than there is room for.
+    #[error("the component has {found} {what}; the limit is {max} (izna node {flag})")]
+    Parts {
+        /// Of what: `core instances` and the like.
+        what: &'static str,
+        /// How many one instance of it has.
+        found: u64,
+        /// How many it may have.
+        max: u32,
+        /// What raises the limit.
+        flag: &'static str,
+    },
+    /// What a child process, which checked it, said against it.
+    #[error("{reason}")]
+    Apart {
+        /// One sentence.
+        reason: String,
+    },
     /// Not a component of this platform.
     #[error("the component does not export `{wanted}`; it exports {}{hint}", list(exports))]
     World {
@@ -187,10 +205,15 @@ pub enum Error {
         allowed: &'static str,
     },
     /// The engine cannot be made.
-    #[error("the WebAssembly engine cannot start with room for {steps_max} live steps: {reason}")]
+    #[error(
+        "cannot reserve {gib} GiB of address space for {steps_max} live steps: {reason}; lower \
+         --live-steps-max, or raise `ulimit -v`"
+    )]
     Engine {
-        /// The room.
+        /// The live steps.
         steps_max: usize,
+        /// The address space that they take, at least.
+        gib: u64,
         /// Why.
         reason: String,
     },

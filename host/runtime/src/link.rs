@@ -220,7 +220,7 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
     };
     let Some(target) = target else {
         let target = named.map_or("", |link| &link.target);
-        return Err(missing(target, "; there is no such component".into()));
+        return Err(missing(target, "; no such component".into()));
     };
     if target.description.kind.is_typed() {
         let Some(export) = exported(target, &import.name) else {

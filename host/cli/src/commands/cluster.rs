@@ -10,7 +10,7 @@ use crate::{
     bridge,
     output::{self, Format},
     settings::Context,
-    trouble::Trouble,
+    trouble::{Exit, Trouble},
 };
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,9 @@ pub(crate) struct AddNode {
     /// Directory for the identity [default: that of the authority]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Replace an identity that was issued before; that one stays valid
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(crate) fn run(context: &Context, command: Command) -> Result<(), Trouble> {
@@ -67,7 +70,15 @@ fn add_node(context: &Context, arguments: &AddNode) -> Result<(), Trouble> {
     let trouble = |error| bridge::identity(&error);
     let authority = Authority::open(&arguments.cluster).map_err(trouble)?;
     let bundle = authority.issue(&arguments.name).map_err(trouble)?;
-    let path = bundle.write(arguments.to.as_ref().unwrap_or(&arguments.cluster));
+    let to = arguments.to.as_ref().unwrap_or(&arguments.cluster);
+    let path = to.join(format!("{}.identity", arguments.name));
+    if path.exists() && !arguments.replace {
+        let what = format!("{} already exists; it was not changed", path.display());
+        let why = "two running nodes must not have the same name";
+        let fix = "choose another name, or --replace: the node that has it must be stopped first";
+        return Err(Trouble::new(Exit::CannotCreate, what).why(why).fix(fix));
+    }
+    let path = bundle.write(to);
     let path = path.map_err(trouble)?.display().to_string();
     match context.format {
         Format::Json => output::json(&json!({ "node": arguments.name, "identity": path })),

@@ -20,6 +20,7 @@ use crate::{
     manifest::{self, Component, Manifest},
     output::{self, Format},
     progress::Progress,
+    quantity::Size,
     settings::{Context, Target},
     trouble::{Exit, Trouble},
 };
@@ -144,6 +145,7 @@ fn send(
         Exit::Data => trouble.at(component.at.clone()),
         _ => trouble,
     })?;
+    check_memory(component, &artifact.description)?;
     Ok(api::AppComponent {
         name: component.name.clone(),
         digest: artifact.digest,
@@ -160,6 +162,18 @@ fn send(
         labels: component.labels.clone(),
         adopt: component.adopt,
     })
+}
+
+/// Check that an instance can begin at all.
+fn check_memory(component: &Component, is: &api::Description) -> Result<(), Trouble> {
+    let (initial, max) = (Size(is.memory_bytes), component.memory);
+    if initial <= max {
+        return Ok(());
+    }
+    let name = &component.name;
+    let what = format!("component `{name}` starts with {initial} of memory, its limit is {max}");
+    let fix = format!("set limits = {{ memory = \"{initial}\" }} or more");
+    Err(Trouble::new(Exit::Data, what).at(component.at.clone()).fix(fix))
 }
 
 fn sent(link: &Link) -> api::AppLink {

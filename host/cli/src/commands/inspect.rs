@@ -4,8 +4,10 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 use clap::Args;
 use izna_gateway::api;
-use izna_runtime::{Config, Runtime};
+use izna_proto::Limits;
+use izna_runtime::{Allowance, Config, Runtime};
 
+use super::compile;
 use crate::{
     bridge,
     output::{self, Format},
@@ -24,7 +26,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {
     let file = &arguments.file;
     let bytes = fs::read(file).map_err(|error| Trouble::file("read", file, &error))?;
-    let runtime = Runtime::new(Config { steps_max: 1, ..Config::default() })
+    // As a node with the same settings: apart, within limits.
+    let compiler = Some(compile::compiler(Allowance::default())?);
+    let parts = context.file.node.parts();
+    let runtime = Runtime::for_admission(Config { compiler, parts, ..Config::default() })
         .map_err(|error| Trouble::new(Exit::Software, error.to_string()).caused(&error))?;
     let admitted = runtime.admit(&bytes).map_err(|error| {
         let at = file.display().to_string();
@@ -46,6 +51,13 @@ fn shown(description: &api::Description) -> String {
     let _ = writeln!(said, "kind      {kind}");
     let _ = writeln!(said, "size      {bytes} bytes, core modules: {modules}");
     let _ = writeln!(said, "memory    {memory} initially");
+    let default = Size(Limits::default().memory_bytes_max);
+    if memory > default {
+        let _ = writeln!(
+            said,
+            "needs     limits = {{ memory = \"{memory}\" }} in the manifest; default: {default}"
+        );
+    }
     let _ = writeln!(said, "largest   function of {largest} bytes");
     for producer in &description.producers {
         let _ = writeln!(said, "made by   {producer}");

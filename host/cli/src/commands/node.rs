@@ -8,21 +8,22 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, CommandFactory};
 use izna_gateway::{Bound, Config, Gateway, Limits, spread::check_word};
 use izna_node::{Identity, Multicast, Node, NodeConfig, Tune};
 use izna_proto::{LABELS_MAX, Traits};
-use izna_runtime::Allowance;
+use izna_runtime::{Allowance, Ending, PartsMax};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::compile;
 use crate::{
+    Izna,
     bridge::{self, Bridge},
     output::{self, Format},
     quantity::Size,
-    settings::{AdoptionFile, Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
+    settings::{self, Adoption, Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
     trouble::{Exit, Trouble, plain},
 };
 
@@ -33,7 +34,8 @@ const ARTIFACT_BYTES_MAX: usize = 64 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) const AFTER_HELP: &str = "Each option can also be set by an environment \
-    variable (IZNA_NODE_IDENTITY and so on) or in the settings file under [node] and [limits].";
+    variable (IZNA_NODE_IDENTITY and so on) or in the settings file: --body-max is body_max under \
+    [node]. Under [limits] there are more.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -61,9 +63,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "IP", env = "IZNA_NODE_INTERFACE", hide_env = true)]
     interface: Option<IpAddr>,
     /// The --peer address of another node, where multicast does not reach it; may be repeated
-    #[arg(long = "seed", value_name = "HOST:PORT", env = "IZNA_NODE_SEEDS", hide_env = true)]
+    #[arg(long, value_name = "HOST:PORT", env = "IZNA_NODE_SEED", hide_env = true)]
     #[arg(value_delimiter = ',')]
-    seeds: Option<Vec<String>>,
+    seed: Option<Vec<String>>,
     /// Zone of the node: nodes of a zone receive each other's beacons [default: default]
     #[arg(long, value_name = "NAME", env = "IZNA_NODE_ZONE", hide_env = true)]
     zone: Option<String>,
@@ -75,9 +77,9 @@ pub(crate) struct Arguments {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
     /// A label, such as gpu, that components can require; may be repeated
-    #[arg(long = "label", value_name = "NAME", env = "IZNA_NODE_LABELS", hide_env = true)]
+    #[arg(long, value_name = "NAME", env = "IZNA_NODE_LABEL", hide_env = true)]
     #[arg(value_delimiter = ',')]
-    labels: Option<Vec<String>>,
+    label: Option<Vec<String>>,
     /// Maximum number of components that this node adopts from busy holders; 0 disables adoption
     /// [default: 64]
     #[arg(long, value_name = "N", env = "IZNA_NODE_ADOPT_MAX", hide_env = true)]
@@ -121,6 +123,29 @@ pub(crate) struct Arguments {
     /// by megabytes each second under load
     #[arg(long, value_name = "FILE", env = "IZNA_NODE_RECORD", hide_env = true)]
     record: Option<PathBuf>,
+    /// Maximum number of live steps, waiting ones included; each reserves 8 GiB of address space
+    /// [default: 1000 or more by the cores, fewer where `ulimit -v` is lower]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_LIVE_STEPS_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=5000))]
+    live_steps_max: Option<u16>,
+    /// Maximum number of core instances of a component [default: 200]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_INSTANCES_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    instances_max: Option<u32>,
+    /// Maximum number of memories of a component; each live one reserves 4 GiB of address space
+    /// [default: 16]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_MEMORIES_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    memories_max: Option<u32>,
+    /// Maximum number of tables of a component [default: 64]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_TABLES_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    tables_max: Option<u32>,
+    /// Maximum number of elements of a table; each takes 8 bytes of address space in each table
+    /// [default: 100000]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_TABLE_ELEMENTS_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    table_elements_max: Option<u32>,
 }
 
 /// A node that is about to start, everything decided.
@@ -141,20 +166,26 @@ pub(crate) struct Plan {
     pub(crate) allowance: Allowance,
     pub(crate) limits: Limits,
     pub(crate) warm_max: Option<u16>,
+    pub(crate) live_steps_max: Option<u16>,
+    pub(crate) parts: PartsMax,
 }
 
 /// A node that runs.
 pub(crate) struct Running {
     pub(crate) node: Node,
     pub(crate) gateway: Gateway,
+    /// Of its compiler.
+    ending: Ending,
 }
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble> {
     let file = &context.file.node;
     let format = arguments.log_format.or(file.log_format).unwrap_or_default();
     log(arguments.log.as_ref().or(file.log.as_ref()).map_or("info", |log| log), format)?;
+    settings::check_variables(&Izna::command())?;
     let plan = plan(arguments, file, &context.file.limits)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let mut stop = Stop::new()?;
         let running = plan.start().await?;
         announce(context.format, &running)?;
@@ -165,7 +196,10 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble
             }
         }
         Ok(())
-    })
+    });
+    // What still runs on other threads, such as the check of a component, is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The runtime of a node's sockets; steps have threads of their own.
@@ -205,11 +239,11 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
     let interface = arguments.interface.or(file.interface);
     let text = arguments.multicast.as_deref().or(file.multicast.as_deref());
     let multicast = multicast(text, interface, peer)?;
-    let seeds = arguments.seeds.or_else(|| file.seeds.clone()).unwrap_or_default();
+    let seeds = arguments.seed.or_else(|| file.seed.clone()).unwrap_or_default();
     let limits = LimitsFile {
-        body: arguments.body_max.or(limits.body),
-        requests: arguments.requests_max.or(limits.requests),
-        connections: arguments.connections_max.or(limits.connections),
+        body_max: arguments.body_max.or(file.body_max),
+        requests_max: arguments.requests_max.or(file.requests_max),
+        connections_max: arguments.connections_max.or(file.connections_max),
         ..*limits
     };
     let limits = limits.resolve()?;
@@ -217,9 +251,16 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         Some(manage) => manage,
         None => MANAGE_DEFAULT.parse().unwrap_or(PEER_DEFAULT),
     };
-    let adoption = AdoptionFile {
-        components: arguments.adopt_max.or(file.adoption.components),
-        unneeded_ms: arguments.unneeded_ms.or(file.adoption.unneeded_ms),
+    let adoption = Adoption {
+        adopt_max: arguments.adopt_max.or(file.adopt_max),
+        unneeded_ms: arguments.unneeded_ms.or(file.unneeded_ms),
+    };
+    let parts = file.parts();
+    let parts = PartsMax {
+        instances_max: arguments.instances_max.unwrap_or(parts.instances_max),
+        memories_max: arguments.memories_max.unwrap_or(parts.memories_max),
+        tables_max: arguments.tables_max.unwrap_or(parts.tables_max),
+        table_elements_max: arguments.table_elements_max.unwrap_or(parts.table_elements_max),
     };
     let identity = Identity::load(&identity).map_err(|error| bridge::identity(&error))?;
     let data = arguments.data.or_else(|| file.data.clone());
@@ -235,7 +276,7 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         cores: arguments.cores.or(file.cores),
         traits: traits(
             arguments.zone.as_ref().or(file.zone.as_ref()),
-            arguments.labels.as_ref().or(file.labels.as_ref()),
+            arguments.label.as_ref().or(file.label.as_ref()),
         )?,
         tune: Some(adoption.resolve()?),
         record: arguments
@@ -251,6 +292,8 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         )?,
         limits,
         warm_max: arguments.warm_max.or(file.warm_max),
+        live_steps_max: arguments.live_steps_max.or(file.live_steps_max),
+        parts,
     })
 }
 
@@ -337,15 +380,19 @@ impl Plan {
         if let Some(warm_max) = self.warm_max {
             config.runtime.warm_max = warm_max.into();
         }
+        config.runtime.live_steps_max = self.live_steps_max.map(usize::from);
+        config.runtime.parts = self.parts;
         config.traits = self.traits;
         config.tune = self.tune;
         config.record = self.record;
         config.shares_code = self.shares_code;
-        config.runtime.compiler = Some(compile::compiler(self.allowance)?);
+        let compiler = compile::compiler(self.allowance)?;
+        let ending = compiler.ending.clone();
+        config.runtime.compiler = Some(compiler);
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
-        let gateway = bound.serve(Arc::new(Bridge(node.clone())));
+        let gateway = bound.serve(Arc::new(Bridge(node.clone(), Arc::default())));
         let gateway = gateway.map_err(|error| gateway_trouble(&error))?;
-        Ok(Running { node, gateway })
+        Ok(Running { node, gateway, ending })
     }
 
     fn bind(&self) -> Result<Bound, Trouble> {
@@ -383,7 +430,7 @@ fn gateway_trouble(error: &izna_gateway::Error) -> Trouble {
 }
 
 /// Say where the node is reached: programs that gave port 0 learn the real ones.
-fn announce(format: Format, Running { node, gateway }: &Running) -> Result<(), Trouble> {
+fn announce(format: Format, Running { node, gateway, .. }: &Running) -> Result<(), Trouble> {
     let (listen, manage) = (gateway.address(), gateway.manage_address());
     let (name, peer) = (node.name(), node.address());
     match format {
@@ -430,6 +477,7 @@ impl Running {
     /// Finish what clients wait for, hand over the rest, stop; at once when asked again.
     pub(crate) async fn finish(mut self, stop: &mut Stop) {
         tracing::info!("stopping: finishing requests and handing over processes");
+        self.ending.end();
         let orderly = async {
             self.gateway.finish().await;
             if !self.node.drain(DRAIN_MAX).await {
