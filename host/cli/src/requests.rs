@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(requests.told(&trap, now), Some((reason, 0)));
         assert_eq!(requests.told(&failed(FailureKind::Invalid), now), None);
         assert_eq!(requests.told(&failed(FailureKind::Busy), now), None);
-        assert_eq!(requests.told(&Ok(bytes::Bytes::new()), now), None);
+        assert_eq!(requests.told(&Ok(bytes::Bytes::new().into()), now), None);
         for _ in 1..LINES_MAX {
             assert_eq!(requests.told(&trap, now), Some((reason, 0)));
         }
