@@ -40,6 +40,7 @@ c_build() {
     local made=$work/c/$1
     local world=${1//-/_}_service
     wit-bindgen c "$(wit_of "$1")" --world "$1-service" --out-dir "$made" &&
-        $(c_compiler) -O2 -Wall -Wextra -mexec-model=reactor -Wl,--strip-debug -I "$made" -o "$2" \
+        $(c_compiler) -O2 -Wall -Wextra -mexec-model=reactor -Wl,--strip-debug \
+            -Wl,-z,stack-size=1048576 -Wl,--stack-first -I "$made" -o "$2" \
             "$source/c/$1.c" "$made/$world.c" "$made/${world}_component_type.o"
 }

@@ -28,7 +28,7 @@ struct Rest<'a> {
 
 impl<'a> Rest<'a> {
     fn new(input: &'a [u8]) -> Result<Self> {
-        let not_array = "they are not a CBOR array of definite length";
+        let not_array = "expected a CBOR array of definite length";
         let (head, mut bytes) = input.split_first().ok_or(not_array)?;
         let count = match head {
             0x80..=0x97 => u64::from(head - 0x80),
@@ -55,8 +55,8 @@ impl<'a> Rest<'a> {
     fn end(&self) -> Result<()> {
         match (self.count, self.bytes) {
             (0, []) => Ok(()),
-            (0, _) => Err("there are bytes after them".into()),
-            _ => Err(format!("there are more than {}", self.position).into()),
+            (0, _) => Err("trailing bytes".into()),
+            _ => Err(format!("expected at most {}", self.position).into()),
         }
     }
 }
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn refusals_name_the_argument() {
         assert_eq!(refusal::<(u8, u8)>(&[0x81, 0x01]), "argument 2: is missing");
-        assert_eq!(refusal::<(u8,)>(&[0x82, 0x01, 0x02]), "there are more than 1");
-        assert_eq!(refusal::<()>(&[0x81, 0x01]), "there are more than 0");
-        assert_eq!(refusal::<()>(&[0x80, 0x01]), "there are bytes after them");
+        assert_eq!(refusal::<(u8,)>(&[0x82, 0x01, 0x02]), "expected at most 1");
+        assert_eq!(refusal::<()>(&[0x81, 0x01]), "expected at most 0");
+        assert_eq!(refusal::<()>(&[0x80, 0x01]), "trailing bytes");
         let wrong = refusal::<(u8, String)>(&[0x82, 0x01, 0x02]);
         assert_eq!(wrong, "argument 2: invalid type: integer `2`, expected string");
         for input in [&[0x01][..], &[], &[0x98], &[0x9f, 0x01, 0xff]] {
             let reason = refusal::<(u8,)>(input);
-            assert_eq!(reason, "they are not a CBOR array of definite length");
+            assert_eq!(reason, "expected a CBOR array of definite length");
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     if rest.is_empty() {
         Ok(value)
     } else {
-        Err(Failure::Failed(format!("{} bytes after the value", rest.len())))
+        Err(Failure::Failed(format!("{} trailing bytes", rest.len())))
     }
 }
 
@@ -49,9 +49,9 @@ fn explain(error: ciborium::de::Error<std::io::Error>) -> Failure {
     use ciborium::de::Error;
     Failure::Failed(match error {
         Error::Semantic(_, text) => text,
-        Error::Syntax(offset) => format!("not CBOR at byte {offset}"),
+        Error::Syntax(offset) => format!("invalid CBOR at byte {offset}"),
         Error::RecursionLimitExceeded => "nested too deeply".into(),
-        Error::Io(_) => "the bytes end inside a value".into(),
+        Error::Io(_) => "unexpected end of input".into(),
     })
 }
 
@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn one_whole_value_or_an_error() {
         assert_eq!(decode::<u8>(&[0x07]), Ok(7));
-        assert_eq!(decode::<u8>(&[0x07, 0x07]).unwrap_err().message(), "1 bytes after the value");
+        assert_eq!(decode::<u8>(&[0x07, 0x07]).unwrap_err().message(), "1 trailing bytes");
         let cut = decode::<String>(&[0x63, b'a']).unwrap_err();
-        assert_eq!(cut.message(), "the bytes end inside a value");
-        assert_eq!(decode::<u8>(&[0x1c]).unwrap_err().message(), "not CBOR at byte 0");
+        assert_eq!(cut.message(), "unexpected end of input");
+        assert_eq!(decode::<u8>(&[0x1c]).unwrap_err().message(), "invalid CBOR at byte 0");
     }
 }

@@ -40,6 +40,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! [`log!`] writes to the node's log, and so does a panic.
+//!
 //! Build with `cargo build --release --target wasm32-unknown-unknown` and the crate type `cdylib`.
 //! Functions are ordinary Rust, so `cargo test` tests them natively: match on the [`Step`] that
 //! they return.
@@ -56,6 +58,7 @@ mod component;
 pub mod dispatch;
 mod failure;
 pub mod http;
+pub mod log;
 pub mod memory;
 mod step;
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     log::Losses,
+    requests::{Line, Requests},
     trouble::{Exit, Trouble},
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) struct Bridge {
     pub(crate) node: Node,
     pub(crate) log: Losses,
+    pub(crate) requests: Arc<Requests>,
 }
 
 /// How long `/v1/drain` takes at most.
@@ -29,7 +31,8 @@ const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Cluster for Bridge {
     fn submit(&self, request: Request) -> BoxFuture<Reply> {
-        let node = self.node.clone();
+        let (node, requests) = (self.node.clone(), self.requests.clone());
+        let line = Line::of(&request);
         let new = NewProcess {
             app: request.app,
             component: request.component,
@@ -42,8 +45,10 @@ impl Cluster for Bridge {
         Box::pin(async move {
             let reply = node.submit(new).await;
             let trail = reply.trail.nodes.iter().map(|id| name(&node, *id)).collect();
-            let timing = timing(&reply);
-            Reply { process: reply.process, outcome: reply.outcome, trail, timing }
+            let (took, timing) = (reply.took, timing(&reply));
+            let reply = Reply { process: reply.process, outcome: reply.outcome, trail, timing };
+            requests.ended(&line, &reply, took, &node.table().borrow());
+            reply
         })
     }
 
@@ -221,8 +226,8 @@ impl Cluster for Bridge {
         }
         Err(match self.node.status() {
             None => "the node has failed".to_owned(),
-            Some(snapshot) if snapshot.draining => "the node drains".to_owned(),
-            Some(_) => "the node does not hear its own beacons yet".to_owned(),
+            Some(snapshot) if snapshot.draining => "the node is draining".to_owned(),
+            Some(_) => "the node does not receive its own beacons yet".to_owned(),
         })
     }
 
@@ -287,7 +292,7 @@ fn reasons(node: &Node, snapshot: &Snapshot, app: &App, spec: &ComponentSpec) ->
             Reason::Deployed => (api::DEPLOYED, None),
             Reason::ByHand => (api::BY_HAND, None),
             Reason::Adopted(grounds) => ("adopted", Some(explain_grounds(grounds))),
-            Reason::Kept => ("until others have it", None),
+            Reason::Kept => ("until replaced", None),
         };
         api::Reason { node: name(node, holder.node).to_string(), reason: reason.to_owned(), why }
     };
@@ -335,63 +340,55 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
         let value = value as u64;
         Metric { name, help, kind: MetricKind::Gauge, labels: Vec::new(), value }
     };
-    let load = &snapshot.load;
+    let (load, warm) = (&snapshot.load, &snapshot.host.warm);
     vec![
-        counter("izna_submitted", "Requests of clients", c.submitted),
-        counter("izna_not_admitted", "Requests refused at once", c.not_admitted),
-        counter("izna_replied", "Results given to clients", c.replied),
-        counter("izna_failed", "Failures given to clients", c.failed),
-        counter("izna_abandoned", "Clients that went away", c.abandoned),
-        counter("izna_started_again", "Lost processes started again", c.started_again),
-        counter("izna_late_ends", "Ends that nobody waited for", c.late_ends),
-        counter("izna_steps", "Steps that ended", c.steps),
-        counter("izna_deliveries", "Deliveries sent", c.deliveries),
-        counter("izna_migrations", "Deliveries that were accepted", c.migrations),
-        counter("izna_migration_us", "Microseconds that these took together", c.migration_us),
-        counter("izna_queued_us", "Microseconds of ended processes in run queues", c.queued_us),
-        counter("izna_ran_us", "Microseconds of ended processes on cores", c.ran_us),
-        counter("izna_waited_us", "Microseconds of ended processes in waiting steps", c.waited_us),
-        counter("izna_moved_us", "Microseconds of ended processes elsewhere", c.moved_us),
-        counter("izna_arrivals", "Processes taken in", c.arrivals),
-        counter("izna_bounced", "Arrivals sent on at once", c.bounced),
-        counter("izna_refused_here", "Deliveries refused here", c.refused_here),
-        counter("izna_refused_there", "Deliveries that others refused", c.refused_there),
-        counter("izna_unclear", "Deliveries without an answer", c.unclear),
-        counter("izna_duplicates", "Deliveries that had been taken before", c.duplicates),
-        counter("izna_expired", "Processes dropped at their deadline", c.expired),
-        counter("izna_orphans", "Ends whose gateway had restarted", c.orphans),
-        counter("izna_beacons", "Beacons taken in", c.beacons),
-        counter("izna_beacons_dropped", "Beacons that were old or repeated", c.beacons_dropped),
+        counter("izna_submitted", "Requests received from clients", c.submitted),
+        counter("izna_not_admitted", "Requests rejected at admission", c.not_admitted),
+        counter("izna_replied", "Requests answered with a result", c.replied),
+        counter("izna_failed", "Requests answered with a failure", c.failed),
+        counter("izna_abandoned", "Requests abandoned by their client", c.abandoned),
+        counter("izna_started_again", "Lost processes that were restarted", c.started_again),
+        counter("izna_late_ends", "Results for which no client was waiting", c.late_ends),
+        counter("izna_steps", "Steps completed", c.steps),
+        counter("izna_deliveries", "Delivery attempts to other nodes", c.deliveries),
+        counter("izna_migrations", "Deliveries accepted by the target node", c.migrations),
+        counter("izna_migration_us", "Microseconds until acceptance, summed", c.migration_us),
+        counter("izna_queued_us", "Microseconds that ended processes were queued", c.queued_us),
+        counter("izna_ran_us", "Microseconds that ended processes executed", c.ran_us),
+        counter("izna_waited_us", "Microseconds that steps of ended processes waited", c.waited_us),
+        counter("izna_moved_us", "Microseconds of ended processes in transit", c.moved_us),
+        counter("izna_arrivals", "Processes received from other nodes", c.arrivals),
+        counter("izna_bounced", "Received processes forwarded without running", c.bounced),
+        counter("izna_refused_here", "Deliveries rejected by this node", c.refused_here),
+        counter("izna_refused_there", "Deliveries rejected by other nodes", c.refused_there),
+        counter("izna_unclear", "Deliveries with unknown outcome", c.unclear),
+        counter("izna_duplicates", "Duplicate deliveries received", c.duplicates),
+        counter("izna_expired", "Processes dropped after their deadline", c.expired),
+        counter("izna_orphans", "Results whose entry node had restarted", c.orphans),
+        counter("izna_beacons", "Beacons received", c.beacons),
+        counter("izna_beacons_dropped", "Beacons discarded: stale or duplicate", c.beacons_dropped),
         counter("izna_memory_requests", "Requests to cluster memory", c.memory_requests),
-        counter(
-            "izna_processes_encoded",
-            "Processes turned into bytes",
-            snapshot.host.process_encoded,
-        ),
-        counter("izna_steps_lent", "Brief steps run on the sockets' thread", snapshot.host.lent),
-        counter(
-            "izna_warm_resumed",
-            "Suspended functions that went on",
-            snapshot.host.warm.resumed,
-        ),
-        counter("izna_replayed", "Functions started again by record", snapshot.host.warm.replayed),
-        counter("izna_warm_dropped", "Suspended functions dropped", snapshot.host.warm.dropped),
-        gauge("izna_warm", "Suspended functions kept here", snapshot.host.warm.kept),
+        counter("izna_processes_encoded", "Processes serialized", snapshot.host.process_encoded),
+        counter("izna_steps_lent", "Short steps executed on the I/O thread", snapshot.host.lent),
+        counter("izna_warm_resumed", "Suspended functions resumed in place", warm.resumed),
+        counter("izna_replayed", "Functions replayed from their record", warm.replayed),
+        counter("izna_warm_dropped", "Suspended functions evicted", warm.dropped),
+        gauge("izna_warm", "Suspended functions in memory", warm.kept),
         Metric {
             name: "izna_warm_bytes",
-            help: "Linear memory of suspended functions",
+            help: "Bytes of linear memory of suspended functions",
             kind: MetricKind::Gauge,
             labels: Vec::new(),
             value: snapshot.host.warm.bytes,
         },
-        gauge("izna_processes", "Processes held here", snapshot.held),
-        gauge("izna_waiting", "Clients that wait here", snapshot.waiting),
-        gauge("izna_peers", "Other nodes in the view", snapshot.peers.len()),
-        gauge("izna_components", "Components ready here", snapshot.components.holds.len()),
-        gauge("izna_memory_bytes", "Cluster memory kept here", snapshot.memory_bytes),
-        gauge("izna_wait_us", "Expected wait of a step that arrives now", load.wait_us as usize),
-        gauge("izna_cpu_permille", "Busy share of the cores", load.cpu_permille.into()),
-        gauge("izna_queued", "Steps that run or wait to run", load.queued as usize),
+        gauge("izna_processes", "Processes held by this node", snapshot.held),
+        gauge("izna_waiting", "Clients waiting for a reply", snapshot.waiting),
+        gauge("izna_peers", "Other nodes known", snapshot.peers.len()),
+        gauge("izna_components", "Components ready on this node", snapshot.components.holds.len()),
+        gauge("izna_memory_bytes", "Bytes of cluster memory on this node", snapshot.memory_bytes),
+        gauge("izna_wait_us", "Expected wait of a new step in microseconds", load.wait_us as usize),
+        gauge("izna_cpu_permille", "CPU utilization in permille", load.cpu_permille.into()),
+        gauge("izna_queued", "Steps running or queued", load.queued as usize),
     ]
     .into_iter()
     .chain(repairs(c))
@@ -402,19 +399,15 @@ fn metrics(snapshot: &Snapshot) -> Vec<Metric> {
 /// What repairs placement once a process waits.
 fn repairs(c: &izna_node::Counters) -> [Metric; 9] {
     [
-        counter("izna_offered", "Queued processes that left for another node", c.offered),
-        counter("izna_overloads", "Times that this node became overloaded", c.overloads),
-        counter("izna_pulls", "Askings of other nodes for work", c.pulls),
-        counter("izna_pulls_served", "Askings that got some", c.pulls_served),
-        counter("izna_given", "Queued processes given to nodes that asked", c.given),
-        counter("izna_adopted", "Components taken in because holders were full", c.adopted),
-        counter("izna_given_up", "Of these, those given up again", c.given_up),
-        counter(
-            "izna_not_adopted",
-            "Components that were to be taken in, and were not",
-            c.not_adopted,
-        ),
-        counter("izna_tokens_used", "Processes handed to nodes that had asked", c.tokens_used),
+        counter("izna_offered", "Queued processes moved to another node", c.offered),
+        counter("izna_overloads", "Times this node became overloaded", c.overloads),
+        counter("izna_pulls", "Work-stealing requests sent", c.pulls),
+        counter("izna_pulls_served", "Work-stealing requests that returned work", c.pulls_served),
+        counter("izna_given", "Queued processes given to work-stealing nodes", c.given),
+        counter("izna_adopted", "Components adopted from busy holders", c.adopted),
+        counter("izna_given_up", "Adopted components released", c.given_up),
+        counter("izna_not_adopted", "Components that could not be adopted", c.not_adopted),
+        counter("izna_tokens_used", "Processes sent to nodes waiting for work", c.tokens_used),
     ]
 }
 
@@ -423,18 +416,18 @@ fn zones(snapshot: &Snapshot) -> [Metric; 6] {
     let c = &snapshot.counters;
     let known = Metric {
         name: "izna_zones",
-        help: "Other zones that are known",
+        help: "Other zones known",
         kind: MetricKind::Gauge,
         labels: Vec::new(),
         value: snapshot.zones.len() as u64,
     };
     [
         known,
-        counter("izna_bulletins", "Times that this node spoke for its zone", c.bulletins),
-        counter("izna_bulletins_heard", "Bulletins of other zones taken in", c.bulletins_heard),
-        counter("izna_bulletins_dropped", "Bulletins that were no news", c.bulletins_dropped),
-        counter("izna_crossings", "Processes delivered to another zone", c.crossings),
-        counter("izna_entries", "Processes that came from another zone", c.entries),
+        counter("izna_bulletins", "Zone summaries sent as zone leader", c.bulletins),
+        counter("izna_bulletins_heard", "Zone summaries received", c.bulletins_heard),
+        counter("izna_bulletins_dropped", "Zone summaries discarded as stale", c.bulletins_dropped),
+        counter("izna_crossings", "Processes sent to other zones", c.crossings),
+        counter("izna_entries", "Processes received from other zones", c.entries),
     ]
 }
 

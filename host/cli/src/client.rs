@@ -27,8 +27,8 @@ impl Client {
     pub(crate) fn new(url: &str) -> Result<Self, Trouble> {
         let base = url.trim_end_matches('/');
         if base.strip_prefix("http://").is_none_or(str::is_empty) {
-            let what = format!("`{base}` is no address of a node");
-            let fix = "write it as http://127.0.0.1:9070; a node is managed from its own machine";
+            let what = format!("invalid node address `{base}`");
+            let fix = "use a URL such as http://127.0.0.1:9070, from the node's own machine";
             return Err(Trouble::new(Exit::Usage, what).fix(fix));
         }
         let agent = Agent::config_builder()
@@ -90,13 +90,13 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error) -> Trouble {
         let why = match error {
             ureq::Error::Io(error) => plain(error),
-            ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-            ureq::Error::HostNotFound => "no such host".to_owned(),
+            ureq::Error::Timeout(_) => "timed out".to_owned(),
+            ureq::Error::HostNotFound => "host not found".to_owned(),
             other => other.to_string(),
         };
         Trouble::new(Exit::Unavailable, format!("no node answers at {}", self.base))
             .why(why)
-            .fix("start one with `izna node`, or say where it is managed: --node URL or IZNA_NODE")
+            .fix("start one with `izna node`, or give its management URL: --node URL or IZNA_NODE")
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Trouble {
@@ -117,9 +117,9 @@ impl Client {
     }
 
     fn other(&self, why: &str) -> Trouble {
-        let what = format!("what answers at {} is no Izna node of this version", self.base);
+        let what = format!("the server at {} is not an Izna node of this version", self.base);
         Trouble::new(Exit::Unavailable, what)
             .why(why)
-            .fix("say where the node is managed: --node URL or IZNA_NODE")
+            .fix("give the node's management URL: --node URL or IZNA_NODE")
     }
 }

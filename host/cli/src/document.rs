@@ -25,12 +25,12 @@ impl Document {
         let read = file.take(BYTES_MAX + 1).read_to_string(&mut text);
         let count = read.map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidData => {
-                Trouble::new(Exit::Data, format!("{name} is not text in UTF-8"))
+                Trouble::new(Exit::Data, format!("{name} is not valid UTF-8"))
             }
             _ => Trouble::file("read", path, &error),
         })?;
         if count as u64 > BYTES_MAX {
-            let text = format!("{name} is over the limit of 1 MiB for such files");
+            let text = format!("{name} is too large: the limit is 1 MiB");
             return Err(Trouble::new(Exit::Data, text));
         }
         Ok(Self { name, text })
@@ -50,7 +50,7 @@ impl Document {
                     let trouble = Trouble::new(exit, format!("unknown key `{field}`"));
                     match nearest(field, known.iter().copied()) {
                         Some(meant) => trouble.fix(format!("did you mean `{meant}`?")),
-                        None => trouble.why(format!("the keys here are {}", known.join(", "))),
+                        None => trouble.why(format!("known keys: {}", known.join(", "))),
                     }
                 }
                 None => Trouble::new(exit, message.replace('\n', "; ")),

@@ -17,14 +17,14 @@ pub(crate) struct Link {
     pub(crate) local: bool,
 }
 
-/// A link with more than the component's name.
+/// A link with options.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    /// The component of the app that it means.
+    /// The component of the app that is called.
     component: String,
-    /// Whether the call stays on the node of the caller, which must hold both; the process is not
-    /// moved between them.
+    /// Whether the call stays on the node of the caller, which must hold both components; the
+    /// process does not migrate between them.
     #[serde(default)]
     local: bool,
 }

@@ -12,7 +12,9 @@ mod manifest;
 mod output;
 mod progress;
 mod quantity;
+mod requests;
 mod settings;
+mod sources;
 mod trouble;
 mod usage;
 mod wave;
@@ -39,10 +41,10 @@ struct Izna {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a cluster's authority and the identities of its nodes
+    /// Create a cluster's authority and the identities of its nodes
     #[command(subcommand)]
     Cluster(cluster::Command),
-    /// Run a node, until it is told to stop
+    /// Run a node until it is told to stop
     #[command(after_help = node::AFTER_HELP)]
     Node(Box<node::Arguments>),
     /// Deploy an app, or a new revision of it
@@ -53,28 +55,28 @@ enum Command {
     Call(call::Arguments),
     /// List the nodes of the cluster
     Nodes(list::Arguments),
-    /// List the zones of the cluster, and how far they are
+    /// List the zones of the cluster and their distance
     Zones(list::Arguments),
     /// List the apps that are deployed
     Apps(list::Arguments),
-    /// List the components, who holds them, and why
+    /// List the components with their holders and the reasons
     Components(component::List),
-    /// Add and remove holders of a component by hand; make a component of a core module
+    /// Add and remove holders of a component; convert core modules
     #[command(subcommand)]
     Component(component::Command),
     /// List the processes that a node holds or waits for
     Ps(list::Processes),
-    /// Let a node take nothing new and hand over what it has
+    /// Stop accepting work on a node and hand over its processes
     Drain(list::Arguments),
-    /// Show what a component is, asks for and provides
+    /// Show what a component needs and provides, and whether it can be deployed
     Inspect(inspect::Arguments),
-    /// Make a new app in a new folder
+    /// Create a new app in a new directory
     New(new::Arguments),
-    /// Build the components of an app as its manifest says
+    /// Build the components of an app
     Build(build::Arguments),
-    /// Run one node with the app of this folder, built and deployed again at every change
+    /// Run one node with the app of this directory; rebuild and redeploy on every change
     Dev(dev::Arguments),
-    /// Print the completions for a shell
+    /// Print shell completions
     Completions(shell::Arguments),
     /// Compile a component from the standard input: what a node starts to do so apart from itself
     #[command(hide = true)]

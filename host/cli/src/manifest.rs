@@ -70,23 +70,23 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<String>,
 }
 
-/// An app of Izna.
+/// An app for Izna.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "izna.toml")]
 pub(crate) struct Text {
-    /// The app as a whole.
+    /// Settings of the app as a whole.
     app: AppText,
     /// Its components, by name.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ComponentText>")]
     component: BTreeMap<String, Spanned<ComponentText>>,
-    /// The paths that lead to its functions.
+    /// The HTTP paths that call its functions.
     #[serde(default)]
     route: Vec<RouteText>,
 }
 
-/// The app as a whole.
+/// Settings of the app as a whole.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AppText {
@@ -99,14 +99,14 @@ struct AppText {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ComponentText {
-    /// The file with its WebAssembly, relative to the manifest.
+    /// The WebAssembly file, relative to the manifest.
     #[schemars(with = "String")]
     source: Spanned<String>,
-    /// The command that builds the file; `izna build`, `izna dev` and `izna deploy` run it.
+    /// The shell command that builds the file; run by `izna build`, `izna dev` and `izna deploy`.
     build: Option<String>,
-    /// Whom it may call: the name that it uses, and the component of the app that it means. Of a
-    /// direct component the name is an interface that it imports, and needed only where several
-    /// components export that.
+    /// The components that it may call: the name that it uses, and the component of the app behind
+    /// it. For a direct component the name is an interface that it imports, and needed only where
+    /// several components export that interface.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Link>")]
     links: BTreeMap<String, Spanned<Link>>,
@@ -114,66 +114,66 @@ struct ComponentText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     env: BTreeMap<String, Spanned<String>>,
-    /// What it finds in `wasi:config`.
+    /// Its settings in `wasi:config`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     config: BTreeMap<String, Spanned<String>>,
-    /// The hosts that it may send requests to, each as `[http://|https://]HOST[:PORT|:*]`: the host
-    /// is a name, `*.` and a name, `*`, an address, or a network. Addresses that are not public
-    /// must be named as such.
+    /// The hosts that it may send requests to, each as `[http://|https://]HOST[:PORT|:*]`, where
+    /// HOST is a name, `*.` and a name, `*`, an address, or a network. Addresses that are not public
+    /// must be listed explicitly.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     allowed_outbound_hosts: Vec<Spanned<String>>,
-    /// What one step of it may use.
+    /// The limits of one step.
     #[serde(default)]
     limits: LimitsText,
-    /// The nodes that hold it; all when absent. While these are full, idle ones take it in too.
+    /// The nodes that hold it; default: all. While these are at capacity, idle nodes adopt it too.
     #[schemars(with = "Option<Vec<String>>")]
     nodes: Option<Spanned<Vec<String>>>,
     /// The zone that its holders must be in.
     #[schemars(with = "Option<String>")]
     zone: Option<Spanned<String>>,
-    /// Labels that its holders must have, such as `gpu`; nodes have them by `--label`.
+    /// Labels that its holders must have, such as `gpu`; a node gets them with `--label`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     labels: Vec<Spanned<String>>,
-    /// Whether idle nodes take it in while all its holders are full; true when absent.
+    /// Whether idle nodes adopt it while all its holders are at capacity; default: true.
     adopt: Option<bool>,
 }
 
-/// What one step may use.
+/// The limits of one step.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LimitsText {
-    /// Linear memory, 1MiB to 1GiB; 64MiB when absent.
+    /// Linear memory, 1MiB to 1GiB; default: 64MiB.
     #[schemars(with = "Option<Size>")]
     memory: Option<Spanned<Size>>,
-    /// CPU time in milliseconds, 1 to 600000; 1000 when absent.
+    /// CPU time in milliseconds, 1 to 600000; default: 1000.
     #[schemars(with = "Option<u32>")]
     cpu_ms: Option<Spanned<u32>>,
 }
 
-/// A path that leads to a function.
+/// An HTTP path that calls a function.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RouteText {
-    /// The path; `{name}` takes one segment, `{*name}` the rest; `/...` at its end takes what is
-    /// before it and all under that.
+    /// The path; `{name}` matches one segment, `{*name}` the rest; `/...` at its end matches the
+    /// path before it and everything below.
     #[schemars(with = "String")]
     path: Spanned<String>,
     /// The component.
     #[schemars(with = "String")]
     component: Spanned<String>,
-    /// Its function, called with the HTTP request; that of a direct component, as
-    /// `interface.function`, with what the request has under the names of its parameters. Left out
-    /// for a component that takes requests by `wasi:http`.
+    /// Its function, which gets the HTTP request. For a direct component `interface.function`, which
+    /// gets the values that the request has under the names of its parameters. Omitted for a
+    /// component that exports `wasi:http/incoming-handler`.
     #[schemars(with = "Option<String>")]
     function: Option<Spanned<String>>,
-    /// How long a request may take in milliseconds, 1 to 3600000; 10000 when absent.
+    /// The deadline of a request in milliseconds, 1 to 3600000; default: 10000.
     #[schemars(with = "Option<u32>")]
     deadline_ms: Option<Spanned<u32>>,
-    /// Whether any request of it may run again when its process is lost; otherwise only those of
-    /// idempotent methods.
+    /// Whether any request may run again when its process is lost; default: only requests with an
+    /// idempotent method.
     #[serde(default)]
     idempotent: bool,
     /// The methods that it takes, such as `["GET", "PUT"]`; others are answered with 405. `HEAD`
@@ -190,15 +190,15 @@ pub(crate) fn find(path: &Path) -> Result<PathBuf, Trouble> {
         return Ok(path.to_path_buf());
     }
     if !path.exists() {
-        let text = format!("there is no file or folder {}", path.display());
+        let text = format!("no such file or directory: {}", path.display());
         return Err(Trouble::new(Exit::NoInput, text));
     }
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let found = whole.ancestors().map(|folder| folder.join(NAME)).find(|file| file.is_file());
     let found = found.map(|file| if path.join(NAME).is_file() { path.join(NAME) } else { file });
     found.ok_or_else(|| {
-        Trouble::new(Exit::NoInput, format!("no `{NAME}` in {} or above", path.display()))
-            .fix("`izna new NAME` makes an app with one")
+        let what = format!("no `{NAME}` in {} or its parent directories", path.display());
+        Trouble::new(Exit::NoInput, what).fix("create an app with `izna new NAME`")
     })
 }
 
@@ -214,7 +214,7 @@ fn check(document: &Document, folder: PathBuf) -> Result<Manifest, Trouble> {
     checker.name("app name", text.app.name.as_ref(), &text.app.name.span())?;
     if text.component.is_empty() {
         let trouble = checker.wrong("the app has no component", &text.app.name.span());
-        return Err(trouble.fix("add one: [component.NAME] with its source = \"FILE.wasm\""));
+        return Err(trouble.fix("add one: [component.NAME] with source = \"FILE.wasm\""));
     }
     if text.component.len() > COMPONENTS_MAX || text.route.len() > COMPONENTS_MAX {
         let what = format!("more than {COMPONENTS_MAX} components or routes");
@@ -261,8 +261,9 @@ impl Checker<'_> {
             self.known(&format!("component `{name}` links to"), to, &span)?;
         }
         if let Some(nodes) = text.nodes.as_ref().filter(|nodes| nodes.as_ref().is_empty()) {
-            let what = format!("component `{name}` is on no node");
-            return Err(self.wrong(what, &nodes.span()).fix("leave `nodes` out for all nodes"));
+            let what = format!("component `{name}` has an empty list of nodes");
+            let trouble = self.wrong(what, &nodes.span());
+            return Err(trouble.fix("remove `nodes` to place it on all nodes"));
         }
         let words = text.labels.iter().map(|label| ("label", label));
         for (what, word) in words.chain(text.zone.iter().map(|zone| ("zone name", zone))) {
@@ -318,7 +319,7 @@ impl Checker<'_> {
         let (min, max) = MEMORY_BYTES;
         let size = *memory.as_ref();
         if !(min..=max).contains(&size.0) {
-            let what = format!("memory {size} is not within {} to {}", Size(min), Size(max));
+            let what = format!("invalid memory {size}: expected {} to {}", Size(min), Size(max));
             return Err(self.wrong(what, &memory.span()));
         }
         Ok(Some(size))
@@ -333,7 +334,7 @@ impl Checker<'_> {
         let Some(number) = number else { return Ok(None) };
         let value = *number.as_ref();
         if !(min..=max).contains(&value) {
-            let what = format!("{what} {value} is not within {min} to {max}");
+            let what = format!("invalid {what} {value}: expected {min} to {max}");
             return Err(self.wrong(what, &number.span()));
         }
         Ok(Some(value))
@@ -344,13 +345,13 @@ impl Checker<'_> {
         if self.names.contains(name) {
             return Ok(());
         }
-        let what = format!("{who} `{name}`, which is no component here");
+        let what = format!("{who} `{name}`, which is not a component of this app");
         let trouble = self.wrong(what, span);
         Err(match nearest(name, self.names.iter().map(String::as_str)) {
             Some(meant) => trouble.fix(format!("did you mean `{meant}`?")),
             None => {
                 let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-                trouble.why(format!("the components are {}", names.join(", ")))
+                trouble.why(format!("the components of the app: {}", names.join(", ")))
             }
         })
     }
@@ -370,7 +371,7 @@ impl Checker<'_> {
             let (path, span) = (text.path.as_ref(), text.path.span());
             deploy::check_path(path).map_err(|error| self.wrong(error.to_string(), &span))?;
             if let Some(first) = claimed.insert(path, span.clone()) {
-                let what = format!("route `{path}` is claimed twice");
+                let what = format!("duplicate route `{path}`");
                 let lines = self.document.lines(&first, &span);
                 return Err(Trouble::new(Exit::Data, what).at(lines));
             }
@@ -448,23 +449,27 @@ function = "render"
             (
                 "\"64MiB\"",
                 "\"64\"",
-                "`64` is no size: write a number with a unit, as 64MiB\n  at: ",
+                "invalid size `64`: expected a number with a unit, such as `64MiB`\n  at: ",
             ),
-            ("\"64MiB\"", "64", "`64` is no size: write it with a unit"),
-            ("\"64MiB\"", "\"8GiB\"", "memory 8GiB is not within 1MiB to 1GiB"),
+            ("\"64MiB\"", "64", "invalid size `64`: expected a number with a unit"),
+            ("\"64MiB\"", "\"8GiB\"", "invalid memory 8GiB: expected 1MiB to 1GiB"),
             ("limits = ", "zone = \"a b\"\nlimits = ", "invalid zone name `a b`"),
             ("limits = ", "labels = [\"\"]\nlimits = ", "invalid label ``"),
-            ("2000", "0", "cpu_ms 0 is not within 1 to 600000"),
-            ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is no component here"),
+            ("2000", "0", "invalid cpu_ms 0: expected 1 to 600000"),
+            ("\"renderer\" }", "\"rendrer\" }", "links to `rendrer`, which is not a component of"),
             (
                 "\"renderer\" }",
                 "{ component = \"rendrer\", local = true } }",
-                "links to `rendrer`, which is no component here",
+                "links to `rendrer`, which is not a component of",
             ),
             ("\"renderer\" }", "{ lokal = true } }", "unknown key `lokal`"),
             ("\"renderer\" }", "7 }", "expected the name of a component, or { component = "),
             ("\"renderer\" }", "\"rendrer\" }", "izna.toml:7: links = { renderer = \"rendrer\" }"),
-            ("component = \"cache\"", "component = \"x\"", "the components are cache, renderer"),
+            (
+                "component = \"cache\"",
+                "component = \"x\"",
+                "the components of the app: cache, renderer",
+            ),
             ("\"tex\"", "\"a b\"", "invalid app name `a b`"),
             ("\"/tex\"", "\"tex\"", "such as `/api`"),
             ("name = \"tex\"", "name =", "izna.toml:3"),
@@ -476,7 +481,7 @@ function = "render"
         }
         let route = GOOD.split_once("[[route]]").unwrap().1;
         let twice = said(&format!("{GOOD}[[route]]{route}"));
-        let both = "error: route `/tex` is claimed twice\n  \
+        let both = "error: duplicate route `/tex`\n  \
                     at: izna.toml:14: path = \"/tex\"\n       \
                     izna.toml:18: path = \"/tex\"";
         assert_eq!(twice, both);

@@ -11,13 +11,15 @@ const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(pub(crate) u64);
 
+fn invalid(text: &dyn fmt::Display) -> String {
+    format!("invalid size `{text}`: expected a number with a unit, such as `64MiB`")
+}
+
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("`{}` is no size: write a number with a unit, as 64MiB", text.escape_debug())
-        };
+        let wrong = || invalid(&text.escape_debug());
         let text = text.trim();
         let (number, unit) = UNITS
             .iter()
@@ -43,7 +45,7 @@ impl<'de> Deserialize<'de> for Size {
             type Value = Size;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a size with a unit, as \"64MiB\"")
+                f.write_str("a size with a unit, such as \"64MiB\"")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
@@ -51,8 +53,7 @@ impl<'de> Deserialize<'de> for Size {
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Size, E> {
-                let text = format!("`{number}` is no size: write it with a unit, as \"64MiB\"");
-                Err(E::custom(text))
+                Err(E::custom(invalid(&number)))
             }
         }
         deserializer.deserialize_any(Visitor)

@@ -2,6 +2,7 @@
 //! clap's; here is the file, and who wins.
 
 use std::{
+    collections::BTreeSet,
     fmt::Display,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -11,6 +12,7 @@ use std::{
 use clap::Args;
 use izna_gateway::{Limits, PAYLOAD_BYTES_MAX};
 use izna_node::Tune;
+use izna_runtime::PartsMax;
 use serde::Deserialize;
 
 use crate::{
@@ -18,8 +20,11 @@ use crate::{
     document::Document,
     output::Format,
     quantity::Size,
-    trouble::{Exit, Trouble},
+    trouble::{Exit, Trouble, nearest},
 };
+
+/// What the variables of `izna node` begin with.
+const PREFIX: &str = "IZNA_NODE_";
 
 /// Where a node is managed unless it is told otherwise.
 pub(crate) const MANAGE_DEFAULT: &str = "127.0.0.1:9070";
@@ -27,10 +32,10 @@ pub(crate) const MANAGE_DEFAULT: &str = "127.0.0.1:9070";
 /// The flags of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// A TOML file with settings; flags and IZNA_* variables go before it
+    /// A TOML file with settings; flags and IZNA_* variables override it
     #[arg(long, global = true, value_name = "FILE", env = "IZNA_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// How to print results
+    /// Output format
     #[arg(long, global = true, value_name = "FORMAT", env = "IZNA_OUTPUT", hide_env_values = true)]
     output: Option<Format>,
 }
@@ -38,7 +43,7 @@ pub(crate) struct Global {
 /// Which node a command speaks to.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Where the node is managed [default: http://127.0.0.1:9070]
+    /// Management URL of the node [default: http://127.0.0.1:9070]
     #[arg(long = "node", value_name = "URL", env = "IZNA_NODE", hide_env_values = true)]
     pub(crate) url: Option<String>,
 }
@@ -78,13 +83,22 @@ pub(crate) struct NodeFile {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) multicast: Option<String>,
     pub(crate) interface: Option<IpAddr>,
-    pub(crate) seeds: Option<Vec<String>>,
+    pub(crate) seed: Option<Vec<String>>,
     pub(crate) zone: Option<String>,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) cores: Option<u16>,
     pub(crate) warm_max: Option<u16>,
-    pub(crate) labels: Option<Vec<String>>,
-    pub(crate) adoption: AdoptionFile,
+    pub(crate) label: Option<Vec<String>>,
+    pub(crate) adopt_max: Option<usize>,
+    pub(crate) unneeded_ms: Option<u64>,
+    pub(crate) live_steps_max: Option<u16>,
+    pub(crate) instances_max: Option<u32>,
+    pub(crate) memories_max: Option<u32>,
+    pub(crate) tables_max: Option<u32>,
+    pub(crate) table_elements_max: Option<u32>,
+    pub(crate) body_max: Option<Size>,
+    pub(crate) requests_max: Option<usize>,
+    pub(crate) connections_max: Option<usize>,
     pub(crate) share_compiled: bool,
     pub(crate) compile_memory_max: Option<Size>,
     pub(crate) compile_seconds_max: Option<u32>,
@@ -94,22 +108,21 @@ pub(crate) struct NodeFile {
 }
 
 /// How components spread by themselves.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AdoptionFile {
-    pub(crate) components: Option<usize>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adoption {
+    pub(crate) adopt_max: Option<usize>,
     pub(crate) unneeded_ms: Option<u64>,
 }
 
-impl AdoptionFile {
+impl Adoption {
     /// Put these settings in place of core's defaults.
     pub(crate) fn resolve(&self) -> Result<Tune, Trouble> {
-        let (components, unneeded_ms) = (self.components, self.unneeded_ms);
+        let (components, unneeded_ms) = (self.adopt_max, self.unneeded_ms);
         let within = |name: &str, value: Option<u64>, max: u64| match value {
-            Some(value) => check_setting(&format!("node.adoption.{name}"), value, (0, max)),
+            Some(value) => check(name, value, (0, max)),
             None => Ok(()),
         };
-        within("components", components.map(|count| count as u64), 100_000)?;
+        within("adopt_max", components.map(|count| count as u64), 100_000)?;
         within("unneeded_ms", unneeded_ms, 86_400_000)?;
         Ok(Box::new(move |core| {
             if let Some(components) = components {
@@ -122,20 +135,55 @@ impl AdoptionFile {
     }
 }
 
-/// What the gateway takes from clients.
+/// What the gateway takes from clients, beside what has a flag.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsFile {
-    pub(crate) body: Option<Size>,
+    #[serde(skip)]
+    pub(crate) body_max: Option<Size>,
+    #[serde(skip)]
+    pub(crate) requests_max: Option<usize>,
+    #[serde(skip)]
+    pub(crate) connections_max: Option<usize>,
     pub(crate) headers: Option<Size>,
     pub(crate) header_count: Option<usize>,
     pub(crate) uri: Option<Size>,
-    pub(crate) requests: Option<usize>,
-    pub(crate) connections: Option<usize>,
     pub(crate) header_timeout_ms: Option<u64>,
     pub(crate) body_timeout_ms: Option<u64>,
     pub(crate) write_timeout_ms: Option<u64>,
     pub(crate) idle_timeout_ms: Option<u64>,
+}
+
+impl NodeFile {
+    /// What a component may consist of.
+    pub(crate) fn parts(&self) -> PartsMax {
+        let default = PartsMax::default();
+        PartsMax {
+            instances_max: self.instances_max.unwrap_or(default.instances_max),
+            memories_max: self.memories_max.unwrap_or(default.memories_max),
+            tables_max: self.tables_max.unwrap_or(default.tables_max),
+            table_elements_max: self.table_elements_max.unwrap_or(default.table_elements_max),
+        }
+    }
+}
+
+/// Check that each variable `IZNA_NODE_*` is one that some command reads.
+pub(crate) fn check_variables(command: &clap::Command) -> Result<(), Trouble> {
+    let mut known = BTreeSet::new();
+    let mut commands = vec![command];
+    while let Some(command) = commands.pop() {
+        known.extend(command.get_arguments().filter_map(|argument| argument.get_env()));
+        commands.extend(command.get_subcommands());
+    }
+    let known: Vec<&str> = known.into_iter().filter_map(|name| name.to_str()).collect();
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut wrong = set.filter(|name| name.starts_with(PREFIX) && !known.contains(&name.as_str()));
+    let Some(name) = wrong.next() else { return Ok(()) };
+    let trouble = Trouble::new(Exit::Config, format!("unknown environment variable {name}"));
+    Err(match nearest(&name, known) {
+        Some(meant) => trouble.fix(format!("did you mean {meant}?")),
+        None => trouble.fix("unset it; `izna node --help` lists the options"),
+    })
 }
 
 impl Global {
@@ -164,7 +212,7 @@ impl LimitsFile {
         let mut limits = Limits::default();
         for (name, max, given, slot) in [
             // A larger one no process could carry.
-            ("body", PAYLOAD_BYTES_MAX as u64, self.body, &mut limits.body_bytes_max),
+            ("body_max", PAYLOAD_BYTES_MAX as u64, self.body_max, &mut limits.body_bytes_max),
             ("headers", 1 << 20, self.headers, &mut limits.header_bytes_max),
             ("uri", 64 << 10, self.uri, &mut limits.uri_bytes_max),
         ] {
@@ -175,8 +223,8 @@ impl LimitsFile {
         }
         for (name, max, given, slot) in [
             ("header_count", 1000, self.header_count, &mut limits.headers_max),
-            ("requests", 1 << 20, self.requests, &mut limits.requests_max),
-            ("connections", 1 << 20, self.connections, &mut limits.connections_max),
+            ("requests_max", 1 << 20, self.requests_max, &mut limits.requests_max),
+            ("connections_max", 1 << 20, self.connections_max, &mut limits.connections_max),
         ] {
             if let Some(count) = given {
                 check(name, count, (1, max))?;
@@ -198,18 +246,10 @@ impl LimitsFile {
     }
 }
 
-fn check<T: PartialOrd + Display>(name: &str, value: T, range: (T, T)) -> Result<(), Trouble> {
-    check_setting(&format!("limits.{name}"), value, range)
-}
-
-fn check_setting<T: PartialOrd + Display>(
-    name: &str,
-    value: T,
-    (min, max): (T, T),
-) -> Result<(), Trouble> {
+fn check<T: PartialOrd + Display>(name: &str, value: T, (min, max): (T, T)) -> Result<(), Trouble> {
     if (&min..=&max).contains(&&value) {
         return Ok(());
     }
-    let what = format!("{name} {value} is not within {min} to {max}");
+    let what = format!("invalid {name} {value}: expected {min} to {max}");
     Err(Trouble::new(Exit::Config, what))
 }

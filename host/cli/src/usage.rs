@@ -34,7 +34,7 @@ fn trouble(error: &clap::Error) -> Trouble {
         (ErrorKind::InvalidSubcommand, Some(word)) => format!("unknown command `{word}`"),
         (ErrorKind::MissingRequiredArgument, _) => {
             let missing = text(error, ContextKind::InvalidArg).unwrap_or_default();
-            format!("{missing} is missing")
+            format!("missing argument {missing}")
         }
         _ => first,
     };
@@ -44,8 +44,8 @@ fn trouble(error: &clap::Error) -> Trouble {
     });
     match (meant(error), possible, usage) {
         (Some(meant), ..) => trouble.fix(format!("did you mean `{meant}`?")),
-        (None, Some(possible), _) => trouble.fix(format!("take one of: {possible}")),
-        (None, None, Some(usage)) => trouble.fix(format!("use it as `{}`", usage.trim())),
+        (None, Some(possible), _) => trouble.fix(format!("use one of: {possible}")),
+        (None, None, Some(usage)) => trouble.fix(format!("run it as `{}`", usage.trim())),
         (None, None, None) => trouble.fix("see `izna --help`"),
     }
 }

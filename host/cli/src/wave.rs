@@ -11,12 +11,12 @@ use crate::trouble::{Exit, Trouble};
 /// The function and its arguments.
 pub(crate) fn call(text: &str) -> Result<(String, Vec<Value>), Trouble> {
     let wrong = |why: String| {
-        Trouble::new(Exit::Usage, format!("`{}` is no call", text.escape_debug()))
+        Trouble::new(Exit::Usage, format!("invalid call `{}`", text.escape_debug()))
             .why(why)
-            .fix("write it as interface.function(1, \"text\", {field: [true]})")
+            .fix("use the form interface.function(1, \"text\", {field: [true]})")
     };
     let split = text.split_once('(').filter(|(name, _)| !name.trim().is_empty());
-    let (name, rest) = split.ok_or_else(|| wrong("it names no function".into()))?;
+    let (name, rest) = split.ok_or_else(|| wrong("missing function name".into()))?;
     // A name with a package is none of WAVE's.
     let source = format!("f({rest}");
     let call = UntypedFuncCall::parse(&source).map_err(|error| wrong(told(&error, name)))?;
@@ -128,7 +128,7 @@ mod tests {
     fn mistakes_are_told_with_their_column() {
         let said = |text: &str| call(text).unwrap_err().to_string();
         let cases =
-            [("f(1", "at column 4"), ("f([1 2])", "at column 6"), ("(1)", "names no function")];
+            [("f(1", "at column 4"), ("f([1 2])", "at column 6"), ("(1)", "missing function name")];
         for (text, expected) in cases {
             assert!(said(text).contains(expected), "{text}: {}", said(text));
         }

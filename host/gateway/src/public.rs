@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::{Request, body::Incoming};
-use izna_proto::{Failure, FailureKind, Payload, Route};
+use izna_proto::{Failure, FailureKind, Route};
 use tokio::{
     sync::Semaphore,
     task::spawn_blocking,

@@ -168,7 +168,7 @@ async fn bad_components_are_refused() {
     let cluster = Cluster::new();
     let node = cluster.start("a", &[]).await;
     let refused = node.admit(&b"<!DOCTYPE html>"[..]).await.unwrap_err().to_string();
-    assert!(refused.contains("not a WebAssembly file: it begins `<!DO`"), "{refused}");
+    assert!(refused.contains("not a WebAssembly file: it starts with `<!DO`"), "{refused}");
     let unknown = izna_proto::Digest([7; 32]);
     let refused = node.deploy(app("shop", unknown, Spread::all())).await.unwrap_err();
     assert!(matches!(refused, Error::NotAdmitted { .. }), "{refused}");

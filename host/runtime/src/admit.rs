@@ -4,15 +4,21 @@
 //! Cheap questions come first, so that the answer names what is really wrong: a page of HTML is not
 //! "invalid at byte 0", and a component for another world is not a linker error.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use izna_proto::Digest;
 use wasmparser::Validator;
 use wasmtime::{Engine, WasmFeatures};
 
+use crate::compiler::Refused;
 use crate::describe::{Anatomy, Side, World};
 use crate::engine::digest_of;
-use crate::{Description, Error, Interface, Kind, Runtime, encode, http, offer};
+use crate::parts::Parts;
+use crate::{
+    Config, Description, Error, Interface, Kind, PartsMax, Runtime, encode, http, imports, offer,
+};
 
 const MAGIC: &[u8] = b"\0asm";
 const CORE_MODULE: u32 = 0x0000_0001;
@@ -29,10 +35,72 @@ pub struct Admitted {
     pub description: Description,
 }
 
+/// Failures that are remembered.
+const FAILED_MAX: usize = 256;
+
+/// What goes over a limit is not tried again, and components are made and checked one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Admissions {
+    turn: Mutex<()>,
+    failed: Mutex<VecDeque<(Work, Digest, String)>>,
+}
+
+/// What may fail with the same bytes each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Check,
+    Compile,
+}
+
+impl Admissions {
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it failed before, if it did.
+    pub(crate) fn failure(&self, work: Work, digest: Digest) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = failed.iter();
+        let found = failed.find(|(of, bytes, _)| *of == work && *bytes == digest);
+        found.map(|(_, _, reason)| reason.clone())
+    }
+
+    /// Remember a failure that would be the same again.
+    pub(crate) fn note(&self, work: Work, digest: Digest, refused: &Refused) {
+        if refused.is_lasting {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.truncate(FAILED_MAX - 1);
+            failed.push_front((work, digest, refused.reason.clone()));
+        }
+    }
+}
+
 impl Runtime {
     /// What a deploy calls: check `bytes` as the user gave them, a component or a core module that
     /// carries its component type. It does not compile: milliseconds, for large ones a second.
+    ///
+    /// With a compiler this is done in a child process, within limits of time and memory.
     pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, Error> {
+        let config = self.config();
+        let Some(compiler) = &config.compiler else { return self.admit_here(bytes) };
+        // Cheap questions need no child.
+        within(bytes.len(), config.component_bytes_max)?;
+        form(bytes)?;
+        let (admissions, digest) = (self.admissions(), digest_of(bytes));
+        let _turn = admissions.turn();
+        if let Some(reason) = admissions.failure(Work::Check, digest) {
+            return Err(Error::Apart { reason });
+        }
+        let component = compiler.admit(bytes, &limits(config)).map_err(|refused| {
+            admissions.note(Work::Check, digest, &refused);
+            Error::Apart { reason: refused.reason }
+        })?;
+        let description = self.describe(&component)?;
+        Ok(Admitted { digest: digest_of(&component), component, description })
+    }
+
+    /// The same in this process.
+    pub(crate) fn admit_here(&self, bytes: &[u8]) -> Result<Admitted, Error> {
         let config = self.config();
         // The decoders of other crates return errors, and have bugs. None of theirs may end a node.
         let admitted = catch_unwind(AssertUnwindSafe(|| {
@@ -48,15 +116,17 @@ impl Runtime {
             if bytes > max {
                 return Err(Error::FunctionTooBig { bytes, max });
             }
-            let (initial, max) = (anatomy.memory_bytes, config.memory_bytes_max);
+            check_parts(&anatomy.parts, &config.parts)?;
+            let (initial, max) = (anatomy.parts.memory_bytes, config.memory_bytes_max);
             if initial > max {
                 return Err(Error::Memory { initial, max });
             }
             let description = describe(&component, anatomy)?;
+            imports::check(self, &component, description.kind)?;
             Ok(Admitted { digest: digest_of(&component), component, description })
         }));
         admitted.unwrap_or_else(|_| {
-            Err(Error::Describe { reason: "the decoder failed; its message is in the log".into() })
+            Err(Error::Describe { reason: "the decoder failed; see the log".into() })
         })
     }
 }
@@ -66,8 +136,54 @@ impl Runtime {
     /// checks.
     pub fn describe(&self, component: &[u8]) -> Result<Description, Error> {
         catch_unwind(|| describe(component, Anatomy::read(component))).unwrap_or_else(|_| {
-            Err(Error::Describe { reason: "the decoder failed; its message is in the log".into() })
+            Err(Error::Describe { reason: "the decoder failed; see the log".into() })
         })
+    }
+}
+
+/// What a child is told of the limits for components.
+fn limits(config: &Config) -> [u64; 7] {
+    let PartsMax { instances_max, memories_max, tables_max, table_elements_max } = config.parts;
+    let [instances, memories, tables, elements] =
+        [instances_max, memories_max, tables_max, table_elements_max].map(u64::from);
+    let (component, function) = (config.component_bytes_max, config.function_bytes_max);
+    [component, function, config.memory_bytes_max, instances, memories, tables, elements]
+}
+
+/// What a child is told, as what it may use.
+pub(crate) fn config_of(limits: [u64; 7]) -> Config {
+    let [component, function, memory_bytes_max, instances, memories, tables, elements] = limits;
+    let number = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
+    Config {
+        component_bytes_max: component,
+        function_bytes_max: function,
+        memory_bytes_max,
+        parts: PartsMax {
+            instances_max: number(instances),
+            memories_max: number(memories),
+            tables_max: number(tables),
+            table_elements_max: number(elements),
+        },
+        ..Config::default()
+    }
+}
+
+/// Check that the pool has room for an instance.
+fn check_parts(parts: &Parts, max: &PartsMax) -> Result<(), Error> {
+    let rules = [
+        ("core instances", parts.instances, max.instances_max, "--instances-max"),
+        ("memories", parts.memories, max.memories_max, "--memories-max"),
+        ("tables", parts.tables, max.tables_max, "--tables-max"),
+        (
+            "elements in a table",
+            parts.table_elements,
+            max.table_elements_max,
+            "--table-elements-max",
+        ),
+    ];
+    match rules.into_iter().find(|(_, found, max, _)| *found > u64::from(*max)) {
+        Some((what, found, max, flag)) => Err(Error::Parts { what, found, max, flag }),
+        None => Ok(()),
     }
 }
 
@@ -109,7 +225,7 @@ pub(crate) fn form(bytes: &[u8]) -> Result<Form, Error> {
     }
 }
 
-const CUT_SHORT: &str = "the file ends too early: it was cut short on its way";
+const CUT_SHORT: &str = "the file is truncated";
 
 fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
     let enabled = engine.get_wasm_features();
@@ -129,7 +245,7 @@ fn validate(engine: &Engine, component: &[u8]) -> Result<(), Error> {
 fn feature_name(name: &str) -> String {
     match name {
         "CM_ASYNC" => {
-            "async functions of the component model (WASI 0.3, experimental still: build for 0.2)"
+            "async functions of the component model (WASI 0.3 is not supported yet: build for 0.2)"
                 .into()
         }
         "GC" | "GC_TYPES" => "garbage collection".into(),
@@ -140,9 +256,9 @@ fn feature_name(name: &str) -> String {
 pub(crate) fn invalid(error: &wasmparser::BinaryReaderError, bytes: usize) -> Error {
     let message = error.message();
     let reason = if message.starts_with("unexpected end") {
-        format!("{message}; {CUT_SHORT}, or is damaged")
+        format!("{message}; {CUT_SHORT} or damaged")
     } else {
-        format!("{message}; the file is damaged, or of a tool that Izna does not know")
+        format!("{message}; the file is damaged, or uses an unsupported format")
     };
     Error::Invalid { offset: error.offset() as u64, bytes, reason }
 }
@@ -157,7 +273,7 @@ fn describe(component: &[u8], anatomy: Anatomy) -> Result<Description, Error> {
         bytes: component.len(),
         imports,
         exports,
-        memory_bytes: anatomy.memory_bytes,
+        memory_bytes: anatomy.parts.memory_bytes,
         modules: anatomy.modules,
         function_bytes: anatomy.function_bytes,
         producers: anatomy.producers,
@@ -170,7 +286,8 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
         world.agrees(&handler.name, offer::HANDLER, Side::Export)?;
         return Ok(Kind::Explicit);
     }
-    if exports.iter().any(|export| offer::compatible(&export.name, http::HANDLER)) {
+    if let Some(handler) = exports.iter().find(|e| offer::compatible(&e.name, http::HANDLER)) {
+        check_http(handler)?;
         return Ok(Kind::Http);
     }
     let own = exports.iter().filter(|export| !is_platforms(&export.name));
@@ -180,15 +297,35 @@ fn check_exports(world: &World, exports: &[Interface]) -> Result<Kind, Error> {
     let exports: Vec<String> = exports.iter().map(|export| export.name.clone()).collect();
     let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     let hint = if has("izna:process/handler") {
-        "; that is another version: rebuild it with this platform's SDK"
+        "; that is an unsupported version: rebuild it with this platform's SDK"
     } else if has("wasi:http/") {
-        "; of wasi:http, `incoming-handler` of WASI 0.2 is taken: WASI 0.3 is experimental still"
+        "; of wasi:http, `incoming-handler` of WASI 0.2 is supported, WASI 0.3 is not yet"
     } else if has("wasi:cli/run") {
-        "; it is a program that runs from the command line, not a service"
+        "; it is a command-line program, not a service"
     } else {
-        "; ordinary functions that take and give values would do as well"
+        "; ordinary functions on values would be supported as well"
     };
     Err(Error::World { wanted: offer::HANDLER, exports, hint })
+}
+
+/// Check that an export has the function that a server for HTTP has. Names of parameters do not
+/// matter.
+fn check_http(handler: &Interface) -> Result<(), Error> {
+    const HANDLE: &str = "handle: func(request: incoming-request, response-out: response-outparam)";
+    let types = |ty: &str| -> Vec<String> {
+        let parts = ty.split(['(', ')', ',']).skip(1);
+        parts.map(|part| part.rsplit(": ").next().unwrap_or(part).trim().to_owned()).collect()
+    };
+    let found = handler.items.iter().find(|item| item.name == "handle");
+    if found.is_some_and(|item| types(&item.ty) == types(HANDLE)) {
+        return Ok(());
+    }
+    Err(Error::Signature {
+        interface: handler.name.clone(),
+        function: "handle".into(),
+        found: found.map_or("it is missing".into(), |item| format!("it is `{}`", item.ty)),
+        wanted: format!("`{HANDLE}`"),
+    })
 }
 
 /// Whether a name is one of the platform's or of WASI, which no component of an app exports.
@@ -216,7 +353,7 @@ fn check_imports(world: &World, imports: &[Interface], kind: Kind) -> Result<(),
 fn check_link(import: &Interface) -> Result<(), Error> {
     let interface = import.name.clone();
     if import.alone {
-        let why = "only functions of an interface can be; put it into one".into();
+        let why = "only functions of an interface can be; move it into one".into();
         return Err(Error::Unlinkable { interface: "the world".into(), item: interface, why });
     }
     let held = import.items.iter().find_map(|item| Some((item, item.obstacle.clone()?)));

@@ -2,15 +2,6 @@
 
 use wasmtime::ResourceLimiter;
 
-/// The most elements of a table; the pool has room for no more.
-pub(crate) const TABLE_ELEMENTS_MAX: usize = 10_000;
-/// The most memories of a component; each takes 4 GiB of address space in the pool.
-pub(crate) const MEMORIES_MAX: u32 = 4;
-/// The most tables of a component.
-pub(crate) const TABLES_MAX: u32 = 8;
-/// The most core instances of a component: interpreters for other languages consist of about ten.
-pub(crate) const INSTANCES_MAX: u32 = 40;
-
 /// The limit that ended a step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reached {
@@ -22,16 +13,17 @@ pub(crate) enum Reached {
     Cpu { max_ms: u32 },
 }
 
-/// Counts the linear memory of all memories of one step.
+/// Counts the linear memory of all memories of one step, and bounds its tables.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     memory_bytes_max: u64,
     memory_bytes: u64,
+    table_elements_max: usize,
 }
 
 impl Bounds {
-    pub(crate) fn new(memory_bytes_max: u64) -> Self {
-        Self { memory_bytes_max, memory_bytes: 0 }
+    pub(crate) fn new(memory_bytes_max: u64, table_elements_max: usize) -> Self {
+        Self { memory_bytes_max, memory_bytes: 0, table_elements_max }
     }
 
     /// What the memories of the step have now.
@@ -64,8 +56,9 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > TABLE_ELEMENTS_MAX {
-            return Err(Reached::Table { max: TABLE_ELEMENTS_MAX, wanted: desired }.into());
+        let max = self.table_elements_max;
+        if desired > max {
+            return Err(Reached::Table { max, wanted: desired }.into());
         }
         Ok(true)
     }
@@ -91,7 +84,7 @@ mod tests {
     /// If this failed, a component with two memories would get the limit twice.
     #[test]
     fn memories_count_together() {
-        let mut bounds = Bounds::new(3 << 16);
+        let mut bounds = Bounds::new(3 << 16, 10);
         assert!(bounds.memory_growing(0, 1 << 16, None).is_ok());
         assert!(bounds.memory_growing(0, 2 << 16, None).is_ok());
         let refused = bounds.memory_growing(1 << 16, 2 << 16, None).unwrap_err();

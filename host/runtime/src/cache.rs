@@ -65,11 +65,11 @@ impl Cache {
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(refused("make the folder"))?;
+            .map_err(refused("create the directory"))?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
-            .map_err(refused("make the folder its owner's alone"))?;
-        sweep(folder).map_err(refused("list the folder"))?;
-        let key = key(folder).map_err(refused("read or write its key"))?;
+            .map_err(refused("restrict the directory to its owner"))?;
+        sweep(folder).map_err(refused("list the directory"))?;
+        let key = key(folder).map_err(refused("read or create its key"))?;
         let zero = AtomicU64::default;
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -106,7 +106,7 @@ impl Cache {
             }
             Err(Unusable::Absent) => &self.misses,
             Err(Unusable::Wrong(reason)) => {
-                tracing::warn!(%digest, %reason, "compiled component in the cache is not used");
+                tracing::warn!(%digest, %reason, "ignoring a compiled component in the cache");
                 &self.rejected
             }
         };
@@ -120,7 +120,7 @@ impl Cache {
         let entry = self.entry(engine, digest);
         let kept = self.write(&entry, code).map_err(|error| error.to_string()).and_then(|()| {
             self.read(engine, &entry).map_err(|unusable| match unusable {
-                Unusable::Absent => "it is gone again".into(),
+                Unusable::Absent => "it was removed".into(),
                 Unusable::Wrong(reason) => reason,
             })
         });
@@ -131,7 +131,7 @@ impl Cache {
             }
             Err(reason) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%digest, %reason, "compiled component is not kept in the cache");
+                tracing::warn!(%digest, %reason, "cannot keep a compiled component in the cache");
                 None
             }
         }
@@ -171,7 +171,7 @@ impl Cache {
         let seal = read_small(&entry.seal)?;
         let claim = entry.over(&hash_of_file(&entry.code)?);
         hmac::verify(&self.key, &claim, &seal)
-            .map_err(|_| Unusable::Wrong("its seal does not fit its bytes".into()))?;
+            .map_err(|_| Unusable::Wrong("its seal does not match its bytes".into()))?;
         deserialize::component(engine, &Sealed(&entry.code))
             .map_err(|error| Unusable::Wrong(format!("{error:#}")))
     }
@@ -286,7 +286,7 @@ fn key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     rand::SystemRandom::new()
         .fill(&mut key)
-        .map_err(|_| io::Error::other("the system gave no random numbers"))?;
+        .map_err(|_| io::Error::other("the system provided no random numbers"))?;
     let unfinished = folder.join(format!("key-{}{UNFINISHED}", std::process::id()));
     let _ = fs::remove_file(&unfinished);
     write_new(&unfinished, &key)?;

@@ -267,7 +267,7 @@ impl Future for Step {
             Stage::Running(running) => Ok(running),
             Stage::Over(spent) => {
                 this.stage = Stage::Over(spent);
-                let failure = Failure::new(FailureKind::Other, "the step has ended before");
+                let failure = Failure::new(FailureKind::Other, "the step has already ended");
                 return Poll::Ready(Stepped::new(StepEnd::Failed(failure), spent));
             }
         };
@@ -363,7 +363,8 @@ async fn step(
 /// A store with the step's bounds in it.
 fn store(component: &Inner, scene: &Scene) -> Store<State> {
     let (runtime, limits) = (&component.runtime, scene.limits);
-    let bounds = Bounds::new(limits.memory_bytes_max);
+    let table_elements_max = runtime.config().parts.table_elements_max as usize;
+    let bounds = Bounds::new(limits.memory_bytes_max, table_elements_max);
     let (host, output) = (scene.host.clone(), component.output.clone());
     let state = State::new(host, bounds, output, scene.recorder.clone());
     let mut store = Store::new(runtime.engine(), state);
@@ -502,7 +503,7 @@ fn well_formed(result: Bytes, place: failure::Place<'_>) -> Result<Bytes, Failur
     // Whoever reads it has limits of its own: here it is about its form.
     let limits = cbor::Limits { values_max: usize::MAX, ..cbor::Limits::default() };
     cbor::check(&result, CborForm::Any, &limits).map_err(|error| {
-        let message = format!("the result of {place} is no CBOR value: {error}");
+        let message = format!("the result of {place} is not a CBOR value: {error}");
         Failure::new(FailureKind::Failed, message)
     })?;
     Ok(result)
@@ -513,7 +514,9 @@ fn name(of: &str, name: String) -> Result<Arc<str>, Failure> {
         let length = name.len();
         return Err(Failure::new(
             FailureKind::Limit,
-            format!("the name of the called {of} has {length} bytes; {NAME_BYTES_MAX} are allowed"),
+            format!(
+                "the name of the called {of} has {length} bytes; the limit is {NAME_BYTES_MAX}"
+            ),
         ));
     }
     Ok(Arc::from(name))

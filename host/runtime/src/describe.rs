@@ -1,6 +1,7 @@
 //! What a component is made of, read from its bytes without compiling them: its world as WIT text,
 //! its memory, the tools that made it.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use wasmparser::{KnownCustom, Parser, Payload};
@@ -13,6 +14,7 @@ use wit_parser::{
 use crate::Error;
 use crate::links::Links;
 use crate::names::is_tools;
+use crate::parts::Parts;
 
 /// What `izna inspect` prints about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Description {
     pub imports: Vec<Interface>,
     /// What it provides.
     pub exports: Vec<Interface>,
-    /// The memory that all its core modules begin with, in bytes.
+    /// The memory that one instance of it begins with, in bytes.
     pub memory_bytes: u64,
     /// Its core modules.
     pub modules: u32,
@@ -88,7 +90,7 @@ pub(crate) struct World {
 /// What is known of a component's parts.
 #[derive(Debug, Default)]
 pub(crate) struct Anatomy {
-    pub(crate) memory_bytes: u64,
+    pub(crate) parts: Parts,
     pub(crate) modules: u32,
     pub(crate) function_bytes: u64,
     pub(crate) producers: Vec<String>,
@@ -139,7 +141,8 @@ impl World {
         &self,
         items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
     ) -> Vec<Interface> {
-        let names = Printer { resolve: &self.resolve, expand: false };
+        let names = Printer::new(&self.resolve, Names::Given);
+        let links = Links::new(&self.resolve);
         items
             .into_iter()
             .filter_map(|(key, item)| {
@@ -155,7 +158,6 @@ impl World {
                 if functions.iter().any(|f| is_tools(&f.name, f.params.iter().map(|p| &*p.name))) {
                     return None;
                 }
-                let links = Links { resolve: &self.resolve };
                 let mut items: Vec<Item> = functions.iter().map(|f| links.item(f)).collect();
                 if let WorldItem::Interface { id, .. } = item {
                     items.extend(links.resources(*id));
@@ -196,16 +198,14 @@ impl World {
             found,
             wanted,
         };
-        let (ours_in, theirs_in) = (
-            Printer { resolve: platform, expand: true },
-            Printer { resolve: &self.resolve, expand: true },
-        );
+        let (ours_in, theirs_in) =
+            (Printer::new(platform, Names::Expanded), Printer::new(&self.resolve, Names::Expanded));
         if side == Side::Export {
             let missing = ours.functions.keys().find(|key| !theirs.functions.contains_key(*key));
             if let Some((key, function)) = missing.and_then(|key| ours.functions.get_key_value(key))
             {
                 let wanted = format!("`{}`", ours_in.function(function));
-                return Err(differs(key, "it is not there".into(), wanted));
+                return Err(differs(key, "it is missing".into(), wanted));
             }
         }
         for (key, function) in &theirs.functions {
@@ -235,11 +235,34 @@ pub(crate) enum Side {
 /// Types and functions as text: by name where they have one, or, to be compared, as what they
 /// consist of.
 pub(crate) struct Printer<'a> {
-    pub(crate) resolve: &'a Resolve,
-    pub(crate) expand: bool,
+    resolve: &'a Resolve,
+    names: Names,
+    /// How much more may be printed: a type of a few bytes can be gigabytes of text.
+    room: Cell<usize>,
 }
 
-impl Printer<'_> {
+/// What a type with a name is printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    Given,
+    Expanded,
+}
+
+/// The most text of one printer, in bytes; parts of a type count once for each level around them.
+const TEXT_BYTES_MAX: usize = 16 << 20;
+/// What is printed in place of a type for which there is no room.
+const CUT: &str = "...";
+
+impl<'a> Printer<'a> {
+    pub(crate) fn new(resolve: &'a Resolve, names: Names) -> Self {
+        Self { resolve, names, room: Cell::new(TEXT_BYTES_MAX) }
+    }
+
+    /// Whether something was cut.
+    pub(crate) fn is_full(&self) -> bool {
+        self.room.get() == 0
+    }
+
     pub(crate) fn function(&self, function: &Function) -> String {
         let params: Vec<String> = function
             .params
@@ -259,10 +282,19 @@ impl Printer<'_> {
     }
 
     fn ty(&self, ty: &Type) -> String {
+        if self.is_full() {
+            return CUT.into();
+        }
+        let text = self.whole(ty);
+        self.room.set(self.room.get().saturating_sub(text.len()));
+        text
+    }
+
+    fn whole(&self, ty: &Type) -> String {
         let Type::Id(id) = ty else { return primitive(ty).into() };
         let Some(def) = self.resolve.types.get(*id) else { return "unknown".into() };
         match &def.name {
-            Some(name) if !self.expand => name.clone(),
+            Some(name) if self.names == Names::Given => name.clone(),
             _ => self.kind(&def.kind, def.name.as_deref()),
         }
     }
@@ -341,18 +373,10 @@ fn primitive(ty: &Type) -> &'static str {
 impl Anatomy {
     /// Of a valid component.
     pub(crate) fn read(component: &[u8]) -> Self {
-        let mut anatomy = Self::default();
+        let mut anatomy = Self { parts: Parts::read(component), ..Self::default() };
         for payload in Parser::new(0).parse_all(component) {
             match payload {
                 Ok(Payload::ModuleSection { .. }) => anatomy.modules += 1,
-                Ok(Payload::MemorySection(memories)) => {
-                    for memory in memories.into_iter().flatten() {
-                        let page =
-                            1u64.checked_shl(memory.page_size_log2.unwrap_or(16)).unwrap_or(0);
-                        let bytes = memory.initial.saturating_mul(page);
-                        anatomy.memory_bytes = anatomy.memory_bytes.saturating_add(bytes);
-                    }
-                }
                 Ok(Payload::CodeSectionEntry(body)) => {
                     let range = body.range();
                     let bytes = range.end.saturating_sub(range.start) as u64;

@@ -62,22 +62,8 @@ impl Direct {
         compiled: &Compiled,
         linker: &Linker<State>,
     ) -> wasmtime::Result<Self> {
-        let mut linker = linker.clone();
+        let (linker, recorded) = with_links(engine, compiled, linker)?;
         let ty = compiled.component_type();
-        let mut recorded = false;
-        for (interface, import) in ty.imports(engine) {
-            let ComponentItem::ComponentInstance(instance) = &import.ty else { continue };
-            if offer::grant(interface).is_some() {
-                continue;
-            }
-            let mut target = linker.instance(interface)?;
-            for (name, item) in instance.exports(engine) {
-                if let ComponentItem::ComponentFunc(function) = &item.ty {
-                    recorded = true;
-                    link(&mut target, interface, name, function)?;
-                }
-            }
-        }
         let mut exports = Vec::new();
         for (name, item) in ty.exports(engine) {
             match &item.ty {
@@ -124,7 +110,7 @@ impl Direct {
         }
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let func = instance.get_func(&mut *store, export.index);
-        let func = func.ok_or_else(|| wasmtime::Error::msg("an export is not there"))?;
+        let func = func.ok_or_else(|| wasmtime::Error::msg("an export is missing"))?;
         let func = func.typed::<Arguments, Returned>(&*store)?;
         let is_of_a_route = typed::is_of_a_route(&input);
         let arguments = Arguments { input, names: export.params.clone() };
@@ -150,6 +136,31 @@ impl Direct {
         let found = self.exports.iter().find(|export| *export.name == *name);
         found.ok_or_else(|| Failure::new(FailureKind::NotFound, "no such function"))
     }
+}
+
+/// The linker with calls of other components in place of what the platform does not grant, and
+/// whether there are any.
+pub(crate) fn with_links(
+    engine: &Engine,
+    compiled: &Compiled,
+    linker: &Linker<State>,
+) -> wasmtime::Result<(Linker<State>, bool)> {
+    let mut linker = linker.clone();
+    let mut linked = false;
+    for (interface, import) in compiled.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = &import.ty else { continue };
+        if offer::grant(interface).is_some() {
+            continue;
+        }
+        let mut target = linker.instance(interface)?;
+        for (name, item) in instance.exports(engine) {
+            if let ComponentItem::ComponentFunc(function) = &item.ty {
+                linked = true;
+                link(&mut target, interface, name, function)?;
+            }
+        }
+    }
+    Ok((linker, linked))
 }
 
 fn export(

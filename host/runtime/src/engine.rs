@@ -11,8 +11,8 @@ use ring::digest;
 use wasmtime::component::{Component as Compiled, Linker};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::admit::{Admissions, Work};
 use crate::bindings::ExplicitPre;
-use crate::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::cache::{Cache, CacheCounts, identity};
 use crate::compiler::{Code, Compiler};
 use crate::component::{Form, Uses};
@@ -20,7 +20,7 @@ use crate::direct::Direct;
 use crate::state::State;
 use crate::ticker::Ticker;
 use crate::warm::{Limits, Warm, WarmCounts};
-use crate::{Component, Error, offer};
+use crate::{Component, Error, granted, offer};
 
 /// The address space that a memory has, so that guests need no bounds checks, and the unmapped
 /// space after it.
@@ -28,6 +28,13 @@ const RESERVATION_BYTES: u64 = 4 << 30;
 const GUARD_BYTES: u64 = 32 << 20;
 /// More steps would not fit into the 47 bits of a process's address space.
 const STEPS_MAX: usize = 5000;
+/// The memories and tables that there are for each live step: most components have one memory and
+/// two tables.
+const STEP_MEMORIES: u32 = 2;
+const STEP_TABLES: u32 = 8;
+/// The core instances that wasmtime adds to those of a component in several parts, for the calls
+/// between them: as many again.
+const ADAPTERS: u32 = 2;
 /// What a freed slot keeps of its memory, so that the next step finds it without a page fault.
 const KEPT_BYTES: usize = 256 << 10;
 /// How many freed slots keep that.
@@ -40,9 +47,14 @@ const HOST_STACK_BYTES: usize = 1536 << 10;
 /// What a [`Runtime`] may use.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The most steps that are live at once, waiting ones included: 1 to 5000. Each takes 16 GiB of
-    /// address space.
+    /// The most steps that are live at once, waiting ones included: 1 to 5000. Each reserves 8 GiB
+    /// of address space, without memory behind it.
     pub steps_max: usize,
+    /// No more live steps than this, whatever `steps_max` is; then what they need must be there.
+    /// Without it there are fewer where the system does not give that much address space.
+    pub live_steps_max: Option<usize>,
+    /// What a component may consist of.
+    pub parts: PartsMax,
     /// The largest memory limit that a component may ask for, in bytes: 64 KiB to 4 GiB.
     pub memory_bytes_max: u64,
     /// The largest component, in bytes.
@@ -70,9 +82,31 @@ pub struct Config {
     pub warm_ms_max: u32,
 }
 
+/// What one instance of a component may consist of; what has more is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartsMax {
+    /// Core instances: of interpreters for other languages about ten, of programs that load native
+    /// libraries one for each.
+    pub instances_max: u32,
+    /// Memories; each live one reserves 4 GiB of address space.
+    pub memories_max: u32,
+    /// Tables.
+    pub tables_max: u32,
+    /// The elements of one table.
+    pub table_elements_max: u32,
+}
+
+impl Default for PartsMax {
+    fn default() -> Self {
+        Self { instances_max: 200, memories_max: 16, tables_max: 64, table_elements_max: 100_000 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
+            live_steps_max: None,
+            parts: PartsMax::default(),
             steps_max: 1000,
             memory_bytes_max: 1 << 30,
             component_bytes_max: 64 << 20,
@@ -106,19 +140,54 @@ struct Inner {
     cache: Option<Cache>,
     ticker: Ticker,
     warm: Warm,
+    admissions: Admissions,
 }
 
 impl Runtime {
     /// A runtime with its clock thread. Several in one process share nothing but the address space.
-    pub fn new(config: Config) -> Result<Self, Error> {
+    ///
+    /// Where the system does not give the address space that `steps_max` takes, there are fewer
+    /// live steps, which is logged; not where `live_steps_max` says how many there must be.
+    pub fn new(mut config: Config) -> Result<Self, Error> {
         check(&config)?;
-        let refused = |error: wasmtime::Error| {
-            let reason = format!("{error:#}; fewer live steps need less address space");
-            Error::Engine { steps_max: config.steps_max, reason }
+        if let Some(max) = config.live_steps_max {
+            config.steps_max = config.steps_max.min(max);
+        }
+        let wanted = config.steps_max;
+        let engine = loop {
+            let error = match Engine::new(&engine_config(&config)) {
+                Ok(engine) => break engine,
+                Err(error) => error,
+            };
+            if config.live_steps_max.is_some() || config.steps_max == 1 {
+                return Err(unreserved(&config, &error));
+            }
+            config.steps_max /= 2;
         };
-        let engine = Engine::new(&engine_config(&config)).map_err(refused)?;
+        config.parts.memories_max = config.parts.memories_max.min(memories(&config));
+        if config.steps_max < wanted {
+            let (steps_max, gib) = (config.steps_max, reserved_gib(&config));
+            tracing::warn!(
+                steps_max,
+                wanted,
+                gib,
+                "the system limits address space: fewer live steps; see `ulimit -v`"
+            );
+        }
+        Self::with(config, engine)
+    }
+
+    /// A runtime that admits components as one of [`Runtime::new`] does, but reserves no address
+    /// space for live steps.
+    pub fn for_admission(config: Config) -> Result<Self, Error> {
+        check(&config)?;
+        let engine = Engine::new(&compile_config()).map_err(|error| unreserved(&config, &error))?;
+        Self::with(config, engine)
+    }
+
+    fn with(config: Config, engine: Engine) -> Result<Self, Error> {
         let mut linker = Linker::new(&engine);
-        State::link(&mut linker).map_err(refused)?;
+        State::link(&mut linker).map_err(|error| Error::Link { reason: format!("{error:#}") })?;
         let cache = match &config.cache {
             Some(folder) => Some(Cache::open(folder, config.cache_bytes_max)?),
             None => None,
@@ -130,7 +199,9 @@ impl Runtime {
             bytes_max: config.warm_bytes_max,
             age_max: Duration::from_millis(config.warm_ms_max.into()),
         });
-        Ok(Self { inner: Arc::new(Inner { config, engine, linker, cache, ticker, warm }) })
+        let admissions = Admissions::default();
+        let inner = Inner { config, engine, linker, cache, ticker, warm, admissions };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What it may use.
@@ -149,7 +220,10 @@ impl Runtime {
         let ty = compiled.component_type();
         let imports =
             |prefix: &str| ty.imports(&self.inner.engine).any(|(name, _)| name.starts_with(prefix));
-        let uses = Uses { wasi: imports("wasi:"), requests: imports("wasi:http/outgoing-handler") };
+        // What the manifest grants beside WASI needs nothing of it.
+        let is_wasi = |name: &str| name.starts_with("wasi:") && !granted::has(name);
+        let wasi = ty.imports(&self.inner.engine).any(|(name, _)| is_wasi(name));
+        let uses = Uses { wasi, requests: imports("wasi:http/outgoing-handler") };
         let form = if self.is_explicit(&compiled) {
             let pre = self.inner.linker.instantiate_pre(&compiled).map_err(unlinked)?;
             Form::Explicit(ExplicitPre::new(pre).map_err(unlinked)?)
@@ -196,6 +270,14 @@ impl Runtime {
         &self.inner.engine
     }
 
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.inner.linker
+    }
+
+    pub(crate) fn admissions(&self) -> &Admissions {
+        &self.inner.admissions
+    }
+
     pub(crate) fn ticker(&self) -> &Ticker {
         &self.inner.ticker
     }
@@ -225,6 +307,22 @@ impl Runtime {
         cache.is_some_and(|cache| cache.put(&self.inner.engine, digest, code).is_some())
     }
 
+    /// Compile in a child; what went over a limit once is not tried again.
+    fn compile_apart(
+        &self,
+        compiler: &Compiler,
+        digest: Digest,
+        component: &[u8],
+    ) -> Result<Code, Error> {
+        if let Some(reason) = self.admissions().failure(Work::Compile, digest) {
+            return Err(Error::Compile { reason });
+        }
+        compiler.compile(self.engine(), component).map_err(|refused| {
+            self.admissions().note(Work::Compile, digest, &refused);
+            Error::Compile { reason: refused.reason }
+        })
+    }
+
     /// The compiled component, and what compiling took if it was not in the cache.
     fn compiled(
         &self,
@@ -246,7 +344,7 @@ impl Runtime {
             return Ok((here()?, Some(began.elapsed())));
         };
         let Code { bytes, cost } = match &self.inner.config.compiler {
-            Some(compiler) => compiler.compile(engine, component)?,
+            Some(compiler) => self.compile_apart(compiler, digest, component)?,
             None => {
                 let bytes = engine.precompile_component(component).map_err(uncompiled)?;
                 Code { bytes, cost: began.elapsed() }
@@ -271,7 +369,15 @@ pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
 fn check(config: &Config) -> Result<(), Error> {
     let steps = config.steps_max as u64;
     let stack = config.stack_bytes_max as u64;
-    let rules: [(&'static str, u64, bool, &'static str); 5] = [
+    let parts = &config.parts;
+    let within = |name, value: u32, max: u32, allowed| {
+        (name, u64::from(value), (1..=max).contains(&value), allowed)
+    };
+    let rules: [(&'static str, u64, bool, &'static str); 9] = [
+        within("instances_max", parts.instances_max, 10_000, "1 to 10000"),
+        within("memories_max", parts.memories_max, 100, "1 to 100"),
+        within("tables_max", parts.tables_max, 1000, "1 to 1000"),
+        within("table_elements_max", parts.table_elements_max, 10_000_000, "1 to 10000000"),
         ("steps_max", steps, (1..=STEPS_MAX as u64).contains(&steps), "1 to 5000"),
         (
             "memory_bytes_max",
@@ -319,20 +425,42 @@ fn engine_config(config: &Config) -> wasmtime::Config {
     engine
 }
 
+/// How many memories there are.
+fn memories(config: &Config) -> u32 {
+    let steps = u32::try_from(config.steps_max).unwrap_or(u32::MAX);
+    // Of few steps each could need all that a component may have.
+    let all = steps.saturating_mul(STEP_MEMORIES).max(config.parts.memories_max);
+    if config.steps_max == 1 { 1 } else { all }
+}
+
+/// The address space that memories take, which is nearly all.
+fn reserved_gib(config: &Config) -> u64 {
+    (u64::from(memories(config)) * (RESERVATION_BYTES + GUARD_BYTES)) >> 30
+}
+
+fn unreserved(config: &Config, error: &wasmtime::Error) -> Error {
+    let (steps_max, gib) = (config.steps_max, reserved_gib(config));
+    Error::Engine { steps_max, gib, reason: format!("{error:#}") }
+}
+
 fn pool(config: &Config) -> PoolingAllocationConfig {
     let steps = u32::try_from(config.steps_max).unwrap_or(u32::MAX);
+    let PartsMax { instances_max, memories_max, tables_max, table_elements_max } = config.parts;
+    let (memories, tables) = (memories(config), steps.saturating_mul(STEP_TABLES).max(tables_max));
+    let instances_max = instances_max.saturating_mul(ADAPTERS);
+    let memories_max = memories_max.min(memories);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(steps)
         .total_stacks(steps)
-        .total_core_instances(steps.saturating_mul(INSTANCES_MAX))
-        .total_memories(steps.saturating_mul(MEMORIES_MAX))
-        .total_tables(steps.saturating_mul(TABLES_MAX))
-        .max_core_instances_per_component(INSTANCES_MAX)
-        .max_memories_per_component(MEMORIES_MAX)
-        .max_tables_per_component(TABLES_MAX)
-        .max_memories_per_module(MEMORIES_MAX)
-        .max_tables_per_module(TABLES_MAX)
-        .table_elements(TABLE_ELEMENTS_MAX)
+        .total_core_instances(steps.saturating_mul(instances_max))
+        .total_memories(memories)
+        .total_tables(tables)
+        .max_core_instances_per_component(instances_max)
+        .max_memories_per_component(memories_max)
+        .max_tables_per_component(tables_max)
+        .max_memories_per_module(memories_max)
+        .max_tables_per_module(tables_max)
+        .table_elements(table_elements_max as usize)
         .max_memory_size(usize::try_from(config.memory_bytes_max).unwrap_or(usize::MAX));
     // Without these a step costs twice as much, and with several threads many times that.
     pool.linear_memory_keep_resident(KEPT_BYTES)
@@ -359,19 +487,19 @@ mod tests {
         let refused = |config: Config| Runtime::new(config).unwrap_err().to_string();
         assert_eq!(
             refused(Config { steps_max: 0, ..Config::default() }),
-            "runtime setting `steps_max` is 0; allowed are 1 to 5000"
+            "invalid runtime setting `steps_max` 0: expected 1 to 5000"
         );
         assert_eq!(
             refused(Config { steps_max: 5001, ..Config::default() }),
-            "runtime setting `steps_max` is 5001; allowed are 1 to 5000"
+            "invalid runtime setting `steps_max` 5001: expected 1 to 5000"
         );
         assert_eq!(
             refused(Config { tick_ms: 0, ..Config::default() }),
-            "runtime setting `tick_ms` is 0; allowed are 1 to 100"
+            "invalid runtime setting `tick_ms` 0: expected 1 to 100"
         );
         assert_eq!(
             refused(Config { memory_bytes_max: 5 << 30, ..Config::default() }),
-            "runtime setting `memory_bytes_max` is 5368709120; allowed are 65536 (64 KiB) to \
+            "invalid runtime setting `memory_bytes_max` 5368709120: expected 65536 (64 KiB) to \
              4294967296 (4 GiB)"
         );
     }

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("not a WebAssembly file: it is empty")]
     Empty,
     /// Something else than WebAssembly.
-    #[error("not a WebAssembly file: it begins `{begins}` and has {bytes} bytes")]
+    #[error("not a WebAssembly file: it starts with `{begins}` and has {bytes} bytes")]
     NotWasm {
         /// The first four bytes, printable.
         begins: String,
@@ -20,9 +20,7 @@ pub enum Error {
         bytes: usize,
     },
     /// WebAssembly as text.
-    #[error(
-        "this is WebAssembly as text; make a binary of it: `wasm-tools parse FILE -o FILE.wasm`"
-    )]
+    #[error("this is WebAssembly text; convert it: `wasm-tools parse FILE -o FILE.wasm`")]
     Text,
     /// A version of the format that nobody knows.
     #[error(
@@ -44,32 +42,32 @@ pub enum Error {
     },
     /// Machine code.
     #[error(
-        "this is precompiled code (.cwasm), which is never accepted from outside: give the .wasm \
-         that it was made of"
+        "this is precompiled code (.cwasm), which is not accepted: deploy the .wasm that it was \
+         compiled from"
     )]
     Precompiled,
     /// A core module that says nothing about its world.
     #[error(
         "this is a core module without a component type; Izna runs components: build it with an \
-         Izna SDK, or embed the world and `wasm-tools component new` it{hint}"
+         Izna SDK, or embed a world and run `wasm-tools component new`{hint}"
     )]
     CoreModule {
         /// More for the case at hand, or nothing.
         hint: &'static str,
     },
     /// A core module that does not do what its component type says.
-    #[error("the core module does not make a component: {reason}")]
+    #[error("cannot convert the core module to a component: {reason}")]
     Encode {
         /// What is wrong.
         reason: String,
     },
     /// A WIT package in binary form.
     #[error(
-        "this is a WIT package, an interface without code; give the component that implements it"
+        "this is a WIT package, an interface without code; deploy the component that implements it"
     )]
     WitPackage,
     /// WebAssembly beyond what is enabled.
-    #[error("it needs {}, which is not enabled here: {reason}", list(needs))]
+    #[error("the component needs {}, which is not enabled: {reason}", list(needs))]
     Feature {
         /// The features.
         needs: Vec<String>,
@@ -93,12 +91,30 @@ pub enum Error {
         max: u64,
     },
     /// It asks for more memory than it can ever get.
-    #[error("the component begins with {initial} bytes of memory; the limit is {max}")]
+    #[error("the component starts with {initial} bytes of memory; the limit is {max}")]
     Memory {
         /// All of its memories together.
         initial: u64,
         /// `memory_bytes_max`.
         max: u64,
+    },
+    /// More parts than there is room for.
+    #[error("the component has {found} {what}; the limit is {max} (izna node {flag})")]
+    Parts {
+        /// Of what: `core instances` and the like.
+        what: &'static str,
+        /// How many one instance of it has.
+        found: u64,
+        /// How many it may have.
+        max: u32,
+        /// What raises the limit.
+        flag: &'static str,
+    },
+    /// What a child process, which checked it, said against it.
+    #[error("{reason}")]
+    Apart {
+        /// One sentence.
+        reason: String,
     },
     /// Not a component of this platform.
     #[error("the component does not export `{wanted}`; it exports {}{hint}", list(exports))]
@@ -113,7 +129,7 @@ pub enum Error {
     /// The right name with another type.
     #[error(
         "`{interface}` of the component differs from the platform's in `{function}`: {found}; \
-         {wanted} is called"
+         expected {wanted}"
     )]
     Signature {
         /// The interface.
@@ -126,7 +142,7 @@ pub enum Error {
         wanted: String,
     },
     /// Imports that nobody provides.
-    #[error("the component imports what is not offered: {}; offered are {offered}", list(refused))]
+    #[error("unsupported imports: {}; supported are {offered}", list(refused))]
     Imports {
         /// Each of them.
         refused: Vec<RefusedImport>,
@@ -147,13 +163,13 @@ pub enum Error {
         why: String,
     },
     /// It is valid, but cannot be described.
-    #[error("the component's world cannot be read: {reason}")]
+    #[error("cannot read the component's world: {reason}")]
     Describe {
         /// Why.
         reason: String,
     },
     /// The bytes to load are not those that were asked for.
-    #[error("the component's bytes have the digest {found}, not {wanted}")]
+    #[error("digest mismatch: the component has {found}, expected {wanted}")]
     Digest {
         /// The digest of the bytes.
         found: izna_proto::Digest,
@@ -161,25 +177,25 @@ pub enum Error {
         wanted: izna_proto::Digest,
     },
     /// It cannot be compiled.
-    #[error("the component does not compile: {reason}")]
+    #[error("cannot compile the component: {reason}")]
     Compile {
         /// Why.
         reason: String,
     },
     /// It cannot be linked: what admission did not see.
-    #[error("the component cannot be linked: {reason}")]
+    #[error("cannot link the component: {reason}")]
     Link {
         /// Why.
         reason: String,
     },
     /// A continuation that is no record of calls.
-    #[error("the record of the function's calls cannot be read")]
+    #[error("invalid record of the function's calls")]
     Record {
         /// What is wrong with it.
         source: izna_proto::Error,
     },
     /// A setting out of its range.
-    #[error("runtime setting `{setting}` is {value}; allowed are {allowed}")]
+    #[error("invalid runtime setting `{setting}` {value}: expected {allowed}")]
     Config {
         /// Its name.
         setting: &'static str,
@@ -189,10 +205,15 @@ pub enum Error {
         allowed: &'static str,
     },
     /// The engine cannot be made.
-    #[error("the WebAssembly engine cannot start with room for {steps_max} live steps: {reason}")]
+    #[error(
+        "cannot reserve {gib} GiB of address space for {steps_max} live steps: {reason}; lower \
+         --live-steps-max, or raise `ulimit -v`"
+    )]
     Engine {
-        /// The room.
+        /// The live steps.
         steps_max: usize,
+        /// The address space that they take, at least.
+        gib: u64,
         /// Why.
         reason: String,
     },

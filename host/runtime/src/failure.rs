@@ -76,29 +76,29 @@ pub(crate) fn of(error: &Error, scene: Scene<'_>) -> Failure {
         return Failure::new(failure.kind, message);
     }
     if let Some(unfit) = error.downcast_ref::<Unfit>() {
-        let message = format!("a value does not fit its type in {function}: {unfit}");
+        let message = format!("invalid value in {function}: {unfit}");
         return Failure::new(FailureKind::Invalid, message);
     }
     if let Some(misfit) = error.downcast_ref::<Misfit>() {
-        let message = format!("a value does not fit its type in {function}: {misfit}");
+        let message = format!("invalid value in {function}: {misfit}");
         return Failure::new(FailureKind::Failed, message);
     }
     if let Some(diverged) = error.downcast_ref::<Diverged>() {
-        return trapped(format!("{function} cannot go on: {diverged}"));
+        return trapped(format!("cannot resume {function}: {diverged}"));
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         let max = scene.steps_max;
-        let message = format!("no room for another instance: this node is set to {max} live steps");
+        let message = format!("no free instance: the node's limit is {max} live steps");
         return Failure::new(FailureKind::Unavailable, message);
     }
     let cause = error.root_cause().to_string();
     if cause.contains(TOO_MUCH_COPIED) {
         let (copied, max) = (Bytes(scene.copied_bytes_max as u64), Bytes(scene.payload_bytes_max));
         return limit(format!(
-            "payload limit of {max} reached: {function} gave over more than {copied}{frames}"
+            "payload limit of {max} reached: {function} passed more than {copied}{frames}"
         ));
     }
-    trapped(format!("broke the rules of the component model in {function}: {cause}{frames}"))
+    trapped(format!("component model violation in {function}: {cause}{frames}"))
 }
 
 /// The host's own code panicked in this step: a defect of Izna, which must not end more than the

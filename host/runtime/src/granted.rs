@@ -17,7 +17,12 @@ pub(crate) const CONFIG: [&str; 4] = [
 /// The same of `wasi:logging`.
 pub(crate) const LOGGING: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi:logging/logging"];
 
-/// Why a setting cannot be had: never, here.
+/// Whether a name is one of these.
+pub(crate) fn has(name: &str) -> bool {
+    CONFIG.contains(&name) || LOGGING.contains(&name)
+}
+
+/// Why a setting is not available: never, here.
 #[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(variant)]
 enum Unavailable {

@@ -17,7 +17,8 @@
 //!
 //! let runtime = Runtime::new(Config { steps_max: 4, ..Config::default() })?;
 //! let refused = runtime.admit(b"<!DOCTYPE html>").unwrap_err();
-//! assert_eq!(refused.to_string(), "not a WebAssembly file: it begins `<!DO` and has 15 bytes");
+//! let expected = "not a WebAssembly file: it starts with `<!DO` and has 15 bytes";
+//! assert_eq!(refused.to_string(), expected);
 //! # Ok::<(), Error>(())
 //! ```
 
@@ -38,12 +39,14 @@ mod failure;
 mod granted;
 mod host;
 mod http;
+mod imports;
 pub mod link;
 mod links;
 mod log;
 mod meter;
 mod names;
 mod offer;
+mod parts;
 mod record;
 mod returns;
 mod state;
@@ -54,11 +57,11 @@ mod warm;
 pub use self::http::{Fetch, FetchError, FetchErrorKind, Whole};
 pub use admit::Admitted;
 pub use cache::CacheCounts;
-pub use compiler::{Allowance, Compiler, compile_apart};
+pub use compiler::{Allowance, Compiler, Ending, admit_apart, compile_apart};
 pub use component::{Component, Step, StepLimits, Stepped};
 pub use describe::{Description, Interface, Item, Kind};
 pub use encode::encoded;
-pub use engine::{Config, EngineId, Runtime};
+pub use engine::{Config, EngineId, PartsMax, Runtime};
 pub use error::{Error, RefusedImport};
 pub use executor::{Executor, Spawner, Task};
 pub use host::{BoxFuture, Host, Level, Stream};

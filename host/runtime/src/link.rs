@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// More than one does.
     #[error(
-        "component `{component}` imports `{interface}`, which {} export; say which: \
+        "component `{component}` imports `{interface}`, which {} export; choose one: \
          links = {{ \"{interface}\" = \"{}\" }}",
         list(exporters),
         exporters.first().map_or("", String::as_str)
@@ -54,8 +54,8 @@ pub enum Error {
     },
     /// The component that the author named does not.
     #[error(
-        "component `{component}` is to get `{interface}` from `{target}`, which does not export \
-         it{hint}"
+        "component `{component}` is linked to `{target}` for `{interface}`, which `{target}` does \
+         not export{hint}"
     )]
     Target {
         /// The component.
@@ -194,7 +194,7 @@ fn links(part: &Part<'_>, parts: &[Part<'_>]) -> Result<Vec<Link>, Error> {
         let imports: Vec<String> =
             part.description.needs().map(|import| import.name.clone()).collect();
         let hint = match imports.as_slice() {
-            [] if speaks_http => "; and links by HTTP lead to components that serve it".into(),
+            [] if speaks_http => "; links by HTTP must lead to components that serve HTTP".into(),
             [] => "; it imports nothing of other components".into(),
             imports => format!("; it imports {}", list(imports)).into(),
         };
@@ -220,7 +220,7 @@ fn link(part: &Part<'_>, import: &Interface, parts: &[Part<'_>]) -> Result<Link,
     };
     let Some(target) = target else {
         let target = named.map_or("", |link| &link.target);
-        return Err(missing(target, "; there is no such component".into()));
+        return Err(missing(target, "; no such component".into()));
     };
     if target.description.kind.is_typed() {
         let Some(export) = exported(target, &import.name) else {

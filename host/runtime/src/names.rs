@@ -25,7 +25,7 @@ pub(crate) struct FunctionName<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unnamed {
     /// No function has it.
-    #[error("no function `{name}`; there are {}", told(known))]
+    #[error("no function `{name}`; available: {}", told(known))]
     Unknown {
         /// The name.
         name: String,
@@ -33,7 +33,7 @@ pub enum Unnamed {
         known: Vec<String>,
     },
     /// More than one has.
-    #[error("`{name}` can mean {}; say which", told(meant))]
+    #[error("`{name}` is ambiguous: it can mean {}", told(meant))]
     Ambiguous {
         /// The name.
         name: String,
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(found("other.svg"), "demo:tex/other.svg");
         assert_eq!(
             found("svg"),
-            "`svg` can mean `demo:tex/render@1.2.0.svg`, `demo:tex/other.svg`; say which"
+            "`svg` is ambiguous: it can mean `demo:tex/render@1.2.0.svg`, `demo:tex/other.svg`"
         );
         for name in ["demo:tex/render@2.0.0.png", "tex/render.png", "gif", "", "render."] {
             assert!(found(name).starts_with("no function `"), "{name}: {}", found(name));

@@ -72,16 +72,14 @@ pub(crate) fn grant(name: &str) -> Option<String> {
 pub(crate) fn extent(name: &str) -> Option<&'static str> {
     let (path, _) = split(name);
     Some(match path {
-        "wasi:cli/environment" => "what the manifest has as `env`",
+        "wasi:cli/environment" => "`env` of the manifest",
         "wasi:cli/stdin" => "empty",
         "wasi:cli/stdout" | "wasi:cli/stderr" | "wasi:logging/logging" => "the component's log",
-        "wasi:config/store" | "wasi:config/runtime" => "what the manifest has as `config`",
-        "wasi:http/outgoing-handler" => {
-            "to what the manifest has as `allowed_outbound_hosts` and `links`"
-        }
-        _ if path.starts_with("wasi:cli/terminal-") => "there is no terminal",
-        _ if path.starts_with("wasi:filesystem/") => "there are no files",
-        _ if path.starts_with("wasi:sockets/") => "there is no network",
+        "wasi:config/store" | "wasi:config/runtime" => "`config` of the manifest",
+        "wasi:http/outgoing-handler" => "to `allowed_outbound_hosts` and `links` of the manifest",
+        _ if path.starts_with("wasi:cli/terminal-") => "no terminal",
+        _ if path.starts_with("wasi:filesystem/") => "no files",
+        _ if path.starts_with("wasi:sockets/") => "no network",
         _ => return None,
     })
 }
@@ -107,13 +105,13 @@ fn hint(name: &str) -> Option<String> {
     let (path, _) = split(name);
     let package = path.split('/').next().unwrap_or(path);
     if let Some(offered) = interfaces().find(|offered| split(offered).0 == path) {
-        return Some(format!("another version: {offered} is offered; rebuild with that one"));
+        return Some(format!("unsupported version: rebuild with {offered}"));
     }
     let known = match package {
-        "wasi:http" => Some("of it, `types` and `outgoing-handler` are"),
-        "wasi:keyvalue" => Some("a shared key-value space is izna:memory/store here"),
+        "wasi:http" => Some("of this package, `types` and `outgoing-handler` are supported"),
+        "wasi:keyvalue" => Some("use izna:memory/store for a shared key-value store"),
         "wasi_snapshot_preview1" | "wasi_unstable" => {
-            Some("WASI 0.1: build for wasm32-wasip2, or `wasm-tools component new --adapt` it")
+            Some("WASI 0.1: build for wasm32-wasip2, or use `wasm-tools component new --adapt`")
         }
         _ => None,
     };
@@ -179,9 +177,12 @@ mod tests {
         assert_eq!(hint("izna:memory/stor@0.1.0"), "did you mean izna:memory/store@0.1.0?");
         assert_eq!(
             hint("wasi:io/poll@0.3.0"),
-            "another version: wasi:io/poll@0.2.12 is offered; rebuild with that one"
+            "unsupported version: rebuild with wasi:io/poll@0.2.12"
         );
-        assert_eq!(hint("wasi:http/handler@0.3.0"), "of it, `types` and `outgoing-handler` are");
+        assert_eq!(
+            hint("wasi:http/handler@0.3.0"),
+            "of this package, `types` and `outgoing-handler` are supported"
+        );
         assert_eq!(hint("bank:ledger/accounts@7.0.0"), "");
     }
 

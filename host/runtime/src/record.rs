@@ -48,8 +48,8 @@ pub(crate) enum Event {
 /// A function that was started again and asked for something else than before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the function did something else than when it first ran, after {calls} calls: {found}, where \
-     it had {recorded} before; it must do the same with the same arguments and results"
+    "the function is not deterministic: after {calls} calls it came to {found}, where its record \
+     has {recorded}; it must do the same with the same arguments and results"
 )]
 pub(crate) struct Diverged {
     calls: u32,
@@ -216,7 +216,7 @@ impl Recorder {
             }
             Some(other) => {
                 let other = other.clone();
-                record.diverge("a look at a clock".into(), Some(&other));
+                record.diverge("a clock reading".into(), Some(&other));
                 record.clock.last
             }
         };
@@ -252,7 +252,8 @@ impl Recorder {
             Some(Event::Memory { digest, answer }) if digest == own => Some(answer),
             None => None,
             other => {
-                let found = format!("cluster memory asked for {:?}", key.chars().take(64));
+                let key: String = key.chars().take(64).collect();
+                let found = format!("an operation on cluster memory, key {key:?}");
                 record.diverge(found, other.as_ref());
                 Some(Err(MemoryError::Unavailable))
             }
@@ -282,7 +283,7 @@ impl Recorder {
         let mut record = self.lock();
         match record.replay.pop_front() {
             Some(Event::Fetched { answer, .. }) if is_made => Ok(Some(http::remembered(answer))),
-            other => Err(record.diverge("it waits for something else".into(), other.as_ref())),
+            other => Err(record.diverge("a wait for something else".into(), other.as_ref())),
         }
     }
 
@@ -416,10 +417,10 @@ impl Event {
                 format!("a call of `{function}` by the link `{component}` ({a:02x}{b:02x})")
             }
             Self::Outcome(_) => "the end of a call".into(),
-            Self::Base(_) | Self::Time { .. } => "a look at a clock".into(),
+            Self::Base(_) | Self::Time { .. } => "a clock reading".into(),
             Self::Seed(_) => "random numbers".into(),
             Self::Memory { .. } => "another operation on cluster memory".into(),
-            Self::Fetched { .. } => "the answer to another request".into(),
+            Self::Fetched { .. } => "another outgoing request".into(),
         }
     }
 }

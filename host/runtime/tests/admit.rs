@@ -52,31 +52,29 @@ fn other_files_are_named() {
     assert_eq!(refused(b""), "not a WebAssembly file: it is empty");
     assert_eq!(
         refused(b"<!DOCTYPE html>"),
-        "not a WebAssembly file: it begins `<!DO` and has 15 bytes"
+        "not a WebAssembly file: it starts with `<!DO` and has 15 bytes"
     );
     assert_eq!(
         refused(b"\x7fELF\x02\x01\x01\0"),
-        "not a WebAssembly file: it begins `\\x7fELF` and has 8 bytes"
+        "not a WebAssembly file: it starts with `\\x7fELF` and has 8 bytes"
     );
-    assert_eq!(refused(b"\0"), "not a WebAssembly file: it begins `\\x00` and has 1 bytes");
+    assert_eq!(refused(b"\0"), "not a WebAssembly file: it starts with `\\x00` and has 1 bytes");
     assert_eq!(
         refused(b"\n (component)"),
-        "this is WebAssembly as text; make a binary of it: `wasm-tools parse FILE -o FILE.wasm`"
+        "this is WebAssembly text; convert it: `wasm-tools parse FILE -o FILE.wasm`"
     );
     assert_eq!(
         refused(b"\0asm\x05\0\0\0"),
         "neither a WebAssembly component nor a core module: version and layer are 0x00000005"
     );
-    assert!(refused(b"\0asm\x0d").contains("it was cut short on its way"));
+    assert!(refused(b"\0asm\x0d").contains("the file is truncated"));
 }
 
 /// If this failed, machine code from outside would run on the node.
 #[test]
 fn precompiled_code_is_refused() {
     let code = wasmtime::Engine::default().precompile_component(&component("")).unwrap();
-    assert!(
-        refused(&code).starts_with("this is precompiled code (.cwasm), which is never accepted")
-    );
+    assert!(refused(&code).starts_with("this is precompiled code (.cwasm), which is not accepted"));
 }
 
 /// If this failed, a damaged file would be a trap at the first request.
@@ -85,7 +83,7 @@ fn damaged_components_are_refused() {
     let whole = runtime().admit(&guest_bytes("echo")).unwrap().component;
     let cut = refused(&whole[..whole.len() / 2]);
     assert!(cut.starts_with("invalid WebAssembly at byte 0x"), "{cut}");
-    assert!(cut.contains("it was cut short on its way"), "{cut}");
+    assert!(cut.contains("the file is truncated"), "{cut}");
     let mut flipped = whole;
     flipped[9] ^= 0x80;
     let flipped = refused(&flipped);
@@ -105,7 +103,7 @@ fn core_modules_need_a_component_type() {
         "{wasi}"
     );
     let untrue = refused(&module("", "(module)"));
-    assert!(untrue.starts_with("the core module does not make a component: "), "{untrue}");
+    assert!(untrue.starts_with("cannot convert the core module to a component: "), "{untrue}");
 }
 
 /// If this failed, a component for the future would be "malformed".
@@ -113,9 +111,12 @@ fn core_modules_need_a_component_type() {
 fn disabled_features_are_named() {
     let inside = |module: &str| refused(&component(&format!("(core module {module})")));
     let threads = inside("(memory 1 1 shared)");
-    assert!(threads.starts_with("it needs `threads`, which is not enabled here: "), "{threads}");
+    assert!(
+        threads.starts_with("the component needs `threads`, which is not enabled: "),
+        "{threads}"
+    );
     let memory64 = inside("(memory i64 1)");
-    assert!(memory64.starts_with("it needs `memory64`"), "{memory64}");
+    assert!(memory64.starts_with("the component needs `memory64`"), "{memory64}");
     let exceptions = inside("(tag)");
     assert!(exceptions.contains("`exceptions`"), "{exceptions}");
     let collected = inside("(type (struct))");
@@ -133,15 +134,15 @@ fn other_worlds_are_refused() {
     assert_eq!(
         refused(&component("")),
         "the component does not export `izna:process/handler@0.1.0`; it exports nothing; \
-         ordinary functions that take and give values would do as well"
+         ordinary functions on values would be supported as well"
     );
     let exporting = |name: &str| {
         refused(&component(&format!("(instance $i) (export \"{name}\" (instance $i))")))
     };
     let http = exporting("wasi:http/handler@0.3.0");
-    assert!(http.contains("of wasi:http, `incoming-handler` of WASI 0.2 is taken"), "{http}");
+    assert!(http.contains("of wasi:http, `incoming-handler` of WASI 0.2 is supported"), "{http}");
     let command = exporting("wasi:cli/run@0.2.0");
-    assert!(command.ends_with("from the command line, not a service"), "{command}");
+    assert!(command.ends_with("it is a command-line program, not a service"), "{command}");
     let version = exporting("izna:process/handler@0.7.0");
     assert!(version.ends_with("rebuild it with this platform's SDK"), "{version}");
 }
@@ -180,7 +181,7 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
     assert_eq!(
         importing(r#"(import "a:b/c@1.0.0" (instance (export "r" (type (sub resource)))))"#),
         format!(
-            "{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which stays in its instance"
+            "{begins} `r` of `a:b/c@1.0.0`, {cannot} it is a resource, which cannot leave its instance"
         )
     );
     let held = r#"(import "a:b/c@1.0.0" (instance
@@ -189,18 +190,20 @@ fn what_cannot_be_a_link_is_named_with_its_reason() {
         (export "f" (func (param "x" (tuple u8 $l))))))"#;
     assert_eq!(
         importing(held),
-        format!("{begins} `f` of `a:b/c@1.0.0`, {cannot} its parameter `x` holds the resource `r`")
+        format!(
+            "{begins} `f` of `a:b/c@1.0.0`, {cannot} its parameter `x` contains the resource `r`"
+        )
     );
     assert_eq!(
         importing(r#"(import "g" (func))"#),
         format!(
-            "{begins} `g` of `the world`, {cannot} only functions of an interface can be; put it \
+            "{begins} `g` of `the world`, {cannot} only functions of an interface can be; move it \
              into one"
         )
     );
     let unknown =
         importing(r#"(import "wasi:keyvalue/store@0.2.0" (instance (export "f" (func))))"#);
-    assert!(unknown.contains("a shared key-value space is izna:memory/store here"), "{unknown}");
+    assert!(unknown.contains("use izna:memory/store for a shared key-value store"), "{unknown}");
 }
 
 /// If this failed, a component with the right name and the wrong types would fail at its first
@@ -212,7 +215,7 @@ fn wrong_signatures_are_refused() {
     assert!(
         missing.starts_with(
             "`izna:process/handler@0.1.0` of the component differs from the platform's in \
-             `start`: it is not there; `start: func("
+             `start`: it is missing; expected `start: func("
         ),
         "{missing}"
     );
@@ -225,7 +228,7 @@ fn wrong_signatures_are_refused() {
     ));
     assert!(
         numbered.contains(
-            "in `start`: it is `start: func(function: u32)`; `start: func(function: string, \
+            "in `start`: it is `start: func(function: u32)`; expected `start: func(function: string, \
              input: list<u8>) -> variant { done(list<u8>), "
         ),
         "{numbered}"
@@ -238,8 +241,8 @@ fn imports_that_nobody_grants_are_named() {
     let greedy = refused(&guest_bytes("greedy"));
     assert!(
         greedy.starts_with(
-            "the component imports what is not offered: `acme:secret/vault@1.0.0`; \
-             offered are izna:memory@0.1.0, wasi:cli@0.2"
+            "unsupported imports: `acme:secret/vault@1.0.0`; \
+             supported are izna:memory@0.1.0, wasi:cli@0.2"
         ),
         "{greedy}"
     );
@@ -248,7 +251,10 @@ fn imports_that_nobody_grants_are_named() {
     assert!(near.contains("(did you mean izna:memory/store@0.1.0?)"), "{near}");
     let newer = r#"(import "wasi:http/client@0.3.0" "send" (func $send))"#;
     let newer = refused(&simple("import wasi:http/client@0.3.0;", newer, "(call $send)"));
-    assert!(newer.contains("(of it, `types` and `outgoing-handler` are)"), "{newer}");
+    assert!(
+        newer.contains("(of this package, `types` and `outgoing-handler` are supported)"),
+        "{newer}"
+    );
 }
 
 /// If this failed, an upload could fill a node's memory or keep its compiler busy for ever.

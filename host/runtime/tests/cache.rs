@@ -175,7 +175,7 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     fs::write(&folder.0, b"a file").unwrap();
     let config = Config { steps_max: 1, cache: Some(folder.0.clone()), ..Config::default() };
     let refused = Runtime::new(config).unwrap_err();
-    assert!(matches!(refused, Error::Cache { operation: "make the folder", .. }), "{refused}");
+    assert!(matches!(refused, Error::Cache { operation: "create the directory", .. }), "{refused}");
     fs::remove_file(&folder.0).unwrap();
 }
 

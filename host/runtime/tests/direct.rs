@@ -186,10 +186,10 @@ fn a_misfit_is_named_with_its_place() {
         (cbor!(["t", { "width" => 1 }, 7]).unwrap(), "argument `size`: field `height` is missing"),
         (
             cbor!(["t", { "width" => 1, "heigth" => 1 }, 7]).unwrap(),
-            "argument `size`: no field `heigth`; the fields are width, height",
+            "argument `size`: no field `heigth`; expected one of width, height",
         ),
         (cbor!(["t", [1, 2], 7]).unwrap(), "argument `size`: expected a map, found an array"),
-        (cbor!(["t"]).unwrap(), "the value: 3 values are wanted, 1 are there"),
+        (cbor!(["t"]).unwrap(), "the value: expected 3 values, found 1"),
         (cbor!("t").unwrap(), "the value: expected an array, found a text"),
         (
             cbor!(["t", { "width" => 1, "height" => 1 }, 256]).unwrap(),
@@ -199,7 +199,7 @@ fn a_misfit_is_named_with_its_place() {
     for (arguments, expected) in cases {
         let failure = failed(start(&painter, "draw", &arguments));
         assert_eq!(failure.kind, FailureKind::Invalid);
-        let start = "a value does not fit its type in `draw` of component `tested`: ";
+        let start = "invalid value in `draw` of component `tested`: ";
         assert_eq!(failure.message, format!("{start}{expected}"), "{arguments:?}");
     }
 }
@@ -293,7 +293,7 @@ fn a_replay_that_differs_is_told() {
     {
         let failure = failed(step(&pair.album, function, run(), None, LIMITS));
         assert_eq!(failure.kind, FailureKind::Trapped, "{failure}");
-        assert!(failure.message.contains("cannot go on"), "{failure}");
+        assert!(failure.message.contains("cannot resume"), "{failure}");
         assert!(failure.message.contains(expected), "{failure}");
         assert!(failure.message.contains("where it had a call of `demo:paint"), "{failure}");
     }
@@ -301,7 +301,7 @@ fn a_replay_that_differs_is_told() {
     let failure = failed(step(&pair.album, "slow", run, None, LIMITS));
     assert_eq!(
         failure.message,
-        "the record of the function's calls cannot be read: expected a record of version 1 at \
+        "invalid record of the function's calls: expected a record of version 1 at \
          byte 1"
     );
 }

@@ -172,9 +172,8 @@ fn payloads_are_limited() {
     // Far over the limit: the host does not even copy it.
     let hostile = message("huge", 20 << 20);
     assert!(
-        hostile.starts_with(
-            "payload limit of 100 KiB reached: `huge` of component `tested` gave over"
-        ),
+        hostile
+            .starts_with("payload limit of 100 KiB reached: `huge` of component `tested` passed"),
         "{hostile}"
     );
     let just = run(&misbehave, "huge", start(numbers(&[(100 << 10) - 5])), limits);
@@ -216,7 +215,7 @@ fn a_result_that_is_no_value_ends_its_own_step() {
     let misbehave = guest(&runtime(), "misbehave");
     let failed = failure(run(&misbehave, "bad_cbor", start(numbers(&[])), LIMITS));
     assert_eq!(failed.kind, FailureKind::Failed);
-    let begins = "the result of `bad_cbor` of component `tested` is no CBOR value: ";
+    let begins = "the result of `bad_cbor` of component `tested` is not a CBOR value: ";
     assert!(failed.message.starts_with(begins), "{failed}");
 }
 
@@ -250,10 +249,7 @@ fn a_full_pool_is_a_failure_of_the_step() {
     let refused = failure(run(&misbehave, "fail", start(numbers(&[])), LIMITS));
     assert_eq!(
         (refused.kind, refused.message.as_str()),
-        (
-            FailureKind::Unavailable,
-            "no room for another instance: this node is set to 1 live steps"
-        )
+        (FailureKind::Unavailable, "no free instance: the node's limit is 1 live steps")
     );
     drop(first);
     assert!(matches!(end(&misbehave, "spin_ms", &[0]), StepEnd::Done(_)));
@@ -415,5 +411,5 @@ fn a_guest_that_breaks_the_abi_ends_its_step() {
     let resume = Run::Resume { continuation: Bytes::new(), outcome: Ok(number(1)) };
     let failed = failure(run(&component, "any", resume, LIMITS));
     assert_eq!(failed.kind, FailureKind::Trapped, "{failed}");
-    assert!(failed.message.starts_with("broke the rules of the component model"), "{failed}");
+    assert!(failed.message.starts_with("component model violation"), "{failed}");
 }

@@ -105,7 +105,7 @@ fn check_known(root: &Path) -> Result<(), Error> {
         Some(found) if found > FORMAT => {
             Err(Error::Newer { path: root.to_path_buf(), found, known: FORMAT })
         }
-        _ => Err(foreign("its format file does not say which format".to_string())),
+        _ => Err(foreign("its format file is invalid".to_string())),
     }
 }
 
@@ -144,7 +144,7 @@ fn incarnate(root: &Path) -> Result<u64, Error> {
         None => 0,
         Some(text) => text.trim().parse::<u64>().map_err(|_| Error::Corrupt {
             path: path.clone(),
-            why: "it should hold one number; if the clock is right it can be removed".to_string(),
+            why: "expected one number; if the clock is right, the file can be removed".to_string(),
         })?,
     };
     let next = last.saturating_add(1).max(now);

@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// It is something else.
     #[error(
-        "{} is not a data directory of izna: {why}; nothing was changed; name an empty or a new \
+        "{} is not a data directory of izna: {why}; nothing was changed; give an empty or a new \
          directory", path.display()
     )]
     Foreign {
@@ -52,7 +52,7 @@ pub enum Error {
         why: String,
     },
     /// Bytes that do not have the digest they were given under.
-    #[error("{length} bytes given as {expected} have the digest {found}")]
+    #[error("digest mismatch: {length} bytes have {found}, expected {expected}")]
     Digest {
         /// As what they were given.
         expected: Digest,
@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// No space is left.
     #[error(
-        "cannot write {}: the disk or the quota is full; make room and try again", path.display()
+        "cannot write {}: no space or quota left; free some and try again", path.display()
     )]
     Full {
         /// The file.

@@ -97,7 +97,7 @@ mod tests {
         assert!(matches!(full, Error::Full { .. }), "{full:?}");
         assert_eq!(
             full.to_string(),
-            "cannot write /dev/full: the disk or the quota is full; make room and try again"
+            "cannot write /dev/full: no space or quota left; free some and try again"
         );
     }
 

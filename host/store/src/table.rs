@@ -58,9 +58,9 @@ fn entry(path: &Path, name: &str) -> Result<TableEntry, Error> {
     };
     let mut aside = PathBuf::from(path).into_os_string();
     aside.push(".corrupt");
-    fs::rename(path, &aside).at("set aside", path)?;
+    fs::rename(path, &aside).at("rename", path)?;
     let aside = PathBuf::from(aside);
-    let why = format!("{why}; it was set aside as {}, deploy the app again", aside.display());
+    let why = format!("{why}; it was renamed to {}; deploy the app again", aside.display());
     Err(Error::Corrupt { path: path.to_path_buf(), why })
 }
 

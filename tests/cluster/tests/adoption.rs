@@ -125,14 +125,14 @@ fn a_poisoned_artifact_is_refused_by_digest() {
     // with the good one. Below, both are bad.
     fs::write(artifact(&cluster, "a"), b"\0asm, but another one").unwrap();
     let said = add("c", "60");
-    assert_eq!(said, "c holds echo/echo from revision 2 on\n");
+    assert_eq!(said, "c holds echo/echo as of revision 2\n");
     wait_held(node, &[("a", "deployed"), ("b", "deployed"), ("c", "by hand")]);
     assert_eq!(call(node, "echo", "value", json!([5])).unwrap().status, 200);
 
     for name in ["b", "c"] {
         fs::write(artifact(&cluster, name), b"\0asm, but another one").unwrap();
     }
-    assert_eq!(add("d", "0"), "d is to hold echo/echo from revision 3 on\n");
+    assert_eq!(add("d", "0"), "d will hold echo/echo as of revision 3\n");
     let d = cluster.node("d").unwrap();
     let line = d.wait_log(&["cannot obtain a component", "no node sends it"]).unwrap();
     let refusal = "sent has the digest sha256:";
@@ -163,10 +163,10 @@ fn hands_add_and_remove_holders() {
     assert!(unknown.contains("app `echo` has no component `other`"), "{unknown}");
     let done = |words: &[&str]| cluster.izna(&[words, &["--node", &url(node)]].concat()).unwrap();
     let added = done(&["component", "add", "echo", "b"]);
-    assert_eq!(added, "b holds echo/echo from revision 2 on\n");
+    assert_eq!(added, "b holds echo/echo as of revision 2\n");
     wait_held(node, &[("a", "deployed"), ("b", "by hand")]);
     let removed = done(&["component", "remove", "echo", "a"]);
-    assert_eq!(removed, "a does not hold echo/echo from revision 3 on\n");
+    assert_eq!(removed, "a no longer holds echo/echo as of revision 3\n");
     for name in ["a", "b"] {
         wait_held(cluster.node(name).unwrap(), &[("b", "by hand")]);
     }
@@ -246,7 +246,7 @@ fn compiling_has_limits() {
     let words = ["deploy", &folder.to_string_lossy(), "--node", &url(node)];
     let output = cluster.izna_output(&words).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let why = "it took more than the 16 MiB of memory that compiling may use";
+    let why = "it exceeded the memory limit for compiling of 16 MiB";
     assert!(!output.status.success() && said.contains(why), "{said}");
     assert!(node.alive());
 }
@@ -266,7 +266,7 @@ fn a_node_says_why_it_does_not_hold_a_component() {
         components[0]["trouble"].as_str().map(str::to_owned)
     };
     let why = wait::until("the node to say why", trouble).unwrap();
-    assert!(why.contains("more than the 16 MiB of memory that compiling may use"), "{why}");
+    assert!(why.contains("exceeded the memory limit for compiling of 16 MiB"), "{why}");
 }
 
 /// If this fails, nodes that trust each other compile everything again, or ones that do not take

@@ -111,7 +111,7 @@ fn wrong_calls_are_told_as_the_clients_mistakes() {
     let args = json!(["dot", { "width": 1, "height": 1 }, 256]);
     said(call(node, "album", "painter", "draw", args), 400, "invalid", words);
     let few = call(node, "album", "painter", "draw", json!(["dot"]));
-    said(few, 400, "invalid", "3 values are wanted, 1 are there");
+    said(few, 400, "invalid", "expected 3 values, found 1");
     let absent = call(node, "album", "painter", "drawn", json!([]));
     said(absent, 404, "not-found", "no function `drawn`; there are");
     let manage = format!("http://{}", node.addresses().unwrap().manage);
@@ -267,7 +267,7 @@ fn what_does_not_fit_is_refused_at_deploy() {
     let two = [("one", "painter"), ("two", "painter"), ("album", "album")];
     let two: String = two.iter().map(|(name, guest)| component(name, guest)).collect();
     let said = refused(&(app.clone() + &two));
-    assert!(said.contains("which `one` and `two` export; say which: links = {"), "{said}");
+    assert!(said.contains("which `one` and `two` export; choose one: links = {"), "{said}");
     let odd = component("album", "album") + "links = { painter = \"mirror\" }\n";
     let said = refused(&(app.clone() + &component("mirror", "mirror") + &odd));
     assert!(said.contains("which does not export it; it exports `demo:values/mirror"), "{said}");

@@ -1,5 +1,7 @@
 //! The seam to the generated bindings: their types on one side, [`crate::dispatch`] on the other. No logic.
 
+#[rustfmt::skip]
+pub mod logging;
 #[allow(missing_docs, missing_debug_implementations, clippy::all, reason = "generated")]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "generated")]
 #[rustfmt::skip]
@@ -16,10 +18,14 @@ use process::izna::process::types;
 
 impl<T: Component> Guest for T {
     fn start(function: String, input: Vec<u8>) -> types::Step {
+        #[cfg(target_family = "wasm")]
+        crate::log::panics();
         step(<T as Component>::start(&function, &input))
     }
 
     fn resume(function: String, continuation: Vec<u8>, outcome: types::Outcome) -> types::Step {
+        #[cfg(target_family = "wasm")]
+        crate::log::panics();
         let outcome = outcome.map_err(Failure::from);
         step(<T as Component>::resume(&function, &continuation, outcome))
     }

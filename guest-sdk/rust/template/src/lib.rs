@@ -8,6 +8,7 @@ izna_sdk::component! { hello }
 /// The route in izna.toml leads here: `/{{name}}?name=you`.
 fn hello(request: Request) -> Result<Response> {
     let name = request.query.get("name").map_or("world", String::as_str);
+    izna_sdk::log!("greeting {name}");
     Ok(Response::text(200, format!("Hello, {name}!\n")))
 }
 

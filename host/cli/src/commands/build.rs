@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let manifest = manifest::read(&manifest::find(&arguments.manifest)?)?;
     if manifest.components.iter().all(|component| component.build.is_none()) {
-        let what = format!("no component of {} says how it is built", manifest.app);
-        return Err(Trouble::new(Exit::Data, what).fix("add build = \"COMMAND\" to one"));
+        let what = format!("no component of app `{}` has a build command", manifest.app);
+        return Err(Trouble::new(Exit::Data, what).fix("add build = \"COMMAND\" to a component"));
     }
     build(&manifest)?;
     for component in manifest.components.iter().filter(|component| component.build.is_some()) {
@@ -55,11 +55,11 @@ pub(crate) fn build(manifest: &Manifest) -> Result<(), Trouble> {
         }
         if !component.source.is_file() {
             let (name, file) = (&component.name, component.source.display());
-            let what = format!("the build of component `{name}` did not make {file}");
+            let what = format!("the build of component `{name}` did not produce {file}");
             return Err(Trouble::new(Exit::Data, what)
                 .at(component.at.clone())
-                .why(format!("`{command}` in {} ended well", folder.display()))
-                .fix("let it write that file, or name in `source` what it writes"));
+                .why(format!("`{command}` in {} succeeded", folder.display()))
+                .fix("write that file, or set `source` to the file that the build writes"));
         }
     }
     Ok(())
@@ -77,7 +77,7 @@ fn build_one(folder: &Path, component: &Component, command: &str) -> Result<(), 
     let ended = shell.output();
     drop(progress);
     let ended = ended.map_err(|error| {
-        Trouble::new(Exit::Unavailable, format!("cannot run the build of {name}"))
+        Trouble::new(Exit::Unavailable, format!("cannot run the build of component `{name}`"))
             .why(error.to_string())
     })?;
     if ended.status.success() {
@@ -86,10 +86,10 @@ fn build_one(folder: &Path, component: &Component, command: &str) -> Result<(), 
     told(&ended);
     let at = format!("`{command}` in {}", folder.display());
     if ended.status.code() == Some(COMMAND_NOT_FOUND) {
-        let what = format!("the build of component `{name}` needs a program that is not there");
+        let what = format!("the build of component `{name}` needs a program that is not installed");
         return Err(Trouble::new(Exit::Unavailable, what)
             .at(at)
-            .fix("install it: docs/languages.md says what each language needs"));
+            .fix("install it; docs/languages.md lists what each language needs"));
     }
     let what = format!("the build of component `{name}` failed: {}", ended.status);
     Err(Trouble::new(Exit::Data, what).at(at))

@@ -17,15 +17,15 @@ pub(crate) struct Arguments {
     /// The component, as APP/COMPONENT
     #[arg(value_name = "APP/COMPONENT")]
     component: String,
-    /// The function; or a whole call in WAVE: 'interface.function(1, "text")'
+    /// The function, or a whole call in WAVE: 'interface.function(1, "text")'
     function: String,
-    /// The arguments, each as JSON; a word that is no JSON is taken as text
+    /// The arguments, each as JSON; anything else is passed as a string
     #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// How long it may take, in milliseconds
+    /// Deadline of the call in milliseconds
     #[arg(long, value_name = "MS", default_value_t = api::call_deadline_ms())]
     deadline: u32,
-    /// Let it run again when the node that ran it is lost
+    /// Allow a second run if the node that runs it is lost
     #[arg(long)]
     idempotent: bool,
     #[command(flatten)]
@@ -34,13 +34,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble> {
     let Some((app, component)) = arguments.component.split_once('/') else {
-        let what = format!("`{}` names no component", arguments.component);
-        return Err(Trouble::new(Exit::Usage, what).fix("write it as APP/COMPONENT"));
+        let what = format!("invalid component `{}`", arguments.component);
+        return Err(Trouble::new(Exit::Usage, what).fix("use the form APP/COMPONENT"));
     };
     let (function, args) = if arguments.function.contains('(') {
         if let Some(more) = arguments.arguments.first() {
-            let what = format!("`{more}` stands behind a call that has its arguments");
-            return Err(Trouble::new(Exit::Usage, what).fix("put it into the parentheses"));
+            let what = format!("unexpected argument `{more}` after a complete call");
+            return Err(Trouble::new(Exit::Usage, what).fix("put it inside the parentheses"));
         }
         wave::call(&arguments.function)?
     } else {
@@ -84,7 +84,7 @@ fn value(text: &str) -> Result<Value, Trouble> {
         Ok(value @ (Value::String(_) | Value::Array(_) | Value::Object(_))) => Ok(value),
         Ok(Value::Null | Value::Bool(_) | Value::Number(_)) => Ok(word(text)),
         Err(error) if text.starts_with(['{', '[', '"']) => {
-            let what = format!("the argument `{text}` is not JSON");
+            let what = format!("invalid JSON in argument `{text}`");
             Err(Trouble::new(Exit::Usage, what).why(error.to_string()))
         }
         Err(_) => Ok(word(text)),

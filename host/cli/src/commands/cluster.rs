@@ -10,23 +10,23 @@ use crate::{
     bridge,
     output::{self, Format},
     settings::Context,
-    trouble::Trouble,
+    trouble::{Exit, Trouble},
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make the authority of a new cluster; whoever has its files can add nodes
+    /// Create the authority of a new cluster; whoever has its files can add nodes
     Init(Init),
-    /// Make the identity of a node, a file to give to `izna node`
+    /// Create the identity of a node, the file that `izna node` needs
     AddNode(AddNode),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Where to put the authority
+    /// Directory for the authority's files
     #[arg(default_value = ".izna/cluster")]
     dir: PathBuf,
-    /// The cluster's name, for people
+    /// Display name of the cluster
     #[arg(long, default_value = "izna")]
     name: String,
 }
@@ -35,13 +35,16 @@ pub(crate) struct Init {
 pub(crate) struct AddNode {
     /// The node's name
     name: String,
-    /// Where the authority is
+    /// Directory of the authority's files
     #[arg(long, value_name = "DIR", default_value = ".izna/cluster", env = "IZNA_CLUSTER")]
     #[arg(hide_env_values = true)]
     cluster: PathBuf,
-    /// Where to put the identity [default: beside the authority]
+    /// Directory for the identity [default: that of the authority]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Replace an identity that was issued before; that one stays valid
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(crate) fn run(context: &Context, command: Command) -> Result<(), Trouble> {
@@ -57,7 +60,7 @@ fn init(context: &Context, Init { dir, name }: &Init) -> Result<(), Trouble> {
     match context.format {
         Format::Json => output::json(&json!({ "cluster": cluster, "directory": shown })),
         Format::Text => output::text(&format!(
-            "Made the authority of cluster {cluster} in {shown}\n\
+            "Created the authority of cluster {cluster} in {shown}\n\
              Keep it secret, and add nodes with `izna cluster add-node NAME`\n"
         )),
     }
@@ -67,12 +70,20 @@ fn add_node(context: &Context, arguments: &AddNode) -> Result<(), Trouble> {
     let trouble = |error| bridge::identity(&error);
     let authority = Authority::open(&arguments.cluster).map_err(trouble)?;
     let bundle = authority.issue(&arguments.name).map_err(trouble)?;
-    let path = bundle.write(arguments.to.as_ref().unwrap_or(&arguments.cluster));
+    let to = arguments.to.as_ref().unwrap_or(&arguments.cluster);
+    let path = to.join(format!("{}.identity", arguments.name));
+    if path.exists() && !arguments.replace {
+        let what = format!("{} already exists; it was not changed", path.display());
+        let why = "two running nodes must not have the same name";
+        let fix = "choose another name, or --replace: the node that has it must be stopped first";
+        return Err(Trouble::new(Exit::CannotCreate, what).why(why).fix(fix));
+    }
+    let path = bundle.write(to);
     let path = path.map_err(trouble)?.display().to_string();
     match context.format {
         Format::Json => output::json(&json!({ "node": arguments.name, "identity": path })),
         Format::Text => output::text(&format!(
-            "Made the identity of node {} in {path}\n\
+            "Created the identity of node {} in {path}\n\
              Run it with `izna node --identity {path}`\n",
             arguments.name
         )),

@@ -4,7 +4,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
-use izna_runtime::{Allowance, Compiler, compile_apart};
+use izna_runtime::{Allowance, Compiler, Ending, admit_apart, compile_apart};
 
 use crate::trouble::{Exit, Trouble};
 
@@ -13,12 +13,18 @@ pub(crate) struct Arguments {
     memory_bytes_max: u64,
     cpu_seconds_max: u32,
     nice: u8,
+    /// Check a component within these limits instead, and make one of a core module.
+    limits: Vec<u64>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
-    let Arguments { memory_bytes_max, cpu_seconds_max, nice } = *arguments;
+    let Arguments { memory_bytes_max, cpu_seconds_max, nice, ref limits } = *arguments;
     let allowance = Allowance { memory_bytes_max, cpu_seconds_max, nice: nice.min(19) };
-    match compile_apart(&allowance) {
+    let done = match <[u64; 7]>::try_from(limits.as_slice()) {
+        Ok(limits) => admit_apart(&allowance, limits),
+        Err(_) => compile_apart(&allowance),
+    };
+    match done {
         Ok(()) => Ok(()),
         Err(why) => {
             // For the node that started this, which tells it as its own.
@@ -37,7 +43,8 @@ pub(crate) fn compiler(allowance: Allowance) -> Result<Compiler, Trouble> {
         false => std::env::current_exe(),
     };
     let program = program.map_err(|error| {
-        Trouble::new(Exit::Software, "cannot tell which program this is").why(error.to_string())
+        Trouble::new(Exit::Software, "cannot find this program's own path").why(error.to_string())
     })?;
-    Ok(Compiler { program, arguments: vec![OsString::from("compile")], allowance })
+    let arguments = vec![OsString::from("compile")];
+    Ok(Compiler { program, arguments, allowance, ending: Ending::default() })
 }

@@ -29,22 +29,22 @@ pub(crate) struct List {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Let a node hold a component from now on
+    /// Add a node to the holders of a component
     Add(Assign),
-    /// Let a node hold a component no longer
+    /// Remove a node from the holders of a component
     Remove(Assign),
-    /// Make a component of a core module
+    /// Convert a core module to a component
     New(encode::Arguments),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Assign {
-    /// The component, as APP/COMPONENT; one word where both have the same name
+    /// The component as APP/COMPONENT, or one name if both are the same
     component: String,
     /// The name of the node
     #[arg(value_name = "NODE")]
     name: String,
-    /// How long to wait until the node holds it, or does no longer, in seconds; 0 does not wait
+    /// Seconds to wait until the node has applied the change; 0 does not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
     #[command(flatten)]
@@ -101,11 +101,11 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Trouble> {
             let (name, revision) = (&assign.name, deployed.revision);
             let does = match (awaited, holds) {
                 (true, true) => "holds",
-                (true, false) => "does not hold",
-                (false, true) => "is to hold",
-                (false, false) => "is not to hold",
+                (true, false) => "no longer holds",
+                (false, true) => "will hold",
+                (false, false) => "will no longer hold",
             };
-            output::text(&format!("{name} {does} {app}/{component} from revision {revision} on\n"))
+            output::text(&format!("{name} {does} {app}/{component} as of revision {revision}\n"))
         }
     }
 }
@@ -168,9 +168,9 @@ impl Change<'_> {
         let (node, app, component) = (&self.asked.node, self.app, self.component);
         let state = if self.asked.holds { "does not hold" } else { "still holds" };
         let what = format!("{node} {state} {app}/{component} after {} s", wait.as_secs());
-        let why = trouble.unwrap_or("the node has not told why; its log may");
+        let why = trouble.unwrap_or("the node reported no reason; see its log");
         let fix = format!(
-            "revision {} is deployed and the node goes on trying; see `izna components`",
+            "revision {} is deployed and the node keeps trying; see `izna components`",
             self.revision
         );
         Trouble::new(Exit::TryAgain, what).why(why).fix(fix)

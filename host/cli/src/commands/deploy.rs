@@ -20,6 +20,7 @@ use crate::{
     manifest::{self, Component, Manifest},
     output::{self, Format},
     progress::Progress,
+    quantity::Size,
     settings::{Context, Target},
     trouble::{Exit, Trouble},
 };
@@ -31,13 +32,13 @@ pub(crate) struct Arguments {
     /// The manifest, or the folder that it is in
     #[arg(value_name = "DIR|izna.toml", default_value = ".")]
     manifest: PathBuf,
-    /// The nodes that hold its components, whatever the manifest says
+    /// Nodes that hold the components, overriding the manifest
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     nodes: Option<Vec<String>>,
-    /// Take the components as they are: do not run their `build`
+    /// Skip the build commands of the components
     #[arg(long)]
     no_build: bool,
-    /// How long to wait until all holders are ready, in seconds; 0 does not wait
+    /// Seconds to wait until all holders are ready; 0 does not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
     #[command(flatten)]
@@ -82,8 +83,8 @@ fn answer_interrupts() {
         let heard = runtime.map(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
         if matches!(heard, Ok(Ok(()))) {
             let left = match ACTIVATED.load(Ordering::Relaxed) {
-                true => "stopped waiting; the new revision is deployed",
-                false => "stopped; nothing was deployed",
+                true => "interrupted while waiting; the new revision is deployed",
+                false => "interrupted; nothing was deployed",
             };
             output::error(left);
             std::process::exit(Exit::Interrupted as i32);
@@ -126,11 +127,11 @@ fn read(component: &Component) -> Result<Bytes, Trouble> {
             return Trouble::file("read", &component.source, &error).at(component.at.clone());
         }
         let file = component.source.display();
-        let what = format!("component `{}`: there is no file {file}", component.name);
+        let what = format!("component `{}`: file not found: {file}", component.name);
         let trouble = Trouble::new(Exit::NoInput, what).at(component.at.clone());
         match &component.build {
-            Some(build) => trouble.fix(format!("build it: `{build}`")),
-            None => trouble.fix("build it, or say how: build = \"COMMAND\" in the manifest"),
+            Some(build) => trouble.fix(format!("build it with `{build}`")),
+            None => trouble.fix("build it, or add build = \"COMMAND\" to the manifest"),
         }
     })
 }
@@ -145,6 +146,7 @@ fn send(
         Exit::Data => trouble.at(component.at.clone()),
         _ => trouble,
     })?;
+    check_memory(component, &artifact.description)?;
     Ok(api::AppComponent {
         name: component.name.clone(),
         digest: artifact.digest,
@@ -161,6 +163,18 @@ fn send(
         labels: component.labels.clone(),
         adopt: component.adopt,
     })
+}
+
+/// Check that an instance can begin at all.
+fn check_memory(component: &Component, is: &api::Description) -> Result<(), Trouble> {
+    let (initial, max) = (Size(is.memory_bytes), component.memory);
+    if initial <= max {
+        return Ok(());
+    }
+    let name = &component.name;
+    let what = format!("component `{name}` starts with {initial} of memory, its limit is {max}");
+    let fix = format!("set limits = {{ memory = \"{initial}\" }} or more");
+    Err(Trouble::new(Exit::Data, what).at(component.at.clone()).fix(fix))
 }
 
 fn sent(link: &Link) -> api::AppLink {
@@ -191,14 +205,14 @@ fn await_holders(
             let why = match &open.trouble {
                 Some(trouble) => trouble.clone(),
                 None => format!(
-                    "it is on {} of {} after {} s: {}",
+                    "ready on {} of {} nodes after {} s: {}",
                     open.held_as_wanted(),
                     open.wanted,
                     wait.as_secs(),
                     open.holders.join(", ")
                 ),
             };
-            let fix = "the app is deployed and others may serve it; see `izna apps`, `izna nodes`";
+            let fix = "the app is deployed, others may serve it; see `izna apps` and `izna nodes`";
             return Err(Trouble::new(Exit::TryAgain, what).why(why).fix(fix));
         }
         thread::sleep(POLL);
@@ -216,9 +230,9 @@ fn same_code(one: &api::App, other: &api::App) -> bool {
 /// A deploy at another node, of which this one had not heard, came out on top.
 pub(crate) fn superseded(status: &api::AppStatus, revision: u64) -> Trouble {
     let name = &status.app.name;
-    let what = format!("revision {revision} of app `{name}` was superseded at once");
-    let why = format!("revision {} was deployed at another node meanwhile", status.revision);
-    let fix = "if yours is to be the newest, do it again; see `izna apps`";
+    let what = format!("revision {revision} of app `{name}` was superseded immediately");
+    let why = format!("revision {} was deployed through another node meanwhile", status.revision);
+    let fix = "deploy again if yours should be the newest; see `izna apps`";
     Trouble::new(Exit::TryAgain, what).why(why).fix(fix)
 }
 

@@ -2,23 +2,19 @@
 //! every change. What fails to build is shown, and the last good revision goes on.
 
 use std::{
-    ffi::OsString,
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError},
-    },
+    sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
 use izna_gateway::Limits;
 use izna_node::{Authority, Identity};
 use izna_proto::Traits;
-use izna_runtime::Allowance;
+use izna_runtime::{Allowance, PartsMax};
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 
 use crate::{
@@ -31,29 +27,30 @@ use crate::{
     log::Log,
     manifest,
     output::{self, Format},
+    sources::Sources,
     trouble::{Exit, Trouble},
 };
 
-/// Changes that come within this are one change.
+/// Changes that come within this of each other are one change, but not for ever.
 const SETTLE: Duration = Duration::from_millis(200);
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// The most files that are named.
+const NAMED_MAX: usize = 3;
 const READY_WAIT: Duration = Duration::from_secs(60);
-/// Folders that change while an app is built and run, at any depth.
-const NOT_WATCHED: [&str; 7] =
-    [".izna", ".git", "target", "node_modules", "__pycache__", "Cargo.lock", "package-lock.json"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The manifest, or the folder that it is in
     #[arg(value_name = "DIR|izna.toml", default_value = ".")]
     manifest: PathBuf,
-    /// Where the app is served; port 0 takes a free one
+    /// Address for clients (HTTP); port 0 chooses a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the node is managed
+    /// Management address of the node
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9070")]
     manage: SocketAddr,
-    /// What is logged, as a filter of levels and targets
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    /// Log filter of levels and targets
+    #[arg(long, value_name = "FILTER", default_value = "warn,guest=trace,access=debug")]
     log: String,
 }
 
@@ -82,8 +79,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         allowance: Allowance::default(),
         limits: Limits::default(),
         warm_max: None,
+        live_steps_max: None,
+        parts: PartsMax::default(),
     };
-    node::runtime()?.block_on(async {
+    let runtime = node::runtime()?;
+    let ended = runtime.block_on(async {
         let mut stop = Stop::new()?;
         let running = plan.start(&log).await?;
         let url = format!("http://{}", running.gateway.manage_address());
@@ -102,7 +102,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         };
         running.finish(&mut stop).await;
         end
-    })
+    });
+    runtime.shutdown_background();
+    ended
 }
 
 /// The identity of the one node, made when it is not there or no longer good.
@@ -128,22 +130,23 @@ fn own_identity(state: &Path) -> Result<Identity, Trouble> {
 fn follow(url: &str, file: &Path, folder: &Path) -> Result<(), Trouble> {
     let client = Client::new(url)?;
     let (told, changes) = mpsc::channel();
-    let watch = Arc::new(Watch { folder: folder.to_path_buf(), built: Mutex::default() });
-    let watching = Arc::clone(&watch);
+    let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let mut sources = Sources::new(folder);
     let watched = |error: notify::Error| {
         let what = format!("cannot watch {}", folder.display());
         Trouble::new(Exit::Unavailable, what).why(error.to_string())
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| watching.matters(&event)) {
-            let _ = told.send(());
+        let changes = |kind: &EventKind| !matches!(kind, EventKind::Access(_));
+        if let Some(event) = event.ok().filter(|event| changes(&event.kind)) {
+            let _ = told.send(event.paths);
         }
     })
     .map_err(watched)?;
     watcher.watch(folder, RecursiveMode::Recursive).map_err(watched)?;
     let mut deployed = false;
     loop {
-        match build_and_deploy(&client, file, &watch) {
+        match build_and_deploy(&client, file) {
             Ok(said) => {
                 deployed = true;
                 output::text(&said)?;
@@ -151,68 +154,46 @@ fn follow(url: &str, file: &Path, folder: &Path) -> Result<(), Trouble> {
             Err(trouble) => {
                 output::error(&trouble.to_string());
                 output::error(match deployed {
-                    true => "The last good revision goes on; waiting for a change",
-                    false => "Nothing is deployed yet; waiting for a change",
+                    true => "The last good revision keeps running; waiting for changes",
+                    false => "Nothing is deployed yet; waiting for changes",
                 });
             }
         }
-        if !changed(&changes) {
-            return Ok(());
+        let mut changed = sources.doubtful(settled(&changes, Vec::new()));
+        while changed.is_empty() {
+            let Ok(first) = changes.recv() else { return Ok(()) };
+            changed = sources.changed(settled(&changes, first));
         }
-        output::error("Something changed");
+        output::error(&format!("Changed: {}", named(&changed)));
     }
 }
 
-fn build_and_deploy(client: &Client, file: &Path, watch: &Watch) -> Result<String, Trouble> {
+/// The paths of all events until there is none for a while.
+fn settled(changes: &Receiver<Vec<PathBuf>>, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let began = Instant::now();
+    while began.elapsed() < SETTLE_MAX {
+        let Ok(more) = changes.recv_timeout(SETTLE) else { break };
+        paths.extend(more);
+    }
+    paths
+}
+
+fn named(changed: &[PathBuf]) -> String {
+    let names = changed.iter().take(NAMED_MAX).map(|path| path.display().to_string());
+    let mut names: Vec<String> = names.collect();
+    if changed.len() > NAMED_MAX {
+        names.push(format!("{} more", changed.len() - NAMED_MAX));
+    }
+    names.join(", ")
+}
+
+fn build_and_deploy(client: &Client, file: &Path) -> Result<String, Trouble> {
     let mut manifest = manifest::read(file)?;
     // There is one node here, whatever the manifest says of others.
     for component in &mut manifest.components {
         component.nodes = None;
         (component.zone, component.labels) = (None, Vec::new());
     }
-    let built = manifest.components.iter().filter(|component| component.build.is_some());
-    let names = built.filter_map(|component| component.source.file_name().map(Into::into));
-    *watch.built.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
     build::build(&manifest)?;
     deploy::deploy(client, &manifest, READY_WAIT).map(|status| deploy::shown(&status))
-}
-
-/// What is watched.
-struct Watch {
-    folder: PathBuf,
-    /// The names of the files that builds make: they change without their author.
-    built: Mutex<Vec<OsString>>,
-}
-
-impl Watch {
-    /// Whether a change is one of the author's.
-    fn matters(&self, event: &Event) -> bool {
-        let changes = matches!(
-            event.kind,
-            EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)
-        );
-        changes && event.paths.iter().any(|path| self.is_authors(path))
-    }
-
-    fn is_authors(&self, path: &Path) -> bool {
-        let path = path.strip_prefix(&self.folder).unwrap_or(path);
-        let mut parts = path.components().map(|part| part.as_os_str());
-        let built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        !parts.any(|part| NOT_WATCHED.iter().any(|folder| part == *folder))
-            && !built.iter().any(|built| path.file_name() == Some(built))
-    }
-}
-
-/// Wait for a change and until it has settled; false when the watch has ended.
-fn changed(changes: &Receiver<()>) -> bool {
-    if changes.recv().is_err() {
-        return false;
-    }
-    loop {
-        match changes.recv_timeout(SETTLE) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
-    }
 }

@@ -17,10 +17,10 @@ pub(crate) struct Arguments {
     /// The core module
     #[arg(value_name = "MODULE.wasm")]
     module: PathBuf,
-    /// The WIT package: a folder with its files, those of others in `deps`, or one file
+    /// The WIT package: a file, or a directory with its dependencies in `deps`
     #[arg(long, value_name = "DIR", default_value = "wit")]
     wit: PathBuf,
-    /// The world that the module is written for, if the package has several
+    /// The world of the module, if the package has several
     #[arg(long, value_name = "NAME")]
     world: Option<String>,
     /// The component
@@ -46,8 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
 fn embed(module: &mut Vec<u8>, arguments: &Arguments) -> Result<(), Trouble> {
     let Arguments { wit, world, .. } = arguments;
     if !wit.exists() {
-        let what = format!("there is no file or folder {}", wit.display());
-        return Err(Trouble::new(Exit::NoInput, what).fix("say where the WIT is: --wit DIR"));
+        let what = format!("no such file or directory: {}", wit.display());
+        return Err(Trouble::new(Exit::NoInput, what).fix("give the WIT package with --wit DIR"));
     }
     let mut resolve = Resolve::default();
     let read = resolve.push_path(wit).and_then(|(package, _)| {
@@ -55,7 +55,7 @@ fn embed(module: &mut Vec<u8>, arguments: &Arguments) -> Result<(), Trouble> {
         wit_component::embed_component_metadata(module, &resolve, world, StringEncoding::UTF8)
     });
     read.map_err(|error| {
-        let what = format!("cannot make a component by the WIT in {}", wit.display());
+        let what = format!("cannot create a component from the WIT in {}", wit.display());
         Trouble::new(Exit::Data, what).why(format!("{error:#}"))
     })
 }

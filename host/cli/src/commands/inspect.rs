@@ -4,8 +4,10 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 use clap::Args;
 use izna_gateway::api;
-use izna_runtime::{Config, Runtime};
+use izna_proto::Limits;
+use izna_runtime::{Allowance, Config, Runtime};
 
+use super::compile;
 use crate::{
     bridge,
     output::{self, Format},
@@ -24,7 +26,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {
     let file = &arguments.file;
     let bytes = fs::read(file).map_err(|error| Trouble::file("read", file, &error))?;
-    let runtime = Runtime::new(Config { steps_max: 1, ..Config::default() })
+    // As a node with the same settings: apart, within limits.
+    let compiler = Some(compile::compiler(Allowance::default())?);
+    let parts = context.file.node.parts();
+    let runtime = Runtime::for_admission(Config { compiler, parts, ..Config::default() })
         .map_err(|error| Trouble::new(Exit::Software, error.to_string()).caused(&error))?;
     let admitted = runtime.admit(&bytes).map_err(|error| {
         let at = file.display().to_string();
@@ -44,9 +49,16 @@ fn shown(description: &api::Description) -> String {
     let largest = description.function_bytes;
     // Writing to a string has no error to give.
     let _ = writeln!(said, "kind      {kind}");
-    let _ = writeln!(said, "size      {bytes} bytes in {modules} core modules");
-    let _ = writeln!(said, "memory    begins with {memory}");
-    let _ = writeln!(said, "largest   a function of {largest} bytes");
+    let _ = writeln!(said, "size      {bytes} bytes, core modules: {modules}");
+    let _ = writeln!(said, "memory    {memory} initially");
+    let default = Size(Limits::default().memory_bytes_max);
+    if memory > default {
+        let _ = writeln!(
+            said,
+            "needs     limits = {{ memory = \"{memory}\" }} in the manifest; default: {default}"
+        );
+    }
+    let _ = writeln!(said, "largest   function of {largest} bytes");
     for producer in &description.producers {
         let _ = writeln!(said, "made by   {producer}");
     }
@@ -59,7 +71,7 @@ fn shown(description: &api::Description) -> String {
                 (_, "imports", true, Some(extent)) => format!("  (granted: {extent})"),
                 (_, "imports", true, None) => "  (granted)".to_owned(),
                 ("direct" | "http", "imports", false, _) if !interface.functions.is_empty() => {
-                    "  (a call of the component that exports it)".to_owned()
+                    "  (provided by another component of the app)".to_owned()
                 }
                 _ => String::new(),
             };
@@ -69,7 +81,7 @@ fn shown(description: &api::Description) -> String {
             }
             if kind != "explicit" && !interface.granted && !interface.name.starts_with("wasi:") {
                 for obstacle in &interface.obstacles {
-                    let _ = writeln!(said, "    cannot be called from outside: {obstacle}");
+                    let _ = writeln!(said, "    not callable from outside: {obstacle}");
                 }
             }
         }

@@ -18,10 +18,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct Processes {
-    /// How many to list at most
+    /// Maximum number of processes to list
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
-    /// Tell for each why it is where it is: the last decision, in figures
+    /// Show the last placement decision of each process, with its figures
     #[arg(long)]
     why: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) fn nodes(context: &Context, arguments: &Arguments) -> Result<(), Trou
         vec![
             node.name.clone(),
             match node.state.as_str() {
-                "here" if !load.accepting => "here, closed".to_owned(),
+                "here" if !load.accepting => "here, not accepting".to_owned(),
                 state => state.to_owned(),
             },
             node.address.clone().unwrap_or_default(),
@@ -66,9 +66,9 @@ pub(crate) fn zones(context: &Context, arguments: &Arguments) -> Result<(), Trou
         vec![
             zone.name.clone(),
             match (zone.id.as_str(), zone.speaks) {
-                ("here", true) => "here, speaks".to_owned(),
+                ("here", true) => "here, leader".to_owned(),
                 ("here", false) => "here".to_owned(),
-                _ => format!("heard {} ms ago", zone.silent_ms),
+                _ => format!("last heard {} ms ago", zone.silent_ms),
             },
             zone.hop_us.map_or(String::new(), |hop_us| format!("{:.1}ms", hop_us as f64 / 1000.0)),
             zone.bytes_per_ms.map_or(String::new(), |rate| format!("{:.1}MB/s", rate as f64 / 1e3)),
@@ -77,7 +77,7 @@ pub(crate) fn zones(context: &Context, arguments: &Arguments) -> Result<(), Trou
         ]
     };
     let rows: Vec<_> = zones.iter().map(row).collect();
-    output::text(&table(&["ZONE", "STATE", "WAY", "RATE", "NODES", "COMPONENTS"], &rows))
+    output::text(&table(&["ZONE", "STATE", "LATENCY", "RATE", "NODES", "COMPONENTS"], &rows))
 }
 
 pub(crate) fn apps(context: &Context, arguments: &Arguments) -> Result<(), Trouble> {
@@ -139,8 +139,8 @@ pub(crate) fn drain(context: &Context, arguments: &Arguments) -> Result<(), Trou
     match context.format {
         Format::Json => output::json(&drained),
         Format::Text => output::text(&match drained.empty {
-            true => format!("{} takes nothing new and is empty\n", drained.node),
-            false => format!("{} takes nothing new, but is not empty yet\n", drained.node),
+            true => format!("{} accepts no new work and is empty\n", drained.node),
+            false => format!("{} accepts no new work, but is not empty yet\n", drained.node),
         }),
     }
 }

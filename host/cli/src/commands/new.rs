@@ -28,15 +28,15 @@ const LEFT_OUT: [&str; 2] = ["target", "Cargo.lock"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The app's name, and the folder's
+    /// Name of the app and of its directory
     name: String,
-    /// The language of its component
+    /// Language of the component
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
-    /// Where to put the folder
+    /// Parent directory of the app
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
-    /// Rust only: a folder with the crate izna-sdk, in place of a copy in the app
+    /// Rust only: directory of the crate izna-sdk, instead of a copy in the app
     #[arg(long, value_name = "DIR", env = "IZNA_SDK", hide_env_values = true)]
     sdk: Option<PathBuf>,
 }
@@ -68,8 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     if !begins || !name.bytes().all(lower) || name.len() > 64 {
-        let what = format!("`{}` is no name for an app", name.escape_debug());
-        let fix = "take 1 to 64 of a-z, 0-9 and `-`, a letter first";
+        let what = format!("invalid app name `{}`", name.escape_debug());
+        let fix = "use 1 to 64 of a-z, 0-9 and `-`, starting with a letter";
         return Err(Trouble::new(Exit::Usage, what).fix(fix));
     }
     // Components in other languages are ordinary ones: they need nothing of Izna.
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     match fs::create_dir(&folder) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let what = format!("{} is there already; it was not changed", folder.display());
+            let what = format!("{} already exists; it was not changed", folder.display());
             return Err(Trouble::new(Exit::CannotCreate, what));
         }
         Err(error) => return Err(Trouble::create(&folder, &error)),
@@ -106,7 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let values = [("{{name}}", name.as_str()), ("{{crate}}", &crate_name), ("{{sdk}}", &sdk)];
     write(arguments.lang.template(), &folder, &values)?;
     let shown = folder.display();
-    output::text(&format!("Made the app {name} in {shown}\nRun it with `cd {shown} && izna dev`\n"))
+    output::text(&format!(
+        "Created the app {name} in {shown}\nRun it with `cd {shown} && izna dev`\n"
+    ))
 }
 
 fn write(dir: &Dir<'_>, folder: &Path, values: &[(&str, &str)]) -> Result<(), Trouble> {

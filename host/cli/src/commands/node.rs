@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, CommandFactory};
 use izna_gateway::{Bound, Config, Gateway, Limits, deploy::check_label};
 use izna_node::{Identity, Multicast, Node, NodeConfig, Tune};
 use izna_proto::{LABELS_MAX, Traits};
-use izna_runtime::Allowance;
+use izna_runtime::{Allowance, Ending, PartsMax};
 use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -21,11 +21,12 @@ use tokio::{
 
 use super::compile;
 use crate::{
+    Izna,
     bridge::{self, Bridge},
     log::Log,
     output::{self, Format},
     quantity::Size,
-    settings::{AdoptionFile, Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
+    settings::{self, Adoption, Context, LimitsFile, MANAGE_DEFAULT, NodeFile},
     trouble::{Exit, Trouble, plain},
 };
 
@@ -37,86 +38,89 @@ const END_MAX: Duration = Duration::from_secs(5);
 /// How long a node that was told to stop hands over its processes.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-pub(crate) const AFTER_HELP: &str = "Each option may be given as a variable, IZNA_NODE_IDENTITY \
-    and so on, or in the settings file under [node] and [limits].";
+pub(crate) const AFTER_HELP: &str = "Each option can also be set by an environment \
+    variable (IZNA_NODE_IDENTITY and so on) or in the settings file: --body-max is body_max under \
+    [node]. Under [limits] there are more.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The node's identity, made by `izna cluster add-node`
     #[arg(long, value_name = "FILE", env = "IZNA_NODE_IDENTITY", hide_env = true)]
     identity: Option<PathBuf>,
-    /// The node's own folder [default: .izna/data/NODE]
+    /// Data directory of the node [default: .izna/data/NODE]
     #[arg(long, value_name = "DIR", env = "IZNA_NODE_DATA", hide_env = true)]
     data: Option<PathBuf>,
-    /// Where clients come in by HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// Address for clients (HTTP); 0.0.0.0:8080 is all of the machine's networks, port 0 chooses a
+    /// free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_LISTEN", hide_env = true)]
     listen: Option<SocketAddr>,
-    /// Where this node is managed: a loopback address [default: 127.0.0.1:9070]
+    /// Management address, a loopback address [default: 127.0.0.1:9070]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_MANAGE", hide_env = true)]
     manage: Option<SocketAddr>,
-    /// Where other nodes come in [default: 127.0.0.1:0, a free port]
+    /// Address for other nodes, of a network that they reach: the default is for nodes of this
+    /// machine only [default: 127.0.0.1:0, a free port]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_PEER", hide_env = true)]
     peer: Option<SocketAddr>,
-    /// The group for beacons, or none [default: 239.73.78.65:7373]
+    /// Multicast group for beacons, or none [default: 239.73.78.65:7373]
     #[arg(long, value_name = "GROUP:PORT|none", env = "IZNA_NODE_MULTICAST", hide_env = true)]
     multicast: Option<String>,
-    /// The network interface for multicast [default: the address of --peer]
+    /// Network interface for multicast, by its address [default: the address of --peer]
     #[arg(long, value_name = "IP", env = "IZNA_NODE_INTERFACE", hide_env = true)]
     interface: Option<IpAddr>,
-    /// A node to send beacons to where multicast does not reach; may be repeated
-    #[arg(long = "seed", value_name = "HOST:PORT", env = "IZNA_NODE_SEEDS", hide_env = true)]
+    /// The --peer address of another node, where multicast does not reach it; may be repeated
+    #[arg(long, value_name = "HOST:PORT", env = "IZNA_NODE_SEED", hide_env = true)]
     #[arg(value_delimiter = ',')]
-    seeds: Option<Vec<String>>,
-    /// The zone: its nodes hear each other's beacons, components may ask for it [default: default]
+    seed: Option<Vec<String>>,
+    /// Zone of the node: nodes of a zone receive each other's beacons [default: default]
     #[arg(long, value_name = "NAME", env = "IZNA_NODE_ZONE", hide_env = true)]
     zone: Option<String>,
-    /// Where nodes of other zones reach this one [default: the address of --peer]
+    /// Address under which nodes of other zones reach this one [default: the address of --peer]
     #[arg(long, value_name = "ADDR", env = "IZNA_NODE_ADVERTISE", hide_env = true)]
     advertise: Option<SocketAddr>,
-    /// The threads that run components [default: the usable cores]
+    /// Number of threads that run components [default: the usable cores]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CORES", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
-    /// A label, such as gpu, for components that ask for it; may be repeated
-    #[arg(long = "label", value_name = "NAME", env = "IZNA_NODE_LABELS", hide_env = true)]
+    /// A label, such as gpu, that components can require; may be repeated
+    #[arg(long, value_name = "NAME", env = "IZNA_NODE_LABEL", hide_env = true)]
     #[arg(value_delimiter = ',')]
-    labels: Option<Vec<String>>,
-    /// Components that this node takes in by itself when their holders are full; 0: none
+    label: Option<Vec<String>>,
+    /// Maximum number of components that this node adopts from busy holders; 0 disables adoption
     /// [default: 64]
     #[arg(long, value_name = "N", env = "IZNA_NODE_ADOPT_MAX", hide_env = true)]
     adopt_max: Option<usize>,
-    /// How long an adopted component must be unneeded before it is given up, in milliseconds
+    /// Milliseconds after which an adopted component that is not needed is released
     /// [default: 60000]
     #[arg(long, value_name = "MS", env = "IZNA_NODE_UNNEEDED_MS", hide_env = true)]
     unneeded_ms: Option<u64>,
-    /// Take what nodes of this cluster have compiled, and give them what this one has: nodes that
-    /// do trust each other with their machines
+    /// Exchange compiled code with other nodes of the cluster; only for nodes that trust each other
+    /// with their machines
     #[arg(long, env = "IZNA_NODE_SHARE_COMPILED", hide_env = true)]
     share_compiled: bool,
-    /// The most memory that compiling a component may use [default: 2GiB]
+    /// Maximum memory for compiling a component [default: 2GiB]
     #[arg(long, value_name = "SIZE", env = "IZNA_NODE_COMPILE_MEMORY_MAX", hide_env = true)]
     compile_memory_max: Option<Size>,
-    /// The most processor time that compiling a component may use, in seconds [default: 120]
+    /// Maximum CPU time for compiling a component, in seconds [default: 120]
     #[arg(long, value_name = "SECONDS", env = "IZNA_NODE_COMPILE_SECONDS_MAX", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     compile_seconds_max: Option<u32>,
-    /// What is logged, as a filter of levels and targets: `info,placement=debug` has each decision of
-    /// placement too [default: info]
+    /// Log filter of levels and targets; `info,placement=debug` adds every placement decision
+    /// [default: info]
     #[arg(long, value_name = "FILTER", env = "IZNA_NODE_LOG", hide_env = true)]
     log: Option<String>,
-    /// How it is logged [default: text]
+    /// Log format [default: text]
     #[arg(long, value_name = "FORMAT", env = "IZNA_NODE_LOG_FORMAT", hide_env = true)]
     log_format: Option<Format>,
-    /// The largest body of a request [default: 4032KiB]
+    /// Maximum size of a request body [default: 4032KiB]
     #[arg(long, value_name = "SIZE", env = "IZNA_NODE_BODY_MAX", hide_env = true)]
     body_max: Option<Size>,
-    /// Requests in work at the same time [default: 4096]
+    /// Maximum number of concurrent requests [default: 4096]
     #[arg(long, value_name = "N", env = "IZNA_NODE_REQUESTS_MAX", hide_env = true)]
     requests_max: Option<usize>,
-    /// Open connections of clients [default: 4096]
+    /// Maximum number of client connections [default: 4096]
     #[arg(long, value_name = "N", env = "IZNA_NODE_CONNECTIONS_MAX", hide_env = true)]
     connections_max: Option<usize>,
-    /// Suspended functions that are kept as they stand; 0 keeps none [default: 256]
+    /// Maximum number of suspended functions kept in memory; 0 keeps none [default: 256]
     #[arg(long, value_name = "N", env = "IZNA_NODE_WARM_MAX", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(..=2048))]
     warm_max: Option<u16>,
@@ -124,6 +128,29 @@ pub(crate) struct Arguments {
     /// by megabytes each second under load
     #[arg(long, value_name = "FILE", env = "IZNA_NODE_RECORD", hide_env = true)]
     record: Option<PathBuf>,
+    /// Maximum number of live steps, waiting ones included; each reserves 8 GiB of address space
+    /// [default: 1000 or more by the cores, fewer where `ulimit -v` is lower]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_LIVE_STEPS_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=5000))]
+    live_steps_max: Option<u16>,
+    /// Maximum number of core instances of a component [default: 200]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_INSTANCES_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    instances_max: Option<u32>,
+    /// Maximum number of memories of a component; each live one reserves 4 GiB of address space
+    /// [default: 16]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_MEMORIES_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    memories_max: Option<u32>,
+    /// Maximum number of tables of a component [default: 64]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_TABLES_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    tables_max: Option<u32>,
+    /// Maximum number of elements of a table; each takes 8 bytes of address space in each table
+    /// [default: 100000]
+    #[arg(long, value_name = "N", env = "IZNA_NODE_TABLE_ELEMENTS_MAX", hide_env = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    table_elements_max: Option<u32>,
 }
 
 /// A node that is about to start, everything decided.
@@ -144,12 +171,16 @@ pub(crate) struct Plan {
     pub(crate) allowance: Allowance,
     pub(crate) limits: Limits,
     pub(crate) warm_max: Option<u16>,
+    pub(crate) live_steps_max: Option<u16>,
+    pub(crate) parts: PartsMax,
 }
 
 /// A node that runs.
 pub(crate) struct Running {
     pub(crate) node: Node,
     pub(crate) gateway: Gateway,
+    /// Of its compiler.
+    ending: Ending,
 }
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble> {
@@ -157,6 +188,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Trouble
     let format = arguments.log_format.or(file.log_format).unwrap_or_default();
     let filter = arguments.log.as_ref().or(file.log.as_ref());
     let log = Log::start(filter.map_or("info", |filter| filter), format)?;
+    settings::check_variables(&Izna::command())?;
     let plan = plan(arguments, file, &context.file.limits)?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
@@ -180,19 +212,19 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
 /// Decide everything before a socket is opened or a file is made.
 fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Plan, Trouble> {
     let identity = arguments.identity.or_else(|| file.identity.clone()).ok_or_else(|| {
-        Trouble::new(Exit::Usage, "no identity is given")
-            .why("nodes know each other by identities that their cluster's authority made")
-            .fix("`izna cluster init`, `izna cluster add-node NAME`, then --identity FILE")
+        Trouble::new(Exit::Usage, "missing --identity FILE")
+            .why("nodes authenticate each other by identities of their cluster's authority")
+            .fix("run `izna cluster init` and `izna cluster add-node NAME`, which makes one")
     })?;
     let peer = arguments.peer.or(file.peer).unwrap_or(PEER_DEFAULT);
     let interface = arguments.interface.or(file.interface);
     let text = arguments.multicast.as_deref().or(file.multicast.as_deref());
     let multicast = multicast(text, interface, peer)?;
-    let seeds = arguments.seeds.or_else(|| file.seeds.clone()).unwrap_or_default();
+    let seeds = arguments.seed.or_else(|| file.seed.clone()).unwrap_or_default();
     let limits = LimitsFile {
-        body: arguments.body_max.or(limits.body),
-        requests: arguments.requests_max.or(limits.requests),
-        connections: arguments.connections_max.or(limits.connections),
+        body_max: arguments.body_max.or(file.body_max),
+        requests_max: arguments.requests_max.or(file.requests_max),
+        connections_max: arguments.connections_max.or(file.connections_max),
         ..*limits
     };
     let limits = limits.resolve()?;
@@ -200,9 +232,16 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         Some(manage) => manage,
         None => MANAGE_DEFAULT.parse().unwrap_or(PEER_DEFAULT),
     };
-    let adoption = AdoptionFile {
-        components: arguments.adopt_max.or(file.adoption.components),
-        unneeded_ms: arguments.unneeded_ms.or(file.adoption.unneeded_ms),
+    let adoption = Adoption {
+        adopt_max: arguments.adopt_max.or(file.adopt_max),
+        unneeded_ms: arguments.unneeded_ms.or(file.unneeded_ms),
+    };
+    let parts = file.parts();
+    let parts = PartsMax {
+        instances_max: arguments.instances_max.unwrap_or(parts.instances_max),
+        memories_max: arguments.memories_max.unwrap_or(parts.memories_max),
+        tables_max: arguments.tables_max.unwrap_or(parts.tables_max),
+        table_elements_max: arguments.table_elements_max.unwrap_or(parts.table_elements_max),
     };
     let identity = Identity::load(&identity).map_err(|error| bridge::identity(&error))?;
     let data = arguments.data.or_else(|| file.data.clone());
@@ -218,7 +257,7 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         cores: arguments.cores.or(file.cores),
         traits: traits(
             arguments.zone.as_ref().or(file.zone.as_ref()),
-            arguments.labels.as_ref().or(file.labels.as_ref()),
+            arguments.label.as_ref().or(file.label.as_ref()),
         )?,
         tune: Some(adoption.resolve()?),
         record: arguments
@@ -234,6 +273,8 @@ fn plan(arguments: Arguments, file: &NodeFile, limits: &LimitsFile) -> Result<Pl
         )?,
         limits,
         warm_max: arguments.warm_max.or(file.warm_max),
+        live_steps_max: arguments.live_steps_max.or(file.live_steps_max),
+        parts,
     })
 }
 
@@ -250,7 +291,7 @@ fn allowance(memory: Option<Size>, seconds: Option<u32>) -> Result<Allowance, Tr
     let memory = memory.unwrap_or(Size(default.memory_bytes_max));
     let (min, max) = (Size(16 << 20), Size(1 << 40));
     if !(min..=max).contains(&memory) {
-        let what = format!("compile_memory_max {memory} is not within {min} to {max}");
+        let what = format!("invalid compile_memory_max {memory}: expected {min} to {max}");
         return Err(Trouble::new(Exit::Config, what));
     }
     let cpu_seconds_max = seconds.unwrap_or(default.cpu_seconds_max).max(1);
@@ -265,7 +306,7 @@ fn traits(zone: Option<&String>, labels: Option<&Vec<String>>) -> Result<Traits,
         check_label(what, word).map_err(|error| Trouble::new(Exit::Config, error))?;
     }
     if labels.len() > LABELS_MAX {
-        let what = format!("{} labels are over the limit of {LABELS_MAX}", labels.len());
+        let what = format!("too many labels: {}, the limit is {LABELS_MAX}", labels.len());
         return Err(Trouble::new(Exit::Config, what));
     }
     let labels = labels.iter().map(|label| Arc::from(label.as_str())).collect();
@@ -282,8 +323,9 @@ fn multicast(
         Some("none") => return Ok(None),
         None => (default.group, default.port),
         Some(text) => {
-            let what = format!("`{}` is no multicast group with a port", text.escape_debug());
-            let fix = "write it as 239.73.78.65:7373, or none and name nodes with --seed";
+            let shown = text.escape_debug();
+            let what = format!("invalid multicast group `{shown}`: expected ADDRESS:PORT");
+            let fix = "use for example 239.73.78.65:7373, or none and --seed";
             let address: SocketAddrV4 =
                 text.parse().map_err(|_| Trouble::new(Exit::Config, what).fix(fix))?;
             (*address.ip(), address.port())
@@ -319,15 +361,20 @@ impl Plan {
         if let Some(warm_max) = self.warm_max {
             config.runtime.warm_max = warm_max.into();
         }
+        config.runtime.live_steps_max = self.live_steps_max.map(usize::from);
+        config.runtime.parts = self.parts;
         config.traits = self.traits;
         config.tune = self.tune;
         config.record = self.record;
         config.shares_code = self.shares_code;
-        config.runtime.compiler = Some(compile::compiler(self.allowance)?);
+        let compiler = compile::compiler(self.allowance)?;
+        let ending = compiler.ending.clone();
+        config.runtime.compiler = Some(compiler);
         let node = Node::start(config).await.map_err(|error| bridge::start(&error))?;
-        let gateway = bound.serve(Arc::new(Bridge { node: node.clone(), log: log.losses() }));
+        let (log, requests) = (log.losses(), Arc::default());
+        let gateway = bound.serve(Arc::new(Bridge { node: node.clone(), log, requests }));
         let gateway = gateway.map_err(|error| gateway_trouble(&error))?;
-        Ok(Running { node, gateway })
+        Ok(Running { node, gateway, ending })
     }
 
     fn bind(&self) -> Result<Bound, Trouble> {
@@ -344,18 +391,19 @@ impl Plan {
 fn gateway_trouble(error: &izna_gateway::Error) -> Trouble {
     use std::io::ErrorKind;
     let izna_gateway::Error::Listen { address, what, source } = error else {
-        let fix = "take one of 127.0.0.0/8; whoever reaches it can deploy anything";
+        let fix = "use an address of 127.0.0.0/8; whoever reaches it can deploy anything";
         return Trouble::new(Exit::Config, error.to_string()).fix(fix);
     };
     let flag = if *what == "HTTP" { "--listen" } else { "--manage" };
     match source.kind() {
         ErrorKind::AddrInUse => {
-            let text = format!("{address} is in use by another program, perhaps another node");
+            let text = format!("address {address} is already in use, perhaps by another node");
             Trouble::new(Exit::Unavailable, text).fix(format!("choose another with {flag}"))
         }
         ErrorKind::PermissionDenied => {
-            let text = format!("this user may not listen on {address}");
-            Trouble::new(Exit::Permission, text).fix(format!("choose a port from 1024: {flag}"))
+            let text = format!("no permission to listen on {address}");
+            Trouble::new(Exit::Permission, text)
+                .fix(format!("choose a port above 1023 with {flag}"))
         }
         _ => Trouble::new(Exit::Unavailable, error.to_string())
             .why(plain(source))
@@ -364,7 +412,7 @@ fn gateway_trouble(error: &izna_gateway::Error) -> Trouble {
 }
 
 /// Say where the node is reached: programs that gave port 0 learn the real ones.
-fn announce(format: Format, Running { node, gateway }: &Running) {
+fn announce(format: Format, Running { node, gateway, .. }: &Running) {
     let (listen, manage) = (gateway.address(), gateway.manage_address());
     let (name, peer) = (node.name(), node.address());
     let announced = match format {
@@ -438,7 +486,8 @@ impl Running {
 
     /// Finish what clients wait for, hand over the rest, stop; at once when asked again.
     pub(crate) async fn finish(mut self, stop: &mut Stop) {
-        tracing::info!("stopping: requests are finished, processes handed over");
+        tracing::info!("stopping: finishing requests and handing over processes");
+        self.ending.end();
         let orderly = async {
             self.gateway.finish().await;
             if !self.node.drain(DRAIN_MAX).await {
@@ -447,7 +496,7 @@ impl Running {
         };
         tokio::select! {
             () = orderly => {}
-            () = stop.asked() => tracing::warn!("stopped at once"),
+            () = stop.asked() => tracing::warn!("stopped immediately"),
         }
         self.node.shutdown().await;
         self.gateway.stop().await;

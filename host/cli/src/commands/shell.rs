@@ -7,7 +7,7 @@ use crate::{Izna, output, trouble::Trouble};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 

@@ -42,8 +42,8 @@ impl<'a> Input<'a> {
         let header = decoder.pull().map_err(|error| {
             let at = self.at;
             Misfit::new(match error {
-                ciborium_ll::Error::Io(_) => format!("the CBOR ends too early, at byte {at}"),
-                ciborium_ll::Error::Syntax(_) => format!("no CBOR at byte {at}"),
+                ciborium_ll::Error::Io(_) => format!("unexpected end of CBOR at byte {at}"),
+                ciborium_ll::Error::Syntax(_) => format!("invalid CBOR at byte {at}"),
             })
         })?;
         self.at += decoder.offset();
@@ -59,8 +59,9 @@ impl<'a> Input<'a> {
     pub fn string(&mut self, length: usize) -> Result<&'a [u8], Misfit> {
         let end = self.at.checked_add(length);
         let string = end.and_then(|end| self.bytes.get(self.at..end));
-        let string = string
-            .ok_or_else(|| Misfit::new(format!("a string beyond the end, at byte {}", self.at)))?;
+        let string = string.ok_or_else(|| {
+            Misfit::new(format!("a string exceeds the input, at byte {}", self.at))
+        })?;
         self.at += length;
         Ok(string)
     }
@@ -87,7 +88,7 @@ impl<'a> Input<'a> {
         let length = length.map_or_else(|| self.count(each), Ok)?;
         let left = self.bytes.len().saturating_sub(self.at);
         if length.saturating_mul(each) > left {
-            return Err(Misfit::new(format!("{length} items are claimed, {left} bytes are there")));
+            return Err(Misfit::new(format!("{length} items announced, {left} bytes left")));
         }
         Ok(Entered { length, broken })
     }
@@ -164,7 +165,7 @@ impl<'a> Input<'a> {
     pub fn end(&self) -> Result<(), Misfit> {
         match self.bytes.len() - self.at {
             0 => Ok(()),
-            left => Err(Misfit::new(format!("{left} bytes follow the value"))),
+            left => Err(Misfit::new(format!("{left} trailing bytes"))),
         }
     }
 }

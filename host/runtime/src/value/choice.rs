@@ -51,7 +51,7 @@ fn within<'a>(
         Place::Flat(flat) => {
             let count = usize::from(types.canonical_abi(&ty).flat_count.unwrap_or(0));
             let slots = flat.get_mut(1..=count);
-            slots.map(Place::Flat).ok_or_else(|| Fault::misfit("a core value too few"))
+            slots.map(Place::Flat).ok_or_else(|| Fault::misfit("a core value is missing"))
         }
         Place::Memory(offset) => Ok(Place::Memory(offset + size(payload_offset))),
     }
@@ -90,7 +90,7 @@ impl<'a> Choice<'a> {
         found.ok_or_else(|| {
             let names: Vec<&str> = self.cases.iter().map(|(name, _)| *name).collect();
             let name = name.escape_debug();
-            Fault::misfit(format!("no case `{name:.64}`; the cases are {}", names.join(", ")))
+            Fault::misfit(format!("no case `{name:.64}`; expected one of {}", names.join(", ")))
         })
     }
 }
@@ -154,7 +154,7 @@ pub(super) fn flags<T>(
         let index = flags.names.get_index_of(flag).ok_or_else(|| {
             let names: Vec<&str> = flags.names.iter().map(String::as_str).collect();
             let flag = flag.escape_debug();
-            Fault::misfit(format!("no flag `{flag:.64}`; the flags are {}", names.join(", ")))
+            Fault::misfit(format!("no flag `{flag:.64}`; expected one of {}", names.join(", ")))
         })?;
         if let Some(word) = words.get_mut(index / 32) {
             *word |= 1 << (index % 32);

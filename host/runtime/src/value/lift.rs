@@ -44,7 +44,7 @@ pub(super) fn result(
 ) -> wasmtime::Result<Bytes> {
     let types = cx.types;
     let InterfaceType::Tuple(index) = ty else {
-        return Err(wasmtime::Error::msg("results that are no tuple"));
+        return Err(wasmtime::Error::msg("results that are not a tuple"));
     };
     let tuple = &types[index];
     let mut output = Output::default();
@@ -150,7 +150,7 @@ fn scalar(
         InterfaceType::Char => {
             let code = number!(u32, get_u32);
             let char = char::from_u32(code);
-            let char = char.ok_or_else(|| broken(format!("{code:#x} is no character")))?;
+            let char = char.ok_or_else(|| broken(format!("{code:#x} is not a character")))?;
             output.text(char.encode_utf8(&mut [0; 4]));
         }
         _ => return Err(broken("of a type that cannot leave its component")),
@@ -195,7 +195,7 @@ fn field<'a>(
 fn pair(cx: &LiftContext<'_>, source: Source<'_>) -> Result<(usize, usize), Fault> {
     Ok(match source {
         Source::Flat([first, second, ..]) => (first.get_u32() as usize, second.get_u32() as usize),
-        Source::Flat(_) => return Err(broken("a core value too few")),
+        Source::Flat(_) => return Err(broken("a core value is missing")),
         Source::Memory(offset) => {
             let number = |offset| chunk(cx, offset).map(|b| u32::from_le_bytes(*b) as usize);
             (number(offset)?, number(offset + 4)?)
@@ -215,7 +215,7 @@ fn string(cx: &mut LiftContext<'_>, source: Source<'_>, output: &mut Output) -> 
     let ty = InterfaceType::String;
     let text = match source {
         Source::Flat(flat) => {
-            let both = flat.first_chunk().ok_or_else(|| broken("a core value too few"))?;
+            let both = flat.first_chunk().ok_or_else(|| broken("a core value is missing"))?;
             String::linear_lift_from_flat(cx, ty, both)?
         }
         Source::Memory(offset) => String::linear_lift_from_memory(cx, ty, memory(cx, offset, 8)?)?,
@@ -332,7 +332,7 @@ fn case_of(
     source: Source<'_>,
     output: &mut Output,
 ) -> Lifted {
-    let (name, ty) = case.ok_or_else(|| broken("a case that its type has not"))?;
+    let (name, ty) = case.ok_or_else(|| broken("a case that its type does not have"))?;
     cx.consume_fuel(name.len())?;
     let Some(ty) = ty else {
         output.text(name);

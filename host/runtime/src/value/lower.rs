@@ -79,7 +79,7 @@ fn taken<T>(
 }
 
 fn odd(what: &str) -> wasmtime::Error {
-    wasmtime::Error::msg(format!("{what} that are no tuple"))
+    wasmtime::Error::msg(format!("{what} that are not a tuple"))
 }
 
 /// Arguments by their names. Names that are not asked for are passed over: a query may have more.
@@ -176,7 +176,7 @@ fn in_order<T>(
     };
     if entered.length != types.len() {
         let (wanted, found) = (types.len(), entered.length);
-        return Err(Fault::misfit(format!("{wanted} values are wanted, {found} are there")));
+        return Err(Fault::misfit(format!("expected {wanted} values, found {found}")));
     }
     let mut next = 0;
     for (index, ty) in types.iter().enumerate() {
@@ -240,7 +240,7 @@ fn pair<T>(cx: Context<'_, '_, T>, place: Place<'_>, offset: usize, length: usiz
             *second = ValRaw::i64(length as i64);
             Ok(())
         }
-        Place::Flat(_) => Err(Fault::misfit("a core value too few")),
+        Place::Flat(_) => Err(Fault::misfit("a core value is missing")),
         Place::Memory(at) => {
             let number = |n| u32::try_from(n).map_err(|_| Fault::misfit("longer than 4 GiB"));
             write(cx, at, &number(offset)?.to_le_bytes())?;
@@ -263,7 +263,8 @@ fn string<T>(cx: Context<'_, '_, T>, input: &mut Input<'_>, place: Place<'_>) ->
             text.linear_lower_to_flat(cx, InterfaceType::String, &mut both)?;
             // SAFETY: it was made with a value in it.
             let both = unsafe { both.assume_init() };
-            let slots = flat.get_mut(..2).ok_or_else(|| Fault::misfit("a core value too few"))?;
+            let slots =
+                flat.get_mut(..2).ok_or_else(|| Fault::misfit("a core value is missing"))?;
             slots.copy_from_slice(&both);
         }
     }
@@ -328,7 +329,7 @@ fn record<T>(
         let (word, bit) = (index / 64, 1 << (index % 64));
         let word = seen.get_mut(word).ok_or_else(|| Fault::misfit("too many fields"))?;
         if *word & bit != 0 {
-            return Err(Fault::misfit(format!("field `{key}` stands there twice")));
+            return Err(Fault::misfit(format!("duplicate field `{key}`")));
         }
         *word |= bit;
         field_value(cx, fields, index, &mut place, Some(input))?;
@@ -373,5 +374,5 @@ fn field_value<T>(
 fn unknown_field(key: &str, fields: &[environ::RecordField]) -> Fault {
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let key = key.escape_debug();
-    Fault::misfit(format!("no field `{key:.64}`; the fields are {}", names.join(", ")))
+    Fault::misfit(format!("no field `{key:.64}`; expected one of {}", names.join(", ")))
 }

@@ -78,7 +78,7 @@ pub(super) fn put<T>(
 ) -> Lowered {
     match place {
         Place::Flat([slot, ..]) => *slot = value,
-        Place::Flat([]) => return Err(Fault::misfit("a core value too few")),
+        Place::Flat([]) => return Err(Fault::misfit("a core value is missing")),
         Place::Memory(offset) => write(cx, *offset, bytes)?,
     }
     Ok(())
@@ -87,7 +87,7 @@ pub(super) fn put<T>(
 pub(super) fn write<T>(cx: Context<'_, '_, T>, offset: usize, bytes: &[u8]) -> Lowered {
     let end = offset.checked_add(bytes.len());
     let target = end.and_then(|end| cx.as_slice_mut().get_mut(offset..end));
-    let outside = || Fault::misfit("its place is outside of the guest's memory");
+    let outside = || Fault::misfit("it is outside of the guest's memory");
     target.ok_or_else(outside)?.copy_from_slice(bytes);
     Ok(())
 }
