@@ -9,8 +9,8 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use crate::{
     config::Config,
     counters::Counters,
+    held_id::HeldId,
     io::{Note, Output},
-    processes::HeldId,
     sabotage::Sabotage,
     time::Time,
 };

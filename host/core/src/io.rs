@@ -7,7 +7,7 @@ use izna_proto::{
     NodeId, Outcome, Payload, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
 };
 
-use crate::{catalog::TableError, placement::Explanation, processes::HeldId, time::Duration};
+use crate::{held_id::HeldId, placement::Explanation, table_error::TableError, time::Duration};
 
 /// Something that happened.
 #[derive(Debug, Clone)]

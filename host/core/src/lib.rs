@@ -21,6 +21,7 @@ mod config;
 mod core;
 mod counters;
 mod effects;
+mod held_id;
 mod inflow;
 mod io;
 mod life;
@@ -34,6 +35,7 @@ pub mod record;
 mod sabotage;
 mod stage;
 mod stealing;
+mod table_error;
 mod time;
 mod transfer;
 mod waiters;
@@ -41,14 +43,14 @@ mod waiters;
 pub use self::core::{
     Core, Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus,
 };
-pub use catalog::TableError;
 pub use config::Config;
 pub use counters::Counters;
+pub use held_id::HeldId;
 pub use io::{
     AdoptionStage, Assignment, Audience, Change, Input, Measurement, Note, Output, Reply, Step,
     Submission,
 };
 pub use membership::PeerState;
-pub use processes::HeldId;
 pub use sabotage::Sabotage;
+pub use table_error::TableError;
 pub use time::{Duration, Time};

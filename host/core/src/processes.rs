@@ -11,16 +11,13 @@ use izna_proto::{ComponentId, Digest, Home, LEFT_MAX, NodeId, Outcome, Process, 
 use crate::{
     config::Config,
     effects::{Effects, Timer},
+    held_id::HeldId,
     inflow::Inflow,
     placement::{Explanation, Waiting},
     sabotage::Sabotage,
     stage::{Stage, Telling},
     time::{Duration, Time, micros},
 };
-
-/// A process that this node holds, by its place here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HeldId(pub u64);
 
 /// A process that this node holds. Others read it; what changes it is below.
 #[derive(Debug)]

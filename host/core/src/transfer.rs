@@ -11,7 +11,7 @@ use izna_proto::{DeliveryId, NodeId, Process, ProcessId};
 
 use crate::{
     effects::{Effects, Timer, first_number},
-    processes::HeldId,
+    held_id::HeldId,
     sabotage::Sabotage,
     time::{Duration, Time},
 };

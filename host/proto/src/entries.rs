@@ -115,7 +115,7 @@ impl Entries {
 
     /// The same, to change it.
     pub fn active_mut(&mut self) -> Option<&mut Entry> {
-        self.get_mut(self.active)
+        self.entry_mut(self.active)
     }
 
     /// The entry of that id, if it has not ended.
@@ -123,7 +123,7 @@ impl Entries {
         self.at(id).and_then(|at| self.all.get(at))
     }
 
-    fn get_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
         self.at(id).and_then(|at| self.all.get_mut(at))
     }
 
@@ -190,7 +190,7 @@ impl Entries {
         let Some(caller) = self.active().and_then(|entry| entry.caller) else {
             return Ok(Ended::Process(outcome));
         };
-        let entry = self.get_mut(caller).ok_or(Misfit("a caller is missing"))?;
+        let entry = self.entry_mut(caller).ok_or(Misfit("a caller is missing"))?;
         let State::Waiting { continuation } = &mut entry.state else {
             return Err(Misfit("a caller does not wait"));
         };

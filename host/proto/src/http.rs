@@ -330,7 +330,7 @@ mod tests {
         let said = |bytes: &[u8]| Response::of_result(bytes).unwrap_err().to_string();
         assert_eq!(said(&[0xa0]), "status: it is missing");
         assert_eq!(said(&[0xf6]), "the value: expected a map, found null");
-        assert_eq!(said(&[0xa0, 0]), "the value: 1 bytes follow the value");
+        assert_eq!(said(&[0xa0, 0]), "the value: 1 trailing bytes");
         assert!(said(&[0xff]).contains("expected a map, found a break"));
     }
 

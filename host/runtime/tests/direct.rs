@@ -295,7 +295,8 @@ fn a_replay_that_differs_is_told() {
         assert_eq!(failure.kind, FailureKind::Trapped, "{failure}");
         assert!(failure.message.contains("cannot resume"), "{failure}");
         assert!(failure.message.contains(expected), "{failure}");
-        assert!(failure.message.contains("where it had a call of `demo:paint"), "{failure}");
+        let recorded = "where its record has a call of `demo:paint/painter@0.2.0.spin`";
+        assert!(failure.message.contains(recorded), "{failure}");
     }
     let run = Run::Resume { continuation: Bytes::from_static(b"\x82\x02\x40"), outcome };
     let failure = failed(step(&pair.album, "slow", run, None, LIMITS));

@@ -380,5 +380,5 @@ fn a_thread_that_lends_itself_runs_what_is_short() {
 #[test]
 fn there_is_at_least_one_thread() {
     let refused = Executor::new(0).unwrap_err().to_string();
-    assert_eq!(refused, "runtime setting `threads` is 0; allowed are 1 to 1024");
+    assert_eq!(refused, "invalid runtime setting `threads` 0: expected 1 to 1024");
 }

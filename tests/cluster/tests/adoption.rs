@@ -158,7 +158,7 @@ fn hands_add_and_remove_holders() {
         "{refused}"
     );
     let unknown = said(&["component", "add", "echo", "z"]);
-    assert!(unknown.contains("no node `z` is known here; known are a, b"), "{unknown}");
+    assert!(unknown.contains("unknown node `z`; this node knows a, b"), "{unknown}");
     let unknown = said(&["component", "add", "echo/other", "b"]);
     assert!(unknown.contains("app `echo` has no component `other`"), "{unknown}");
     let done = |words: &[&str]| cluster.izna(&[words, &["--node", &url(node)]].concat()).unwrap();

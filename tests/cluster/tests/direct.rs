@@ -113,7 +113,7 @@ fn wrong_calls_are_told_as_the_clients_mistakes() {
     let few = call(node, "album", "painter", "draw", json!(["dot"]));
     said(few, 400, "invalid", "expected 3 values, found 1");
     let absent = call(node, "album", "painter", "drawn", json!([]));
-    said(absent, 404, "not-found", "no function `drawn`; there are");
+    said(absent, 404, "not-found", "no function `drawn`; available: `demo:");
     let manage = format!("http://{}", node.addresses().unwrap().manage);
     for (typed, words) in [
         (r#"painter.draw("dot", {width: 1, heigth: 1}, 1)"#, "argument `size`: no field `heigth`"),
@@ -270,13 +270,15 @@ fn what_does_not_fit_is_refused_at_deploy() {
     assert!(said.contains("which `one` and `two` export; choose one: links = {"), "{said}");
     let odd = component("album", "album") + "links = { painter = \"mirror\" }\n";
     let said = refused(&(app.clone() + &component("mirror", "mirror") + &odd));
-    assert!(said.contains("which does not export it; it exports `demo:values/mirror"), "{said}");
+    let words = "component `album` is linked to `mirror` for `demo:paint/painter@0.2.0`, which \
+                 `mirror` does not export; it exports `demo:values/mirror";
+    assert!(said.contains(words), "{said}");
     let odd = component("painter", "painter") + "links = { mirror = \"painter\" }\n";
     let said = refused(&(app.clone() + &odd));
     assert!(said.contains("has a link `mirror`, but imports nothing of that name"), "{said}");
     let route = "[[route]]\npath = \"/\"\ncomponent = \"painter\"\nfunction = \"paint\"\n";
     let said = refused(&(app + &component("painter", "painter") + route));
-    assert!(said.contains("invalid route `/`: no function `paint`; there are"), "{said}");
+    assert!(said.contains("invalid route `/`: no function `paint`; available: `demo:"), "{said}");
 }
 
 /// If this fails, an ordinary function that waits for a call dies with the node where it began.

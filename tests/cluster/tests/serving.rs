@@ -108,7 +108,12 @@ fn a_component_that_misbehaves_ends_its_step_and_nothing_else() {
         ("fail", json!(["in my own words"]), "failed", "in my own words"),
         ("huge", json!([5 * mib]), "limit", "payload limit"),
         ("deep", json!([]), "trapped", "deeper"),
-        ("bad_cbor", json!([]), "failed", "`bad_cbor` of component `misbehave` is no CBOR value"),
+        (
+            "bad_cbor",
+            json!([]),
+            "failed",
+            "`bad_cbor` of component `misbehave` is not a CBOR value",
+        ),
         ("loop_call", json!([]), "limit", "64"),
         ("call_huge", json!([5 * mib]), "limit", "payload limit"),
         ("call_unlinked", json!([]), "not-found", "nobody"),

@@ -247,11 +247,11 @@ fn mistakes_of_grants_and_routes_are_told_at_deploy() {
     let said = refused(&manifest("allowed_outbound_hosts = [\"ftp://a\"]", ""));
     assert!(said.contains("allowed_outbound_hosts `ftp://a`: `ftp` is neither"), "{said}");
     let said = refused(&manifest("", "").replace("/back/...", "/..."));
-    assert!(said.contains("claimed twice"), "{said}");
+    assert!(said.contains("duplicate route `/...`"), "{said}");
     let painter = "[app]\nname = \"odd\"\n[component.one]\nsource = \"GUESTS/painter.wasm\"\n\
                    [component.two]\nsource = \"GUESTS/web.wasm\"\nlinks = { one = \"one\" }\n";
     let said = refused(painter);
-    assert!(said.contains("links by HTTP lead to components that serve it"), "{said}");
+    assert!(said.contains("links by HTTP must lead to components that serve HTTP"), "{said}");
     let route = "[[route]]\npath = \"/\"\ncomponent = \"one\"\n";
     let said = refused(&(painter.replace("links = { one = \"one\" }\n", "") + route));
     assert!(said.contains("invalid route `/`: no function ``"), "{said}");

@@ -81,7 +81,7 @@ pub fn play(bytes: Bytes, change: impl FnOnce(&mut Config)) -> Result<Played, iz
 /// Tell a core what happened; what is other than recorded.
 fn told(core: &mut Core, event: Event, began: Time, played: &mut Played) -> Option<Difference> {
     let Event { now, input, outputs: recorded } = event;
-    let text = input.as_ref().map_or_else(|| String::from("a tick"), |input| short(input));
+    let text = input.as_ref().map_or_else(|| String::from("a tick"), short);
     let mut outputs = Vec::new();
     let contradiction = guarded(|| {
         match input {

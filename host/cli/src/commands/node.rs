@@ -428,9 +428,9 @@ fn announce(format: Format, Running { node, gateway, .. }: &Running) {
             "Serving http://{listen}\n  node {name}, managed at http://{manage}, peers at {peer}\n"
         )),
     };
-    if let Err(trouble) = announced {
+    if let Err(error) = announced {
         // It serves all the same.
-        tracing::warn!("cannot announce this node's addresses: {trouble}");
+        tracing::warn!("cannot announce this node's addresses: {error}");
     }
 }
 

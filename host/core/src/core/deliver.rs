@@ -7,9 +7,10 @@ use izna_proto::{Delivery, DeliveryId, Finish, Load, Message, NodeId, Outcome, P
 
 use super::{Core, Drain};
 use crate::{
+    held_id::HeldId,
     io::Output,
     membership::Peer,
-    processes::{Due, HeldId, component_of},
+    processes::{Due, component_of},
     sabotage::Sabotage,
     stage::{Stage, Telling},
     time::{Duration, micros},
@@ -143,7 +144,9 @@ impl Core {
         let Some(delivered) = self.answered(peer, delivery) else { return };
         let Some(id) = delivered.held else { return };
         self.fx.counters.refused_there += 1;
-        self.not_taken_abroad(id, peer);
+        if delivered.is_process {
+            self.not_taken_abroad(id, peer);
+        }
         self.learn(id, peer, refusal);
         if self.fx.sabotaged(Sabotage::DropRefused) {
             return self.release(id);
@@ -190,7 +193,9 @@ impl Core {
     fn unclear(&mut self, delivered: &Delivered) {
         let Some(id) = delivered.held else { return };
         self.fx.counters.unclear += 1;
-        self.not_taken_abroad(id, delivered.peer);
+        if delivered.is_process {
+            self.not_taken_abroad(id, delivered.peer);
+        }
         self.again(id, delivered, true);
     }
 

@@ -7,9 +7,9 @@ use rand::RngExt;
 
 use super::Core;
 use crate::{
-    catalog::TableError,
     effects::Timer,
     io::{Change, Output},
+    table_error::TableError,
 };
 
 /// The most bytes of one message with lines of the table, if it has more than one line...
@@ -95,7 +95,7 @@ impl Core {
     pub(super) fn table_summary(&mut self, peer: NodeId, summary: &[(Arc<str>, Revision)]) {
         let (mut missing, news) = self.catalog.compare(summary);
         let told = match self.membership.zone_of(peer) {
-            None => self.membership.peer(peer).map_or(0, |peer| peer.table),
+            None => self.membership.peer(peer).map_or(0, |peer| peer.inventory.table),
             Some(zone) => self.membership.zone(zone).map_or(0, |zone| zone.table),
         };
         if missing.is_empty() && !news && told != 0 && told != self.catalog.sum() {

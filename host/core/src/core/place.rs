@@ -10,6 +10,7 @@ use rand::RngExt;
 
 use super::{Core, Drain};
 use crate::{
+    held_id::HeldId,
     io::Note,
     life,
     membership::Peer,
@@ -17,7 +18,7 @@ use crate::{
         self, Candidates, Costs, Estimate, Explanation, MOVES_MAX, QUEUE_MOVES_MAX, Rule,
         soonest_us, speed,
     },
-    processes::{Held, HeldId, component_of},
+    processes::{Held, component_of},
     stage::Stage,
 };
 

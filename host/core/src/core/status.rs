@@ -10,9 +10,10 @@ use izna_proto::{
 use super::{Core, Drain};
 use crate::{
     counters::Counters,
+    held_id::HeldId,
     membership::{Peer, PeerState},
     placement::Explanation,
-    processes::{Held, HeldId},
+    processes::Held,
     stage::Stage,
     time::Duration,
 };

@@ -8,12 +8,13 @@ use rand::RngExt;
 
 use super::{Core, Drain};
 use crate::{
+    held_id::HeldId,
     membership::Peer,
     placement::{
         Costs, MOVES_MAX, QUEUE_MOVES_MAX, Rule, SAMPLE_MAX, Waiting, appeal_us, gift_max,
         is_worth_giving, soonest_us, speed,
     },
-    processes::{Held, HeldId, component_of},
+    processes::{Held, component_of},
 };
 
 /// Queued processes looked at for one request for work.

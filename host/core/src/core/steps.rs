@@ -7,10 +7,11 @@ use izna_proto::{ComponentId, Failure, FailureKind, Outcome, StepEnd, Warm};
 
 use super::Core;
 use crate::{
+    held_id::HeldId,
     io::{Output, Step},
     life::{self, Next, unknown_revision},
     placement::{DEMAND_US_FIRST, is_brief},
-    processes::{HeldId, is_home},
+    processes::is_home,
     sabotage::Sabotage,
     stage::Stage,
     time::Duration,

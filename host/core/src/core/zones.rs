@@ -15,10 +15,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{Core, Drain, place::Situation};
 use crate::{
     effects::Timer,
+    held_id::HeldId,
     io::{Audience, Output},
     membership,
     placement::{self, Candidates, DEMAND_US_FIRST, Estimate, Summary, ZONES_MAX},
-    processes::HeldId,
     sabotage::Sabotage,
 };
 
@@ -202,7 +202,7 @@ impl Core {
         }
         for peer in self.membership.peers() {
             if self.membership.is_live(&self.fx, peer.node) {
-                for component in peer.holds.keys() {
+                for component in peer.inventory.holds.keys() {
                     let told = placement::occupancy(peer.belief.load());
                     holders.entry(*component).or_default().push(told);
                 }

@@ -44,13 +44,7 @@ pub(crate) struct Peer {
     /// The own link is up, to the incarnation that is believed in.
     pub(crate) linked: bool,
     pub(crate) connecting: bool,
-    /// What it holds, the sum of its app table, and the epoch that its beacons had when both were
-    /// learned, with when that was.
-    pub(crate) holds: BTreeMap<ComponentId, Option<Grounds>>,
-    pub(crate) table: u64,
-    pub(crate) epoch: Option<(u16, Time)>,
-    pub(crate) asked_inventory: Option<(u64, Time)>,
-    pub(crate) asked_table: Option<(u64, Time)>,
+    pub(crate) inventory: Inventory,
     /// Since when the oldest delivery to it waits for its answer.
     pub(crate) awaited: Option<Time>,
     /// It left a delivery unanswered. Beacons do not clear it of that, a message does.
@@ -68,6 +62,21 @@ pub(crate) struct Peer {
     pub(crate) timed: Option<Time>,
     /// Nodes of other zones whose address it was told.
     pub(crate) introduced: BTreeSet<NodeId>,
+}
+
+/// What a node has told of what it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    /// Each component that it holds, and why it took it in, if it did so by itself.
+    pub(crate) holds: BTreeMap<ComponentId, Option<Grounds>>,
+    /// A sum over its app table.
+    pub(crate) table: u64,
+    /// The epoch that its beacons had when both were learned, and when that was.
+    pub(crate) epoch: Option<(u16, Time)>,
+    /// For which epoch it was last asked for this, for which tables it was last sent a summary, and
+    /// when.
+    pub(crate) asked: Option<(u64, Time)>,
+    pub(crate) asked_table: Option<(u64, Time)>,
 }
 
 /// How a node stands in the view.
@@ -95,11 +104,7 @@ impl Peer {
             heard: now,
             linked: false,
             connecting: false,
-            holds: BTreeMap::new(),
-            table: 0,
-            epoch: None,
-            asked_inventory: None,
-            asked_table: None,
+            inventory: Inventory::default(),
             awaited: None,
             suspect: false,
             full: None,
@@ -178,15 +183,15 @@ impl Peer {
     }
 
     pub(crate) fn holds_count(&self) -> usize {
-        self.holds.len()
+        self.inventory.holds.len()
     }
 
     pub(crate) fn holds(&self, component: &ComponentId) -> bool {
-        self.holds.contains_key(component)
+        self.inventory.holds.contains_key(component)
     }
 
     /// Why it holds a component that it took in by itself.
     pub(crate) fn adopted(&self, component: &ComponentId) -> Option<Grounds> {
-        *self.holds.get(component)?
+        *self.inventory.holds.get(component)?
     }
 }

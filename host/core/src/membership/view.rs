@@ -93,7 +93,7 @@ impl View {
         let restarted = peer.incarnation != 0 && beacon.incarnation > peer.incarnation;
         if beacon.incarnation > peer.incarnation {
             peer.incarnation = beacon.incarnation;
-            peer.epoch = None;
+            peer.inventory.epoch = None;
             peer.suspect = false;
             peer.belief.restarted(now);
         }
@@ -118,14 +118,15 @@ impl View {
         };
         let linked = peer.linked;
         let is_known = peer
+            .inventory
             .epoch
             .is_some_and(|(epoch, told)| epoch == beacon.epoch && now.since(told) < EPOCH_FOR);
         let ask_inventory =
-            linked && !is_known && due(&mut peer.asked_inventory, u64::from(beacon.epoch));
+            linked && !is_known && due(&mut peer.inventory.asked, u64::from(beacon.epoch));
         let send_table = linked
             && is_known
-            && own_table != peer.table
-            && due(&mut peer.asked_table, peer.table ^ own_table);
+            && own_table != peer.inventory.table
+            && due(&mut peer.inventory.asked_table, peer.inventory.table ^ own_table);
         Some(Calls { connect, ask_inventory, send_table, restarted })
     }
 
@@ -156,8 +157,8 @@ impl View {
         peer.connecting = false;
         peer.heard = now;
         peer.probed = None;
-        peer.epoch = None;
-        (peer.asked_inventory, peer.asked_table) = (None, None);
+        peer.inventory.epoch = None;
+        (peer.inventory.asked, peer.inventory.asked_table) = (None, None);
         // The greeting of the new link is followed by a probe.
         (peer.answers, peer.timed) = (false, Some(now));
         peer.introduced.clear();
@@ -279,7 +280,7 @@ impl View {
     /// What a node said of itself, and up to which epoch it holds.
     pub(crate) fn told_epoch(&mut self, now: Time, node: NodeId, epoch: u16, table: u64) {
         if let Some(peer) = self.peer_mut(node) {
-            (peer.epoch, peer.table) = (Some((epoch, now)), table);
+            (peer.inventory.epoch, peer.inventory.table) = (Some((epoch, now)), table);
         }
     }
 
@@ -293,7 +294,7 @@ impl View {
         }
         let new: BTreeMap<ComponentId, Option<Grounds>> =
             copies.into_iter().map(|copy| (copy.component, copy.adopted)).collect();
-        for gone in peer.holds.keys().filter(|held| !new.contains_key(held)) {
+        for gone in peer.inventory.holds.keys().filter(|held| !new.contains_key(held)) {
             if let Some(holders) = self.holders.get_mut(gone) {
                 holders.retain(|holder| *holder != index);
                 if holders.is_empty() {
@@ -301,12 +302,12 @@ impl View {
                 }
             }
         }
-        for added in new.keys().filter(|held| !peer.holds.contains_key(held)) {
+        for added in new.keys().filter(|held| !peer.inventory.holds.contains_key(held)) {
             self.holders.entry(*added).or_default().push(index);
         }
-        self.changed |= peer.holds != new;
-        peer.holds = new;
-        peer.asked_inventory = None;
+        self.changed |= peer.inventory.holds != new;
+        peer.inventory.holds = new;
+        peer.inventory.asked = None;
     }
 
     /// A node refused a new process because it is full.
@@ -319,14 +320,14 @@ impl View {
     /// A node said that it does not hold a component after all.
     pub(crate) fn does_not_hold(&mut self, node: NodeId, component: &ComponentId) {
         let Some(peer) = self.peer_mut(node) else { return };
-        let copies = peer.holds.iter().filter(|(held, _)| *held != component);
+        let copies = peer.inventory.holds.iter().filter(|(held, _)| *held != component);
         let copies =
             copies.map(|(id, adopted)| ComponentCopy { component: *id, adopted: *adopted });
         let copies = copies.collect();
         self.told_inventory(node, copies);
         if let Some(peer) = self.peer_mut(node) {
             // Its next beacon has another epoch than this, so it is asked again.
-            peer.epoch = None;
+            peer.inventory.epoch = None;
         }
     }
 
@@ -386,7 +387,7 @@ impl View {
         }
         self.changed = false;
         assert_eq!(self.index.len(), self.peers.len(), "a node is in the view twice");
-        let held: usize = self.peers.iter().map(|peer| peer.holds.len()).sum();
+        let held: usize = self.peers.iter().map(|peer| peer.inventory.holds.len()).sum();
         let mut listed = 0;
         for (component, holders) in &self.holders {
             listed += holders.len();
@@ -404,7 +405,7 @@ impl View {
         self.holders.clear();
         for (index, peer) in self.peers.iter().enumerate() {
             self.index.insert(peer.node, index);
-            for component in peer.holds.keys() {
+            for component in peer.inventory.holds.keys() {
                 self.holders.entry(*component).or_default().push(index);
             }
         }

@@ -435,8 +435,8 @@ fn an_end_that_nobody_waits_for_is_dropped() {
               run h2 p2 a.f start in
             5 done 2 x
             6 status
-              p1.0  finishing
-              p2.0  finishing
+              p1.0 a finishing
+              p2.0 a finishing
               node 2 unlinked, 0 components
             7 beacon 2 incarnation 2
               restarted 2

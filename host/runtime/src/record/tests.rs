@@ -61,7 +61,8 @@ fn an_early_end_is_told() {
     let failure = Failure::new(FailureKind::Limit, "no");
     let (again, _) = Recorder::resume(&recorder.continuation(), Err(failure)).unwrap();
     let told = again.check_end().unwrap_err().to_string();
-    assert!(told.contains("after 0 calls: its end, where it had a call of `a:b/c.f`"), "{told}");
+    let words = "after 0 calls it came to its end, where its record has a call of `a:b/c.f`";
+    assert!(told.contains(words), "{told}");
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -39,6 +39,8 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
         }
         if let Some(name) = declared(line, &["struct", "enum", "trait", "type", "union"])
             && let Some(suffix) = SUFFIXES.iter().find(|suffix| name.ends_with(**suffix))
+            // An associated type has its trait's name.
+            && !line.starts_with("    type ")
         {
             find(format!("{name} ends in {suffix}, which says nothing"));
         }
