@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The demo: three nodes as three processes on this machine, the TeX service deployed, a page to open.
 # The nodes go on in the background until `stop`.
+# With IZNA_DEMO_RECORD=1 each node records what its core is told: target/demo/node-1.rec and so on,
+# to be played again with `izna-sim play FILE`.
 #   demo.sh start | stop
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -36,7 +38,7 @@ free_or_any() {
 start_node() {
     local name=$1 listen=$2 manage=$3
     "$izna" node --output json --identity "$dir/cluster/$name.identity" --data "$dir/data/$name" \
-        --listen "$listen" --manage "$manage" >"$dir/$name.json" 2>"$dir/$name.log" </dev/null &
+        --listen "$listen" --manage "$manage" ${IZNA_DEMO_RECORD:+--record "$dir/$name.rec"} >"$dir/$name.json" 2>"$dir/$name.log" </dev/null &
     echo $! >"$dir/$name.pid"
     disown
     for _ in $(seq 200); do

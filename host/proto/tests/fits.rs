@@ -1,4 +1,5 @@
 //! A sender sends only what a reader takes: both have one set of limits.
+#![expect(clippy::expect_used, reason = "a test may panic where it fails")]
 
 #[allow(dead_code, reason = "each test uses some of it")]
 mod any;

@@ -1,5 +1,6 @@
 //! Versions: what an imagined version 6 says that this one does not know, and what this one makes of
 //! it.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may panic where it fails")]
 
 #[allow(dead_code, reason = "each test uses some of it")]
 mod any;

@@ -183,7 +183,7 @@ mod tests {
             let path = entry.unwrap().path();
             if path.join("case.toml").is_file() {
                 let case = Case::read(&path).unwrap();
-                assert!(case.program.is_some() != !case.steps.is_empty(), "{}", path.display());
+                assert_eq!(case.program.is_some(), case.steps.is_empty(), "{}", path.display());
             }
         }
     }
