@@ -30,8 +30,15 @@ impl Guest for Web {
             "trap" => core::arch::wasm32::unreachable(),
             "none" => {}
             "unfinished" => unfinished(out, query),
+            "forgotten" => unfinished(out, "open"),
             "exit" => exit(out, query),
             "trailers" => trailers(out),
+            "timing" => plain(out, Some(("server-timing", "db;dur=5")), None),
+            "sleep" => {
+                let nanos = query.parse::<u64>().unwrap_or(0).saturating_mul(1_000_000);
+                wasip2::clocks::monotonic_clock::subscribe_duration(nanos).block();
+                reply(out, 200, b"awake");
+            }
             "error" => ResponseOutparam::set(out, Err(ErrorCode::LoopDetected)),
             _ => reply(out, 200, b"hello"),
         }
@@ -114,7 +121,7 @@ fn unfinished(out: ResponseOutparam, how: &str) {
 /// A whole reply, or half a one, and then the end of the program.
 fn exit(out: ResponseOutparam, how: &str) {
     match how {
-        "whole" => reply(out, 200, b"done"),
+        "whole" | "" => reply(out, 200, b"done"),
         "half" => unfinished(out, "open"),
         "failed" => reply(out, 200, b"done"),
         _ => {}
