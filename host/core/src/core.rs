@@ -22,7 +22,7 @@ mod zones;
 
 pub use self::status::{Fill, Holder, PeerStatus, ProcessState, ProcessStatus, Reason, ZoneStatus};
 
-use izna_proto::{Message, NodeId};
+use izna_proto::{Message, NodeId, Refusal};
 
 use crate::{
     adoption::Adoption,
@@ -88,14 +88,13 @@ impl Core {
         let mut fx = Effects::new(config, now);
         fx.arm(now, Timer::Beacon);
         fx.arm(now, Timer::Holding);
-        fx.arm(now + fx.config.summary_interval, Timer::Speak);
         fx.arm(now + fx.config.adoption_interval, Timer::Adoption);
         Self {
             waiters: Waiters::new(now),
             processes: Processes::new(now),
             transfer: Transfer::new(fx.config.incarnation),
             stealing: Stealing::default(),
-            membership: Membership::new(&fx),
+            membership: Membership::new(&mut fx),
             catalog: Catalog::default(),
             components: Components::default(),
             adoption: Adoption::default(),
@@ -126,6 +125,7 @@ impl Core {
             }
             Input::LinkDown(peer) => self.link_down(peer),
             Input::Received { peer, message } => self.received(peer, message),
+            Input::Unreadable { peer, delivery } => self.refuse(peer, delivery, Refusal::Hops),
             Input::Measured(measured) => self.meter.measured(&self.fx, measured),
             Input::Change { request, change } => self.change(request, change),
             Input::Restore(entries) => self.restore(entries),

@@ -95,9 +95,30 @@ pub struct Counters {
 impl Counters {
     /// A process has ended, so long after its client asked for it.
     pub(crate) fn ended(&mut self, took: Duration, trail: &Trail) {
-        self.queued_us += trail.queued_us;
-        self.ran_us += trail.ran_us;
-        self.waited_us += trail.waited_us;
-        self.moved_us += micros(took).saturating_sub(trail.measured_us());
+        // Other nodes have measured the trail, or say so.
+        for (figure, more) in [
+            (&mut self.queued_us, trail.queued_us),
+            (&mut self.ran_us, trail.ran_us),
+            (&mut self.waited_us, trail.waited_us),
+            (&mut self.moved_us, micros(took).saturating_sub(trail.measured_us())),
+        ] {
+            *figure = figure.saturating_add(more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails, a node that says its processes ran for ever stops the gateways it tells so.
+    #[test]
+    fn what_others_measured_overflows_nothing() {
+        let (mut counters, most) = (Counters::default(), u64::MAX);
+        let trail = Trail { queued_us: most, ran_us: most, waited_us: most, ..Trail::default() };
+        for _ in 0..3 {
+            counters.ended(Duration::from_secs(1), &trail);
+        }
+        assert_eq!((counters.queued_us, counters.ran_us, counters.moved_us), (most, most, 0));
     }
 }

@@ -3,8 +3,9 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use izna_proto::{
-    App, Beacon, Bulletin, Digest, Grants, Grounds, Limits, MemoryAnswer, MemoryOperation, Message,
-    NodeId, Outcome, Payload, ProcessId, Run, SlotId, StepEnd, TableEntry, Trail, Traits, ZoneId,
+    App, Beacon, Bulletin, DeliveryId, Digest, Grants, Grounds, Limits, MemoryAnswer,
+    MemoryOperation, Message, NodeId, Outcome, Payload, ProcessId, Run, SlotId, StepEnd,
+    TableEntry, Trail, Traits, ZoneId,
 };
 
 use crate::{held_id::HeldId, placement::Explanation, table_error::TableError, time::Duration};
@@ -73,6 +74,13 @@ pub enum Input {
         peer: NodeId,
         /// What.
         message: Message,
+    },
+    /// A delivery from a node that cannot be read here: it is refused.
+    Unreadable {
+        /// From whom.
+        peer: NodeId,
+        /// Its number.
+        delivery: DeliveryId,
     },
     /// What the node measured of itself.
     Measured(Measurement),

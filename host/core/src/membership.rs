@@ -19,7 +19,7 @@ pub(crate) use self::{
 };
 use self::{view::View, zones::Zones};
 use crate::{
-    effects::Effects,
+    effects::{Effects, Timer},
     placement,
     sabotage::Sabotage,
     time::{Duration, Time},
@@ -38,11 +38,16 @@ pub(crate) struct Membership {
     bulletins: u64,
     /// When it last answered a zone that was not known.
     answered: Option<Time>,
+    /// When other zones are told of this one next.
+    speaks: Time,
 }
 
 impl Membership {
-    pub(crate) fn new(fx: &Effects) -> Self {
+    pub(crate) fn new(fx: &mut Effects) -> Self {
+        let speaks = fx.now + fx.config.summary_interval;
+        fx.arm(speaks, Timer::Speak);
         Self {
+            speaks,
             view: View::default(),
             zones: Zones::default(),
             fastest: 1.0,
@@ -348,6 +353,13 @@ impl Membership {
         self.zones.expire(fx.now, interval, forget_after);
     }
 
+    /// Other zones are told of this one then, and not when they were to be told before.
+    pub(crate) fn speak_at(&mut self, fx: &mut Effects, at: Time) {
+        fx.disarm(self.speaks, Timer::Speak);
+        fx.arm(at, Timer::Speak);
+        self.speaks = at;
+    }
+
     /// Bulletins of this node so far, and one more.
     pub(crate) fn next_bulletin(&mut self) -> u64 {
         self.bulletins += 1;
@@ -375,6 +387,10 @@ impl Membership {
 
     /// What must hold between two inputs. Panics with what does not.
     pub(crate) fn check(&mut self, fx: &Effects) {
+        assert!(
+            fx.is_armed(self.speaks, Timer::Speak),
+            "the other zones are told nothing any more"
+        );
         assert!(self.peers().len() <= fx.config.peers_max, "too many nodes in the view");
         assert!(self.zones.len() <= fx.config.zones_max, "too many zones are known");
         self.view.check_index();

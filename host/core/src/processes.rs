@@ -121,6 +121,11 @@ impl Held {
     }
 }
 
+/// Add to a figure that another node may have set to anything.
+fn add(figure: &mut u64, more: u64) {
+    *figure = figure.saturating_add(more);
+}
+
 /// The component that an entry of a process runs.
 pub(crate) fn component_of(process: &Process, entry: &izna_proto::Entry) -> ComponentId {
     ComponentId::of(&process.app, &entry.component, &entry.digest)
@@ -205,7 +210,8 @@ impl Processes {
         let before = held.stage.go(next);
         self.runs.left(&before, (held.born, id));
         if matches!(before, Stage::Queued) {
-            held.process.trail.queued_us += micros(fx.now.since(held.since));
+            let waited_us = micros(fx.now.since(held.since));
+            add(&mut held.process.trail.queued_us, waited_us);
         }
         match (before.is_work(), held.stage.is_work()) {
             (false, true) => self.runs.work_us += held.demand_us,
@@ -275,10 +281,11 @@ impl Processes {
             is_first: process.steps == 0,
             is_late: fx.now >= held.deadline,
         };
-        process.steps += 1;
+        process.steps = process.steps.saturating_add(1);
         process.left.clear();
-        process.trail.ran_us += micros(took);
-        process.trail.waited_us += micros(fx.now.since(held.since).saturating_sub(took));
+        let waited = fx.now.since(held.since).saturating_sub(took);
+        add(&mut process.trail.ran_us, micros(took));
+        add(&mut process.trail.waited_us, micros(waited));
         if process.trail.nodes.len() < TRAIL_MAX {
             process.trail.nodes.push(fx.config.node);
         }

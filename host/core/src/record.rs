@@ -10,8 +10,9 @@ use core::fmt::{self, Write as _};
 
 use bytes::Bytes;
 use izna_proto::{
-    App, Beacon, Bulletin, Call, Digest, Error, Failure, Load, MemoryOperation, Message, NodeId,
-    Outcome, Payload, ProcessId, Reader, SlotId, StepEnd, TableEntry, Traits, Wire, Writer, ZoneId,
+    App, Beacon, Bulletin, Call, DeliveryId, Digest, Error, Failure, Load, MemoryOperation,
+    Message, NodeId, Outcome, Payload, ProcessId, Reader, SlotId, StepEnd, TableEntry, Traits,
+    Wire, Writer, ZoneId,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -354,6 +355,7 @@ variants! { Input "an input of this core"
     17 Lacked { peer: peer, digest: digest }
     18 Memory { request: request, app: app, key: key, operation: operation }
     19 Drain {}
+    20 Unreadable { peer: peer, delivery: delivery }
 }
 variants! { Change "a change of an app"
     0 Deploy { 0: app }
@@ -410,7 +412,7 @@ macro_rules! wire {
         }
     )* };
 }
-wire! { Digest Load Message NodeId ProcessId SlotId TableEntry Traits ZoneId }
+wire! { DeliveryId Digest Load Message NodeId ProcessId SlotId TableEntry Traits ZoneId }
 
 macro_rules! number {
     ($($type:ty)*) => { $(

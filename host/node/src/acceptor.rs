@@ -105,11 +105,11 @@ impl Places {
     fn half_open(&self, address: IpAddr) -> Option<HalfOpen<'_>> {
         let mut half_open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = half_open.values().sum();
-        let count = half_open.entry(address).or_default();
-        if all >= HALF_OPEN_MAX || *count >= HALF_OPEN_ADDRESS_MAX {
+        let of_one = half_open.get(&address).copied().unwrap_or(0);
+        if all >= HALF_OPEN_MAX || of_one >= HALF_OPEN_ADDRESS_MAX {
             return None;
         }
-        *count += 1;
+        half_open.insert(address, of_one + 1);
         Some(HalfOpen { places: self, address })
     }
 
@@ -322,6 +322,9 @@ impl Acceptor {
                 Ok(Heard::Message(message)) => return Ok(message),
                 // It costs itself; what comes behind it is still of use.
                 Ok(heard) => {
+                    if let Heard::Refused { delivery: Some(delivery), .. } = heard {
+                        self.driver.feed(Input::Unreadable { peer, delivery });
+                    }
                     if let Some(left_out) = self.unheard.take() {
                         tracing::warn!(%peer, name, ?heard, left_out, "dropped a message");
                     }
@@ -404,6 +407,8 @@ mod tests {
         let of_all: Vec<_> =
             (2..250).flat_map(|n| [n; 4]).filter_map(|n| places.half_open(address(n))).collect();
         assert_eq!(of_one.len() + of_all.len(), HALF_OPEN_MAX);
+        assert!(places.half_open(address(251)).is_none());
+        assert!(!places.half_open.lock().unwrap().contains_key(&address(251)), "it costs nothing");
         drop(of_one);
         assert!(places.half_open(address(1)).is_some());
     }

@@ -189,11 +189,13 @@ impl States {
     }
 
     fn unsent_bytes(&self) -> usize {
-        let unsent = |peer: &Peer| match &peer.state {
-            LinkState::Up { link, .. } => link.unsent_bytes(),
-            _ => 0,
+        // A link that is being written to is waited for, and core waits for these states.
+        let up = |peer: &Peer| match &peer.state {
+            LinkState::Up { link, .. } => Some(link.clone()),
+            _ => None,
         };
-        self.lock().values().map(unsent).sum()
+        let links: Vec<Arc<Writer>> = self.lock().values().filter_map(up).collect();
+        links.iter().map(|link| link.unsent_bytes()).sum()
     }
 
     fn up(&self) -> Vec<(NodeId, u64)> {

@@ -250,9 +250,7 @@ impl Core {
         }
         let from_abroad = self.membership.zone_of(peer).is_some();
         if let Some(refusal) = self.refusal(&process, from_abroad) {
-            self.fx.counters.refused_here += 1;
-            let (delivery, load) = (delivery.id, self.load());
-            return self.fx.send(peer, Message::Refused { delivery, load, refusal });
+            return self.refuse(peer, delivery.id, refusal);
         }
         self.transfer.take(&self.fx, &process);
         self.fx.counters.arrivals += 1;
@@ -273,6 +271,13 @@ impl Core {
         let bounced = self.processes.get(id).is_some_and(|held| is_leaving(&held.stage));
         self.fx.counters.bounced += u64::from(bounced);
         self.accept(peer, delivery.id, level_us);
+    }
+
+    /// Say no to a delivery.
+    pub(super) fn refuse(&mut self, peer: NodeId, delivery: DeliveryId, refusal: Refusal) {
+        self.fx.counters.refused_here += 1;
+        let load = self.load();
+        self.fx.send(peer, Message::Refused { delivery, load, refusal });
     }
 
     fn refusal(&self, process: &Process, from_abroad: bool) -> Option<Refusal> {

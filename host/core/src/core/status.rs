@@ -353,8 +353,8 @@ impl Core {
         self.drain != Drain::No
     }
 
-    /// What must hold between two inputs, whatever they are. Panics with what does not: the simulator
-    /// calls it after each.
+    /// What must hold between two inputs, whatever they are. Panics with what does not. Costs as much
+    /// as is held: for scripts and the simulator, not for a node at work.
     ///
     /// 1. Each process is in one stage, and what that stage promises is there: its place in the run
     ///    queue, its slot, its share of the work, its timer.

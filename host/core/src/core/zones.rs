@@ -14,7 +14,6 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Core, Drain, place::Situation};
 use crate::{
-    effects::Timer,
     held_id::HeldId,
     io::{Audience, Output},
     membership,
@@ -42,7 +41,8 @@ impl Core {
 
     /// Once a second: forget what is old; the speaker speaks.
     pub(super) fn speak(&mut self) {
-        self.fx.arm(self.fx.now + self.fx.config.summary_interval, Timer::Speak);
+        let next = self.fx.now + self.fx.config.summary_interval;
+        self.membership.speak_at(&mut self.fx, next);
         self.membership.expire_zones(&self.fx);
         if self.is_alone_in_zone() || !self.is_speaker() {
             return;
@@ -243,7 +243,8 @@ impl Core {
         }
         if was_alone {
             // The first other zone: it is answered now.
-            self.fx.arm(self.fx.now, Timer::Speak);
+            let now = self.fx.now;
+            self.membership.speak_at(&mut self.fx, now);
         }
     }
 

@@ -6,7 +6,7 @@
 //! microseconds: the way there, the wait there, the run there. Times can be added; shares of use
 //! cannot, and say nothing at the top, where the differences matter (docs/decisions/0004).
 //!
-//! The core calls these from `migrate` and `pull`; the simulator calls the same functions for
+//! The core calls these from `core/place.rs` and `core/steal.rs`; the simulator calls the same functions for
 //! ten thousand nodes. Nothing here knows of messages, timers or processes.
 
 mod adoption;

@@ -232,6 +232,10 @@ impl Machine {
                 Input::Called { peer: words.node(), zone, incarnation: 1 }
             }
             "down" => Input::LinkDown(words.node()),
+            "unreadable" => {
+                let peer = words.node();
+                Input::Unreadable { peer, delivery: izna_proto::DeliveryId(words.number()) }
+            }
             "from" => {
                 let peer = words.node();
                 Input::Received { peer, message: words.message() }

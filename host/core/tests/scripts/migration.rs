@@ -532,3 +532,18 @@ fn drain() {
         "#]],
     );
 }
+
+/// If this fails, the source of a delivery that cannot be read here waits for an answer in vain, and
+/// takes this node for dead.
+#[test]
+fn what_cannot_be_read_is_refused() {
+    check(
+        "1 join 2 -
+         2 unreadable 2 7",
+        expect![[r#"
+            1 join 2 -
+            2 unreadable 2 7
+              -> 2 refused #7 hops
+        "#]],
+    );
+}

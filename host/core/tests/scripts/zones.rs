@@ -133,9 +133,7 @@ fn the_lowest_id_speaks_for_its_zone() {
               connect 8
               bulletin of 0 to 7,8: doors 1,2; 2 idle
             2 told 5 doors 7,8,9
-              at 1000: bulletin of 0 to 8,9: doors 1,2; 2 idle
-              at 1001: connect 7
-              at 1001: bulletin of 0 to 9,7: doors 1,2; 2 idle
+              at 1001: bulletin of 0 to 8,9: doors 1,2; 2 idle
             1500 wait
         "#]],
     );
