@@ -45,7 +45,7 @@ pub(crate) enum ForDisk {
 }
 
 impl AppTable {
-    /// An empty table, and what [`write`] is to be given.
+    /// An empty table, and what [`write()`] is to be given.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ForDisk>) {
         let (disk, for_disk) = mpsc::unbounded_channel();
         let (lines, changes) = (watch::Sender::new(TableLines::default()), Arc::default());

@@ -370,7 +370,9 @@ impl View {
                 Some(_) => {}
             }
         }
-        let stale = |peer: &Peer| !peer.linked && now.since(peer.heard) > config.forget_after;
+        // Of a link that is being made, the end is yet to be told.
+        let away = |peer: &Peer| !peer.linked && !peer.connecting;
+        let stale = |peer: &Peer| away(peer) && now.since(peer.heard) > config.forget_after;
         if self.peers.iter().any(stale) {
             self.peers.retain(|peer| !stale(peer));
             self.reindex();

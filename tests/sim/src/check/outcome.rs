@@ -23,7 +23,7 @@ impl World {
         let (now, calm) = (self.now, self.options.is_calm() && !self.options.undeploys);
         let request = &self.requests[request_of(reply.process)];
         let strict = request.last || calm;
-        let small = self.options.admit_max < 1000;
+        let small = self.options.admit_max < 1000 || self.options.last_are_many();
         let limits = Limits { strict, small, short: self.options.is_short() };
         let early = now + GRACE_US < request.deadline;
         let wrong = judge(&reply.outcome, &request.expected, request.ran, early, limits);
@@ -49,7 +49,7 @@ impl World {
 struct Limits {
     /// Nothing went wrong, or all is right again.
     strict: bool,
-    /// Nodes take so few processes that they may be full.
+    /// Nodes take so few processes, or so few nodes take any, that they may be full.
     small: bool,
     /// Processes may have so few moves or steps that they reach the limit.
     short: bool,
