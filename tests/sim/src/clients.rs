@@ -17,7 +17,7 @@ use crate::{
 /// How long the last clients wait, and the world with them.
 pub(crate) const LAST_US: Moment = 1_300_000;
 const LAST_DEADLINE_US: Moment = 900_000;
-const LAST_COUNT: usize = 60;
+pub(crate) const LAST_COUNT: usize = 60;
 
 /// One client's request.
 #[derive(Debug)]

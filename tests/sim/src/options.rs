@@ -242,12 +242,12 @@ impl Options {
         (BEGIN_MS + self.faults_ms) * 1000
     }
 
-    /// Whether the last requests, one of each gateway at one moment, are more than the holders of
-    /// a component may be expected to take: half a second of work each, with all their calls.
-    pub(crate) fn last_are_many(&self) -> bool {
+    /// Whether so many last requests may be more than the holders of a component admit: these
+    /// expect each to take what such took before, and half a second of that is what may wait.
+    pub(crate) fn last_are_many(&self, count: usize) -> bool {
         let steps = f64::from(self.depth_max.max(1)) * f64::from(self.calls_max.max(1) + 1);
-        let work_us = self.nodes as f64 * self.step_us * steps;
-        work_us > self.holders as f64 * 500_000.0
+        let expected_us = count as f64 * self.step_us * steps;
+        expected_us > self.holders as f64 * 500_000.0
     }
 
     #[cfg(feature = "sabotage")]

@@ -5,7 +5,10 @@ use izna_core::Reply;
 use izna_proto::{FailureKind, Outcome};
 
 use super::Checker;
-use crate::{World, clients::request_of};
+use crate::{
+    World,
+    clients::{LAST_COUNT, request_of},
+};
 
 /// A deadline may come this much early: a timer's grain.
 const GRACE_US: u64 = 1_000;
@@ -23,7 +26,7 @@ impl World {
         let (now, calm) = (self.now, self.options.is_calm() && !self.options.undeploys);
         let request = &self.requests[request_of(reply.process)];
         let strict = request.last || calm;
-        let small = self.options.admit_max < 1000 || self.options.last_are_many();
+        let small = self.options.admit_max < 1000 || self.options.last_are_many(LAST_COUNT);
         let limits = Limits { strict, small, short: self.options.is_short() };
         let early = now + GRACE_US < request.deadline;
         let wrong = judge(&reply.outcome, &request.expected, request.ran, early, limits);
